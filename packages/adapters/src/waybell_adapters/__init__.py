@@ -1,0 +1,1 @@
+"""One small protocol for every model, and models that run without a key."""

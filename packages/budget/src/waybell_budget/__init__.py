@@ -1,0 +1,1 @@
+"""A pool of money and tokens that concurrent calls cannot overspend."""

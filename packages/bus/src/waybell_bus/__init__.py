@@ -1,0 +1,1 @@
+"""Events between agents: handlers answer, observers watch."""

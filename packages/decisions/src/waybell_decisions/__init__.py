@@ -1,0 +1,1 @@
+"""A decision log that loses nothing at kill -9, and can be queried."""

@@ -1,0 +1,1 @@
+"""Router, pipeline, broadcast, supervisor, retry, fallback and degrade over topics."""

@@ -1,0 +1,1 @@
+"""Deterministic simulation of asyncio code: seeds, a virtual clock, faults."""

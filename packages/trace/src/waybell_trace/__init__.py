@@ -1,0 +1,1 @@
+"""OpenTelemetry spans of agent runs as durable OTLP/JSON lines."""

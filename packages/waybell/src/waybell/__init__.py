@@ -1,0 +1,1 @@
+"""Small packages that connect LLM agents through topics, within budget and deadline."""
