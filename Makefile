@@ -13,6 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/.cache/pyright
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export npm_config_cache := $(CURDIR)/.cache/npm
+export TMPDIR := $(shell mkdir -p $(CURDIR)/.cache/tmp && echo $(CURDIR)/.cache/tmp)
 # The first interpreter on the PATH that is new enough; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -84,7 +85,10 @@ dist: $(VENV)/.test  ## Build every wheel and sdist into dist/
 
 check: lint types test docs alone  ## Everything a release must pass
 
+exports: $(VENV)/.test  ## Write the umbrella's map and stub from the packages' names
+	@$(BIN)/python tests/exports.py
+
 pins: $(UV)  ## Choose the newest allowed versions again
 	@bash requirements/compile.sh
 
-.PHONY: help setup demo test fmt lint types cov alone docs bench soak dist check pins
+.PHONY: help setup demo test fmt lint types cov alone docs bench soak dist check exports pins

@@ -1,1 +1,33 @@
-"""Small packages that connect LLM agents through topics, within budget and deadline."""
+"""Small packages that connect LLM agents through topics, within budget and deadline.
+
+Every public name of every package, loaded when it is first used:
+
+>>> from waybell import BudgetPool
+>>> pool = BudgetPool(usd=1)
+>>> with pool.acquire(max_usd="0.25") as budget:
+...     budget.charge(usd="0.10")
+>>> pool.snapshot().usd_remaining
+Decimal('0.9')
+"""
+
+from importlib import import_module
+
+from waybell._names import HOMES
+
+
+__version__ = "0.1.0"
+__all__ = sorted(HOMES)  # noqa: PLE0605 - the stub beside this file lists them
+
+
+def __getattr__(name: str) -> object:
+    try:
+        home = HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'waybell' has no attribute {name!r}") from None
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *HOMES})

@@ -1,0 +1,81 @@
+"""The `waybell` command: subcommands come from the packages that are installed."""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+
+
+GROUP = "waybell.commands"
+
+
+def _commands() -> dict[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group=GROUP))}
+
+
+def _summary(point: EntryPoint) -> str:
+    try:
+        text = point.load().__doc__ or ""
+    except ModuleNotFoundError as error:
+        return f"(needs {_distribution(error)})"
+    return text.strip().partition("\n")[0]
+
+
+def _distribution(error: ModuleNotFoundError) -> str:
+    return (error.name or "a package").partition(".")[0].replace("_", "-")
+
+
+def _usage(commands: dict[str, EntryPoint]) -> str:
+    width = max(map(len, commands), default=0)
+    lines = [f"  {name:<{width}}  {_summary(p)}" for name, p in commands.items()]
+    return "\n".join(
+        [
+            "usage: waybell COMMAND [ARGUMENT ...]",
+            "",
+            *lines,
+            "",
+            "waybell COMMAND --help tells more; waybell --version prints the version.",
+        ]
+    )
+
+
+def _unknown(name: str, commands: dict[str, EntryPoint]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only on this path
+
+    near = get_close_matches(name, commands, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"waybell: no command {name!r}{hint} There are: {', '.join(commands)}."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        argv: The words after `waybell`; those of the process by default.
+
+    Returns:
+        The exit code: 0 when it worked, 2 when the words were off.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    commands = _commands()
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_usage(commands))
+        return 0
+    if words[0] in ("-V", "--version", "version"):
+        from waybell import __version__  # noqa: PLC0415 - only on this path
+
+        print(f"waybell {__version__}")
+        return 0
+    point = commands.get(words[0])
+    if point is None:
+        print(_unknown(words[0], commands), file=sys.stderr)
+        return 2
+    try:
+        command = point.load()
+    except ModuleNotFoundError as error:
+        missing = _distribution(error)
+        print(
+            f"waybell {words[0]} needs {missing}: pip install {missing}",
+            file=sys.stderr,
+        )
+        return 2
+    return int(command(words[1:]))
