@@ -1,0 +1,80 @@
+"""The errors of this package, drawn once: what failed, and what is worth a retry."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class AdapterError(Exception):
+    """A model call that failed.
+
+    Args:
+        message: What happened, without secrets.
+        provider: The vendor or adapter, "anthropic".
+        model: The model that was asked.
+        request_id: The vendor's id of the request, for their support.
+        attempts: The requests that were sent, as `CallAttempt`s.
+        status: The HTTP status, if there was an answer.
+        retry_after: Seconds the vendor asked to wait.
+        body: The answer's body, as far as it was read.
+        reply: What was received, and is paid for, before it failed.
+    """
+
+    status: int | None = None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        request_id: str | None = None,
+        attempts: Sequence[Any] = (),
+        status: int | None = None,
+        retry_after: float | None = None,
+        body: str | None = None,
+        reply: Any = None,
+    ) -> None:
+        super().__init__(message or (self.__doc__ or "").split("\n", 1)[0])
+        self.provider = provider
+        self.model = model
+        self.request_id = request_id
+        self.attempts = tuple(attempts)
+        self.status = status or self.status
+        self.retry_after = retry_after
+        self.body = body
+        self.reply = reply
+
+    def __str__(self) -> str:
+        """The message, and the facts needed to find the call again."""
+        known = {
+            "provider": self.provider,
+            "model": self.model,
+            "status": self.status,
+            "request": self.request_id,
+            "retry after": self.retry_after,
+            "attempts": len(self.attempts) or None,
+        }
+        facts = ", ".join(f"{k} {v}" for k, v in known.items() if v is not None)
+        return f"{self.args[0]} ({facts})" if facts else str(self.args[0])
+
+
+class ModelUnavailable(AdapterError, ConnectionError):
+    """The model could not be reached, or its server failed."""
+
+
+class ModelRefused(AdapterError, RuntimeError):
+    """The vendor answered that it will not do this: see `status` and `body`."""
+
+
+class RateLimited(AdapterError, RuntimeError):
+    """The vendor asks for patience: see `retry_after`."""
+
+    status = 429
+
+
+class ContextTooLong(AdapterError, ValueError):
+    """The prompt and the answer do not fit the model's window."""
+
+
+class BadReply(AdapterError, ValueError):
+    """The answer cannot be understood: see `body`."""

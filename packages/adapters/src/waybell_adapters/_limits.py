@@ -1,0 +1,67 @@
+"""Deadlines and budgets as this package uses them: any object with these methods."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from waybell_adapters._reply import Reply
+
+
+T = TypeVar("T")
+
+
+class DeadlineLike(Protocol):
+    """When to stop; `waybell_deadline.Deadline` is one."""
+
+    def check(self) -> None:
+        """Raise when it has passed."""
+
+    def timeout(self, cap: float | None = None) -> float | None:
+        """Seconds that may be waited, None without limit."""
+
+
+class BudgetLike(Protocol):
+    """What may be spent; `waybell_budget.Budget` is one."""
+
+    def check(self, *args: Any, **amounts: Any) -> Any:
+        """Raise when an amount does not fit."""
+
+    def charge(self, *args: Any, **amounts: Any) -> Any:
+        """Book an amount."""
+
+
+def admit(
+    deadline: DeadlineLike | None, budget: BudgetLike | None, *, tokens: int
+) -> None:
+    """Ask both before a call that reads this many tokens."""
+    if deadline is not None:
+        deadline.check()
+    if budget is not None:
+        budget.check(tokens=tokens)
+
+
+def settle(budget: BudgetLike | None, reply: Reply) -> None:
+    """Book a paid reply; the complaint that it was too much carries it as `reply`."""
+    if budget is None:
+        return
+    try:
+        budget.charge(usd=reply.cost, model=reply.model, usage=reply.usage)
+    except Exception as error:
+        error.reply = reply  # type: ignore[attr-defined]
+        raise
+
+
+async def in_thread(fn: Callable[[], T], deadline: DeadlineLike | None = None) -> T:
+    """Run it in a thread with this context; past the deadline, leave it behind."""
+    import asyncio  # noqa: PLC0415 - a loop runs, so it is loaded already
+
+    if deadline is None:
+        return await asyncio.to_thread(fn)
+    task = asyncio.ensure_future(asyncio.to_thread(fn))
+    try:
+        while not task.done():
+            deadline.check()
+            await asyncio.wait({task}, timeout=deadline.timeout())
+    except BaseException:
+        task.cancel()
+        raise
+    return task.result()

@@ -1,0 +1,209 @@
+"""What a model answered: text that carries its usage, its cost and its tool calls."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NoReturn, Self
+
+from waybell_adapters._prompt import count_tokens
+
+
+_COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(Mapping[str, int]):
+    """Tokens of one call in one normal form; a mapping of its four counts.
+
+    Args:
+        input_tokens: Fresh input, neither read from nor written to a cache.
+        output_tokens: What the model wrote, its thinking included.
+        cache_read_tokens: Input that came from the vendor's cache.
+        cache_write_tokens: Input that was put into it.
+        estimated: The vendor did not say, these are counted here.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    estimated: bool = False
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            value: object = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ValueError(f"{name} is a count, not {value!r}")
+
+    @property
+    def total(self) -> int:
+        """All tokens, in and out."""
+        return sum(self.values())
+
+    def __getitem__(self, name: str) -> int:
+        if name not in _COUNTS:
+            raise KeyError(name)
+        return int(getattr(self, name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COUNTS)
+
+    def __len__(self) -> int:
+        return len(_COUNTS)
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Both together; estimated if either is."""
+        counts = {name: self[name] + other[name] for name in _COUNTS}
+        return Usage(**counts, estimated=self.estimated or other.estimated)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool the model wants called.
+
+    Args:
+        id: What the tool's result must name.
+        name: The tool.
+        arguments: What to call it with.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CallAttempt:
+    """One request that was sent for a reply.
+
+    Args:
+        status: The HTTP status, None when there was no answer.
+        error: Why it failed, None when it did not.
+        seconds: How long it took.
+        usage: What it used, as far as known.
+        request_id: The vendor's id.
+    """
+
+    status: int | None = None
+    error: str | None = None
+    seconds: float = 0.0
+    usage: Usage | None = None
+    request_id: str | None = None
+
+
+class Reply(str):
+    """A model's answer: a `str` that knows where it came from. Immutable.
+
+    Args:
+        text: The answer.
+        usage: Tokens used; left out, they are estimated from the text.
+        cost: US dollars, or None when unknown.
+        model: The model that answered.
+        tool_calls: The tools it wants called.
+        stop_reason: "end", "max_tokens", "stop_sequence", "tool_use", "refusal",
+            or the vendor's own word; left out, "tool_use" or "end".
+        attempts: The requests it took, the last one included.
+        request_id: The vendor's id.
+        partial: The answer was cut short by a failure or by leaving the stream.
+        message: What to append to the messages for the next turn, verbatim; left
+            out, it is made from the text and the tool calls.
+    """
+
+    __slots__ = (
+        "attempts",
+        "cost",
+        "message",
+        "model",
+        "partial",
+        "request_id",
+        "stop_reason",
+        "tool_calls",
+        "usage",
+    )
+    usage: Usage
+    cost: Decimal | None
+    model: str | None
+    tool_calls: tuple[ToolCall, ...]
+    stop_reason: str
+    attempts: tuple[CallAttempt, ...]
+    request_id: str | None
+    partial: bool
+    message: Mapping[str, Any]
+
+    def __new__(
+        cls,
+        text: str = "",
+        *,
+        usage: Usage | None = None,
+        cost: Decimal | str | float | None = None,
+        model: str | None = None,
+        tool_calls: Sequence[ToolCall] = (),
+        stop_reason: str | None = None,
+        attempts: Sequence[CallAttempt] = (),
+        request_id: str | None = None,
+        partial: bool = False,
+        message: Mapping[str, Any] | None = None,
+    ) -> Self:
+        self = super().__new__(cls, text)
+        calls = tuple(tool_calls)
+        if usage is None:
+            usage = Usage(output_tokens=count_tokens(text), estimated=True)
+        facts: dict[str, Any] = {
+            "usage": usage,
+            "cost": _dollars(cost),
+            "model": model,
+            "tool_calls": calls,
+            "stop_reason": stop_reason or ("tool_use" if calls else "end"),
+            "attempts": tuple(attempts),
+            "request_id": request_id,
+            "partial": partial,
+            "message": _message(str(self), calls) if message is None else message,
+        }
+        for name, value in facts.items():
+            object.__setattr__(self, name, value)
+        return self
+
+    @property
+    def text(self) -> str:
+        """The answer as a plain `str`."""
+        return str(self)
+
+    @property
+    def tokens(self) -> int:
+        """All tokens, in and out."""
+        return self.usage.total
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a Reply is immutable, its {name} stays")
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:
+        return (str(self),), {name: getattr(self, name) for name in Reply.__slots__}
+
+    def __getstate__(self) -> None:
+        """Nothing beyond the arguments."""
+
+    def __repr__(self) -> str:
+        shown = str(self) if len(self) <= 60 else f"{self[:60]}..."
+        return f"Reply({shown!r}, tokens={self.tokens}, model={self.model!r})"
+
+
+def _dollars(cost: Decimal | float | str | None) -> Decimal | None:
+    if cost is None:
+        return None
+    try:
+        value = Decimal(repr(cost) if isinstance(cost, float) else cost)
+    except (ArithmeticError, TypeError, ValueError):
+        value = Decimal("NaN")
+    if isinstance(cost, bool) or not value.is_finite() or value < 0:
+        raise ValueError(f"cost is an amount of dollars or None, not {cost!r}")
+    return value
+
+
+def _message(text: str, calls: Sequence[ToolCall]) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if calls:
+        message["tool_calls"] = [
+            {"id": call.id, "name": call.name, "arguments": dict(call.arguments)}
+            for call in calls
+        ]
+    return message
