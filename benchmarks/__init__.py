@@ -1,0 +1,1 @@
+"""Our figures beside the limit's and each peer's, from one run: `make bench`."""

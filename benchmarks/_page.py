@@ -1,0 +1,211 @@
+"""The tables: for the terminal, and for docs/performance.md."""
+
+import datetime as dt
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks._cases import Suite
+from benchmarks._driver import Effort
+from benchmarks._environments import NEWER, environment
+from benchmarks._figures import CaseResult, Row, Verdict, verdict
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything one run measured.
+
+    Args:
+        effort: How long it measured.
+        results: By suite, in order.
+        load: Work of others at the start, in cores.
+    """
+
+    effort: Effort
+    results: list[tuple[Suite, list[CaseResult]]] = field(default_factory=list)
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
+
+    def verdicts(self) -> list[Verdict]:
+        """Every target of the suites that were run."""
+        return [
+            verdict(target, next((r for r in results if r.case is target.case), None))
+            for suite, results in self.results
+            for target in suite.targets
+        ]
+
+    def versions(self) -> dict[str, str]:
+        """Of the peers, by distribution."""
+        found: dict[str, str] = {}
+        for _, results in self.results:
+            for result in results:
+                found |= result.versions
+        return dict(sorted(found.items()))
+
+    def left_out(self) -> dict[str, str]:
+        """What was not measured, and why."""
+        found: dict[str, str] = {}
+        for suite, results in self.results:
+            found |= dict(suite.left_out)
+            for result in results:
+                for label, reason in result.left_out:
+                    found[f"{label} ({suite.title.lower()}, {result.case.name})"] = (
+                        reason
+                    )
+        return found
+
+
+def page(report: Report) -> str:
+    """The whole page, in Markdown."""
+    parts = ["# Performance", _preamble(report), "## Targets", targets(report)]
+    for suite, results in report.results:
+        parts.append(f"## {suite.title}")
+        parts += [section(result) for result in results if result.rows]
+    parts += ["## Versions of the peers", _versions(report)]
+    left_out = report.left_out()
+    if left_out:
+        parts += ["## Left out", _table(["what", "why"], left_out.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def targets(report: Report) -> str:
+    """What we promised, what was measured."""
+    rows = []
+    for found in report.verdicts():
+        target = found.target
+        unit = " ms" if target.against is None else " x"
+        measured = found.measured
+        rows.append(
+            (
+                target.what,
+                number(target.at_most) + unit,
+                number(target.aim) + unit if target.aim else "",
+                number(measured) + unit if measured is not None else "",
+                found.words,
+            )
+        )
+    return _table(["what", "at most", "aim", "measured", ""], rows)
+
+
+def section(result: CaseResult) -> str:
+    """One case: heading, note, table."""
+    case = result.case
+    shape = {"growth": _growth, "import": _imports, "value": _values}
+    body = shape.get(case.kind, _times)(result)
+    return "\n\n".join(filter(None, [f"### {case.title}", case.note, body]))
+
+
+def number(value: float) -> str:
+    """Three significant digits, without exponents."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:.{digits}f}"
+
+
+def _times(result: CaseResult) -> str:
+    compared = result.case.reference() is not None
+    heads = ["", "CPU µs", "x limit", "middle half", "wall µs"]
+    rows = []
+    for row in result.rows:
+        cells = [_label(row), number(row.cpu), *_ratio(row), number(row.wall)]
+        rows.append(cells if compared else [*cells[:2], cells[4]])
+    return _table(heads if compared else [*heads[:2], heads[4]], rows)
+
+
+def _ratio(row: Row) -> tuple[str, str]:
+    if row.contestant.role == "limit":
+        return "1", ""
+    spread = row.ratio()
+    if spread is None:
+        return "", ""
+    return number(spread[1]), f"{number(spread[0])} to {number(spread[2])}"
+
+
+def _values(result: CaseResult) -> str:
+    rows = [(_label(row), f"{row.cpu:,.0f}") for row in result.rows]
+    return _table(["", result.case.unit], rows)
+
+
+def _imports(result: CaseResult) -> str:
+    rows = [(_label(row), number(row.cpu)) for row in result.rows]
+    return _table(["", "CPU ms"], rows)
+
+
+def _growth(result: CaseResult) -> str:
+    series = list(dict.fromkeys(row.contestant.label for row in result.rows))
+    sizes = sorted({row.contestant.size for row in result.rows})
+    cells = {(row.contestant.label, row.contestant.size): row for row in result.rows}
+    rows = []
+    for size in sizes:
+        found = [cells.get((label, size)) for label in series]
+        figures = [number(row.cpu) if row else "" for row in found]
+        rows.append([f"{size:,}", *figures])
+    return _table(["there already", *[f"{label}, CPU µs" for label in series]], rows)
+
+
+def _label(row: Row) -> str:
+    contestant = row.contestant
+    dagger = contestant.env in NEWER and "†" not in contestant.label
+    label = contestant.label + (" †" if dagger else "")
+    if contestant.role == "limit":
+        return f"{label} (limit)"
+    return f"**{label}**" if contestant.role == "ours" else label
+
+
+def _preamble(report: Report) -> str:
+    today = dt.datetime.now(tz=dt.UTC).date()
+    cores = os.cpu_count() or 1
+    load = "The machine was otherwise idle when it began."
+    if report.load > 0.3:
+        load = (
+            f"Other work kept about {report.load:.1f} of its cores busy when it "
+            "began: trust the ratios, not the absolute figures."
+        )
+    system = f"{platform.system()} on {platform.machine()}"
+    version = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"""\
+Made by `make bench` on {today}, {system}, {cores} cores, {version}. {load}
+
+All of one table was measured in one run, in rounds: each round runs every row once,
+in a new random order, for about {report.effort.run_ns // 1_000_000} ms. A figure is
+the median of {report.effort.rounds} rounds, after one that is dropped. CPU is user and
+system time of all threads of the process; the collector of cycles is off while time is
+taken. A ratio is the median of the ratios to the limit in the same round; the middle half of
+those ratios stands beside it. Every row has a process of its own. The loop that repeats
+the work is part of every figure.
+
+The limit is the least code that could do the job at all; it lacks what makes a library
+worth having. Ours are in bold. Peers run in environments of their own, of the versions
+below.{_dagger(report)}"""
+
+
+def _dagger(report: Report) -> str:
+    used = any(
+        row.contestant.env in NEWER
+        for _, results in report.results
+        for result in results
+        for row in result.rows
+    )
+    python = environment("newer").python if used else None
+    if python is None:
+        return ""
+    told = subprocess.run([python, "-V"], capture_output=True, text=True, check=False)
+    return (
+        f" A row with † ran on {told.stdout.strip()}, which its peers need, and is "
+        "compared with the limit on that Python."
+    )
+
+
+def _versions(report: Report) -> str:
+    versions = report.versions()
+    if not versions:
+        return "None was measured."
+    return ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)
