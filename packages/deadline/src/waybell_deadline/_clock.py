@@ -1,0 +1,68 @@
+"""Which clock counts, and which numbers are seconds."""
+
+import sys
+from collections.abc import Callable
+from math import isfinite
+from time import monotonic
+from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex, TypeAlias
+
+
+if TYPE_CHECKING:  # asyncio costs 25 ms, and code without a loop never needs it
+    from asyncio import AbstractEventLoop, Task
+
+Clock: TypeAlias = Callable[[], float]
+
+
+def running_loop() -> "AbstractEventLoop | None":
+    """The event loop that runs in this thread, or None."""
+    try:
+        running = sys.modules["asyncio.events"]._get_running_loop  # noqa: SLF001 - it is in __all__, and the other one raises, which is slow
+    except (KeyError, AttributeError):  # not imported, or just being imported
+        return None
+    loop: AbstractEventLoop | None = running()
+    return loop
+
+
+def running_task(loop: "AbstractEventLoop") -> "Task[object] | None":
+    """The task that runs on `loop` now, or None in a plain callback."""
+    task: Task[object] | None = sys.modules["asyncio"].current_task(loop)
+    return task
+
+
+def clock_of(loop: "AbstractEventLoop | None") -> Clock:
+    """The clock of `loop`, seen through to `time.monotonic` where it is that."""
+    if loop is None:
+        return monotonic
+    clock = loop.time
+    plain = sys.modules["asyncio.base_events"].BaseEventLoop.time
+    # The loop's method only calls time.monotonic; calling that itself halves check().
+    return monotonic if getattr(clock, "__func__", None) is plain else clock
+
+
+def as_seconds(value: SupportsFloat | SupportsIndex, name: str = "seconds") -> float:
+    """Give `value` back as a float, or refuse what is not a span of time.
+
+    Raises:
+        TypeError: `value` is not a number (booleans and text are not).
+        ValueError: `value` is negative, infinite or not a number at all.
+    """
+    if isinstance(value, bool | str | bytes):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+    try:
+        seconds = float(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}") from None
+    except (OverflowError, ValueError):
+        seconds = -1.0
+    if not (isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"{name} must be finite and at least 0, not {shown(value)}")
+    return seconds
+
+
+def shown(value: object) -> str:
+    """The repr of `value`, cut where it would fill a screen."""
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python is willing to print
+        return "a number of very many digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
