@@ -1,0 +1,121 @@
+"""Appends whole lines to a file that other threads and processes append to as well."""
+
+import logging
+import os
+import threading
+import weakref
+from pathlib import Path
+from typing import Final
+
+
+_log: Final = logging.getLogger("waybell_trace")
+_files: "weakref.WeakSet[LineFile]" = weakref.WeakSet()
+
+
+class LineFile:
+    """A file of lines, each written by one `os.write` on `O_APPEND`.
+
+    The kernel appends each write whole, also between processes (local file systems
+    of Linux and macOS), so there is no buffer to lose and no lock to hold at a fork.
+
+    Args:
+        path: The file; it and missing parent folders are made, the file for its
+            owner only.
+        what: What a line is, for warnings.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_fd",
+        "_lock",
+        "_torn",
+        "_what",
+        "lost",
+        "path",
+        "sealed",
+    )
+
+    def __init__(self, path: str | os.PathLike[str], what: str) -> None:
+        self.path = os.fspath(path)
+        self.lost = 0
+        self.sealed = False
+        self._what = what
+        self._torn = False
+        self._closed = False
+        self._lock = threading.Lock()
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(self.path, flags, 0o600)
+        # The number is given back only when nobody can write to it any more.
+        weakref.finalize(self, os.close, self._fd).atexit = False
+        _files.add(self)
+        self._seal()
+
+    def write(self, line: bytes) -> None:
+        """Append `line`, which ends in a newline; never raises, but counts losses."""
+        try:
+            if self._torn or os.write(self._fd, line) != len(line):
+                self._rewrite(line)
+            if self._closed:
+                self.lose("it is closed")
+        except OSError as error:
+            self.lose(error)
+
+    def lose(self, error: BaseException | str) -> None:
+        """Count a line that could not be written; the first one is warned of."""
+        with self._lock:
+            self.lost += 1
+            first = self.lost == 1
+        if first:
+            _log.warning("%s lost, not written to %s: %s", self._what, self.path, error)
+
+    def close(self) -> None:
+        """Give the file back; what is written from now on is counted as lost."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        # Closing the number here would let a thread that is just about to write hit
+        # whatever file is opened next under the same number.
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(null, self._fd, inheritable=False)
+        os.close(null)
+
+    def renew(self) -> None:
+        """Forget, in a forked child, a lock that another thread held at the fork."""
+        self._lock = threading.Lock()
+
+    def _rewrite(self, line: bytes) -> None:
+        # A write was cut short (disk full, quota). Finishing it later could land behind
+        # a line of another process, so the stump is ended and the line written again.
+        self._torn = True
+        if os.write(self._fd, b"\n" + line) == len(line) + 1:
+            self._torn = False
+        else:
+            self.lose("the write was cut short")
+
+    def _seal(self) -> None:
+        size = os.fstat(self._fd).st_size
+        if not size or os.pread(self._fd, 1, size - 1) == b"\n":
+            return
+        # Either a stump, or another process's line in flight. The kernel lets a write
+        # in flight finish before ours, so what is in front of our newline then tells.
+        try:
+            os.write(self._fd, b"\n")
+        except OSError:
+            self._torn = True
+            return
+        end = os.lseek(self._fd, 0, os.SEEK_CUR)
+        if os.pread(self._fd, 1, end - 2) != b"\n":
+            self.sealed = True
+            _log.warning("%s ended in the middle of a line; sealed it", self.path)
+
+
+def _forked() -> None:
+    for file in list(_files):
+        file.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,44 @@
+"""Span and trace ids that neither `random.seed` nor `os.fork` can repeat."""
+
+import os
+import random
+
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+
+
+# Seeded by the operating system, apart from the generator users may seed.
+_source = random.Random()
+# How many forks lie between the first process and this one.
+_forks = [0]
+
+
+class FreshIds(IdGenerator):
+    """Ids from a private generator that is seeded anew in each process."""
+
+    __slots__ = ()
+
+    def generate_span_id(self) -> int:
+        """A 64-bit id, never 0."""
+        return _source.getrandbits(64) or self.generate_span_id()
+
+    def generate_trace_id(self) -> int:
+        """A 128-bit id, never 0."""
+        return _source.getrandbits(128) or self.generate_trace_id()
+
+    def is_trace_id_random(self) -> bool:
+        """Whether all bits are random (W3C Trace Context, level 2): yes."""
+        return True
+
+
+def process() -> int:
+    """A number that changes when this process is the child of a fork."""
+    return _forks[0]
+
+
+def _forked() -> None:
+    _source.seed()
+    _forks[0] += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

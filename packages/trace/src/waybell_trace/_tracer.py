@@ -1,0 +1,288 @@
+"""Makes spans and puts them on file."""
+
+import contextvars
+import functools
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Protocol, Self, TypeVar
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    get_current_span,
+    set_span_in_context,
+)
+from opentelemetry.trace import (
+    Span as OtelSpan,
+)
+
+from waybell_trace import _semconv as names
+from waybell_trace._capture import CAPTURES, Capture
+from waybell_trace._ids import FreshIds
+from waybell_trace._processor import FileProcessor
+from waybell_trace._span import Source, Span
+from waybell_trace._values import text
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_SCOPE: Final = "waybell_trace"
+_NANO: Final = 1_000_000_000
+
+
+class _Event(Protocol):
+    def keys(self) -> Iterable[str]: ...
+    def __getitem__(self, name: str, /) -> Any: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def parent(self) -> str | None: ...
+    @property
+    def root(self) -> str: ...
+
+
+class Tracer:
+    """Makes spans and puts each on file, one OTLP/JSON line, in the call that ends it.
+
+    Threads, tasks and forked children share one tracer; processes may share one file.
+
+    Args:
+        export_path: The file, made with its folders for its owner only. Starts of spans
+            go beside it: `traces.jsonl` has `traces.starts.jsonl`.
+        provider: An SDK provider whose processors shall see the spans too, and whose
+            spans of other libraries shall be on file too. Its sampler and limits then
+            hold. By default a private one that keeps everything, whatever the
+            environment says.
+        capture: How much of prompts, replies and events is kept: "none", "digest"
+            (length and hash) or "text".
+        service_name: The resource's `service.name`; by default OTEL_SERVICE_NAME.
+        now: A clock giving the seconds since 1970; by default the system's.
+
+    Raises:
+        OSError: The file cannot be opened or made.
+    """
+
+    __slots__ = ("_files", "_nesting", "_source")
+
+    def __init__(
+        self,
+        export_path: str | os.PathLike[str],
+        *,
+        provider: TracerProvider | None = None,
+        capture: Capture = "digest",
+        service_name: str | None = None,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        if capture not in CAPTURES:
+            raise ValueError(f"capture must be one of {CAPTURES}, not {capture!r}")
+        if provider is not None and not isinstance(provider, TracerProvider):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"provider must be the SDK's TracerProvider, not {provider!r}"
+            )
+        self._files = files = FileProcessor(export_path)
+        self._nesting = _Nesting()
+        if provider is None:
+            start = _private(service_name, files).get_tracer(_SCOPE).start_span
+        else:
+            provider.add_span_processor(files)
+            start = _counting(provider.get_tracer(_SCOPE).start_span, files)
+        self._source = Source(
+            start=start,
+            stamp=None if now is None else lambda: round(now() * _NANO),
+            lose=files.spans.lose,
+            capture=capture,
+        )
+
+    @property
+    def path(self) -> str:
+        """The file ended spans go to."""
+        return self._files.spans.path
+
+    @property
+    def capture(self) -> Capture:
+        """How much of prompts and replies is kept."""
+        return self._source.capture
+
+    @property
+    def lost(self) -> int:
+        """Ended spans that could not be written, in this process."""
+        return self._files.spans.lost
+
+    @property
+    def lost_starts(self) -> int:
+        """Starts that could not be written: those spans would not show after a crash."""
+        return self._files.starts.lost
+
+    @property
+    def sealed(self) -> bool:
+        """Whether a line cut short, by a crash, was found and ended when opening."""
+        return self._files.spans.sealed or self._files.starts.sealed
+
+    def span(self, name: str, /, **attributes: object) -> Span:
+        """A span of any work: `with`, `async with`, or a decorator."""
+        return Span(self._source, name, attributes)
+
+    def agent(self, name: str, /, **attributes: object) -> Span:
+        """A span of an agent's turn."""
+        given = _named(names.INVOKE_AGENT, "AGENT", {names.AGENT: name})
+        return Span(self._source, f"{names.INVOKE_AGENT} {name}", given | attributes)
+
+    def llm(
+        self, model: str, /, provider: str | None = None, **attributes: object
+    ) -> Span:
+        """A span of a call to a model, where usage belongs."""
+        given = _named(names.CHAT, "LLM", {names.REQUEST_MODEL: model})
+        if provider is not None:
+            given[names.PROVIDER] = provider
+        name = f"{names.CHAT} {model}"
+        return Span(self._source, name, given | attributes, SpanKind.CLIENT)
+
+    def tool(self, name: str, /, **attributes: object) -> Span:
+        """A span of a tool's run."""
+        given = _named(names.EXECUTE_TOOL, "TOOL", {names.TOOL: name})
+        return Span(self._source, f"{names.EXECUTE_TOOL} {name}", given | attributes)
+
+    def workflow(self, name: str, /, **attributes: object) -> Span:
+        """A span of several agents' joint work."""
+        given = _named(names.INVOKE_WORKFLOW, "CHAIN", {names.WORKFLOW: name})
+        return Span(self._source, f"{names.INVOKE_WORKFLOW} {name}", given | attributes)
+
+    async def around(
+        self, event: _Event, call_next: Callable[[Any], Awaitable[R]], /
+    ) -> R:
+        """A bus middleware: each delivery is a span, nested as the events are.
+
+        Args:
+            event: A mapping of fields with `topic`, `id`, `parent` and `root`.
+            call_next: Calls the handler; its `handler` attribute names it.
+        """
+        attributes = {
+            names.TOPIC: event.topic,
+            names.EVENT_ID: event.id,
+            names.EVENT_ROOT: event.root,
+            names.HANDLER: text(getattr(call_next, "handler", "")),
+            names.OPENINFERENCE_KIND: "CHAIN",
+        }
+        if event.parent is not None:
+            attributes[names.EVENT_PARENT] = event.parent
+        parent = self._nesting.parent(event.parent)
+        with Span(self._source, event.topic, attributes, context=parent) as span:
+            self._nesting.enter(event.id, span.otel)
+            span.record_text(prompt={**event})
+            answer = await call_next(event)
+            span.record_text(reply=answer)
+            return answer
+
+    def close(self) -> None:
+        """Close the files; spans that end later are counted as lost."""
+        self._files.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def carry(function: Callable[P, R], /) -> Callable[P, R]:
+    """`function`, run wherever it is called as if called here, under the current span.
+
+    Tasks and `asyncio.to_thread` inherit the current span; executors do not:
+    `executor.submit(carry(work), item)`.
+    """
+    context = contextvars.copy_context()
+
+    @functools.wraps(function)
+    def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+        # A copy each, since one context cannot be entered by two threads at once.
+        return context.copy().run(function, *args, **kwargs)
+
+    return carried
+
+
+class _Nesting:
+    """Finds the parent of a delivery that runs where its parent's span is not current.
+
+    A worker that takes events from a queue was started elsewhere, so the ambient span
+    says nothing there; the event's `parent` does.
+    """
+
+    __slots__ = ("_spans",)
+
+    _MOST: Final = 4096
+
+    def __init__(self) -> None:
+        self._spans: dict[str, SpanContext] = {}
+
+    def enter(self, event_id: str, span: OtelSpan) -> None:
+        if len(self._spans) >= self._MOST:
+            self._spans.pop(next(iter(self._spans)), None)
+        self._spans[event_id] = span.get_span_context()
+
+    def parent(self, event_id: str | None) -> Context | None:
+        if event_id is None or get_current_span().get_span_context().is_valid:
+            return None
+        known = self._spans.get(event_id)
+        return set_span_in_context(NonRecordingSpan(known)) if known else None
+
+
+def _named(
+    operation: str, kind: str, attributes: dict[str, object]
+) -> dict[str, object]:
+    return {names.OPERATION: operation, names.OPENINFERENCE_KIND: kind, **attributes}
+
+
+def _private(service_name: str | None, files: FileProcessor) -> TracerProvider:
+    unlimited = SpanLimits(*[SpanLimits.UNSET] * 8)
+    provider = TracerProvider(
+        sampler=ALWAYS_ON,
+        resource=Resource.create(
+            {"service.name": service_name} if service_name else {}
+        ),
+        shutdown_on_exit=False,
+        active_span_processor=files,  # type: ignore[arg-type]  # the only one: no fan-out
+        id_generator=FreshIds(),
+        span_limits=unlimited,
+    )
+    # What OTEL_SDK_DISABLED sets; no argument overrules it. A test holds this line.
+    provider._disabled = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return provider
+
+
+def _counting(
+    start: Callable[..., OtelSpan], files: FileProcessor
+) -> Callable[..., OtelSpan]:
+    def counted(*args: Any, **kwargs: Any) -> OtelSpan:
+        span = start(*args, **kwargs)
+        if not span.is_recording():
+            files.spans.lose(
+                "the provider given does not record it (sampler, or disabled)"
+            )
+        return span
+
+    return counted
