@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[3]
 def test_every_public_name_of_every_package_is_reachable() -> None:
     for name in waybell.__all__:
         value = getattr(waybell, name)
-        assert value is getattr(importlib.import_module(waybell._names.HOMES[name]), name)
+        assert value is getattr(
+            importlib.import_module(waybell._names.HOMES[name]), name
+        )
 
 
 def test_a_name_nobody_has_is_an_attribute_error() -> None:
@@ -39,7 +41,9 @@ def test_the_map_and_the_stub_are_what_make_exports_would_write() -> None:
     assert spec.loader is not None
     exports = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(exports)
-    stale = [path.name for path, text in exports.rendered().items() if path.read_text() != text]
+    stale = [
+        path.name
+        for path, text in exports.rendered().items()
+        if path.read_text() != text
+    ]
     assert stale == [], "run make exports"
-
-

@@ -1,0 +1,56 @@
+"""The error tree: PatternError is the root, and every leaf says what is missing."""
+
+from collections.abc import Iterable
+
+
+class PatternError(Exception):
+    """Something in a pattern failed; the root of this package's errors."""
+
+
+class IncompleteError(PatternError):
+    """A result was asked for its value, but it is not complete.
+
+    Args:
+        message: What is missing.
+        result: The typed result, with everything that was finished.
+    """
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message, result)
+        self.result = result
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UnknownIntentError(PatternError, LookupError):
+    """The classifier named no route, or none it was sure enough of.
+
+    Args:
+        intent: What the classifier said.
+        known: The intents that have a route.
+        confidence: The classifier's confidence, 0 to 1, or None if it gave none.
+        threshold: The confidence that was asked for.
+    """
+
+    def __init__(
+        self,
+        intent: str,
+        known: Iterable[str],
+        confidence: float | None = None,
+        threshold: float = 0.0,
+    ) -> None:
+        self.intent = intent
+        self.known = tuple(known)
+        self.confidence = confidence
+        self.threshold = threshold
+        super().__init__(intent, self.known, confidence, threshold)
+
+    def __str__(self) -> str:
+        routes = ", ".join(map(repr, self.known))
+        if self.intent in self.known:
+            return (
+                f"the classifier is {self.confidence:.2f} sure of {self.intent!r}, "
+                f"below threshold={self.threshold:.2f}, and there is no default= route"
+            )
+        return f"no route for intent {self.intent!r}; there are {routes}"

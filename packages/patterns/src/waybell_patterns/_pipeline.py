@@ -1,0 +1,126 @@
+"""Pipeline: stages one after another, each paid for before the first one starts."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, closing, nullcontext
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from waybell_patterns._call import Agent
+from waybell_patterns._journal import Journal
+from waybell_patterns._pattern import Pattern, Setting, Spent, Worker
+from waybell_patterns._results import PipelineResult, text_of
+
+
+def compose(prompt: str, results: Mapping[str, Any]) -> str:
+    """A stage's prompt: what was asked, then every earlier answer under its name."""
+    parts = [prompt]
+    parts += [f"## {name}\n{text_of(value)}" for name, value in results.items()]
+    return "\n\n".join(parts)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """How far a run has come: the answers so far, and the stage under way."""
+
+    results: dict[str, Any]
+    at: str | None = None
+
+
+class Pipeline(Pattern[PipelineResult]):
+    """Walk stages in order, each with the answers of all before it.
+
+    The holds of all stages that name `usd` or `tokens` are taken before the first one
+    starts, all or none, so a stage that overruns cannot eat the next one's.
+
+    Args:
+        stages: Stages, or agents, in order; names must differ.
+        journal: A file to keep finished stages in. Run again with the same stages and
+            prompt after a crash, the finished ones are not repeated (their answers
+            come back as text or JSON values).
+        bus, budget, deadline, log, tracer: As in every pattern.
+
+    Raises:
+        ValueError: No stages, or two of one name.
+    """
+
+    __slots__ = ("_journal", "_workers")
+
+    def __init__(
+        self,
+        stages: Sequence[Agent],
+        *,
+        journal: str | os.PathLike[str] | None = None,
+        **setting: Any,
+    ) -> None:
+        super().__init__(**setting)
+        self._workers = [
+            Worker(agent, self._setting, f"stage{number}")
+            for number, agent in enumerate(stages, start=1)
+        ]
+        names = [worker.stage.name for worker in self._workers]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"a pipeline needs stages of different names, not {names}")
+        self._journal = journal
+
+    async def _run(self, setting: Setting, prompt: str, spent: Spent) -> PipelineResult:
+        began = perf_counter()
+        names = [worker.stage.name for worker in self._workers]
+        with self._opened(names, prompt) as journal:
+            done = {} if journal is None else journal.finished
+            walk = _Walk({name: done[name] for name in names if name in done})
+            resumed = tuple(walk.results)
+            error: Exception | None = None
+            try:
+                await self._walk(setting, prompt, walk, journal, spent)
+            except Exception as raised:
+                if walk.at is None:  # nothing has run: there is no result to lose
+                    raise
+                error = raised
+        failed = None if error is None else walk.at
+        left = [name for name in names if name not in walk.results and name != failed]
+        setting.record(
+            "pipeline", prompt=prompt, finished=list(walk.results), failed=failed,
+            missing=left, resumed=list(resumed), error=error and repr(error),
+        )  # fmt: skip
+        return PipelineResult(
+            walk.results, failed, error, tuple(left), resumed,
+            spent.usd, perf_counter() - began,
+        )  # fmt: skip
+
+    def _opened(
+        self, names: list[str], prompt: str
+    ) -> AbstractContextManager[Journal | None]:
+        if self._journal is None:
+            return nullcontext()
+        return closing(Journal(self._journal, stages=names, prompt=prompt))
+
+    async def _walk(
+        self,
+        setting: Setting,
+        prompt: str,
+        walk: _Walk,
+        journal: Journal | None,
+        spent: Spent,
+    ) -> None:
+        ahead = [w for w in self._workers if w.stage.name not in walk.results]
+        async with setting.wall(), AsyncExitStack() as stack:
+            holds = await setting.hold((worker.stage for worker in ahead), stack)
+            for worker in ahead:
+                name = worker.stage.name
+                walk.at = name
+                asked = worker.prompt(prompt, walk.results, compose)
+                extras = {
+                    "stage": name,
+                    "results": {done: text_of(v) for done, v in walk.results.items()},
+                }
+                hold = holds.get(name)
+                value = await (
+                    worker.ask(setting, asked, extras, spent)
+                    if hold is None
+                    else worker.held(setting, asked, extras, spent, hold)
+                )
+                walk.results[name] = value
+                if journal is not None:
+                    journal.record(name, value)

@@ -1,0 +1,1 @@
+"""The research desk: what `waybell demo` runs over a folder of text and code."""

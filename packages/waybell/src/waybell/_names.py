@@ -1,0 +1,3 @@
+"""Which package defines each public name."""
+
+HOMES: dict[str, str] = {}
