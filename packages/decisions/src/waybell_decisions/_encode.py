@@ -1,0 +1,137 @@
+"""Turn any Python value into JSON that every parser accepts, without ever raising.
+
+orjson does the work; what it refuses is brought nearer to JSON one step at a time.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from math import isfinite
+from os import PathLike
+from typing import Any, cast
+
+import orjson
+
+
+VERSION = 1
+# How a line of ours begins. orjson never writes a space outside a string and always
+# escapes a quote inside one, so these bytes occur nowhere else in our output: a reader
+# finds a whole record even behind a torn one. See docs/decisions/torn-tail.md.
+MARK = b'{"v":1, "id":"'
+_NEWLINE = orjson.OPT_APPEND_NEWLINE
+_DEEPEST = 100
+is_a: Callable[[Any, Any], bool] = isinstance  # does not narrow what is Any
+_SPELT = "backslashreplace"  # how bytes and surrogates that are no text are shown
+
+
+def encode(fields: Mapping[str, object]) -> bytes:
+    """Return the fields as one line."""
+    try:
+        return orjson.dumps(fields, simpler, _NEWLINE)
+    except TypeError as exc:
+        cause = exc.__cause__  # orjson wraps whatever its hook raised, Ctrl-C too
+        if cause is not None and not isinstance(cause, Exception):
+            raise cause from None
+        return orjson.dumps(plain(fields), option=_NEWLINE)
+
+
+def to_json(value: object) -> bytes:
+    """Return the bytes that `value` has inside a record."""
+    return orjson.dumps(plain(value))
+
+
+def plain(value: object) -> Any:
+    """Return a deep copy made only of what JSON knows."""
+    return _plain(value, set())
+
+
+def _plain(value: Any, above: set[int]) -> Any:
+    if value is None or value is True or value is False:
+        return value
+    try:
+        if isinstance(value, str):
+            return str.encode(value, errors=_SPELT).decode()
+        if isinstance(value, int):
+            return _whole(value)
+        if isinstance(value, float):
+            return float.__float__(value) if isfinite(value) else None
+        return _opened(value, above)
+    except Exception as exc:  # whatever a stranger's __repr__ or __iter__ may raise
+        return f"[unreadable {type(value).__name__}: {type(exc).__name__}]"
+
+
+def _whole(value: int) -> int | str:
+    """Return an integer, as text where 64 bits cannot hold it."""
+    if -(2**63) <= value < 2**64:
+        return int.__int__(value)
+    try:
+        return int.__repr__(value)
+    except ValueError:  # more digits than the interpreter converts
+        return hex(value)
+
+
+def _opened(value: Any, above: set[int]) -> Any:
+    """Open one level of a value that is not a leaf; `above` are its ancestors."""
+    me = id(value)
+    if me in above:
+        return "[cycle]"
+    if len(above) >= _DEEPEST:
+        return "[too deep]"
+    above.add(me)
+    try:
+        if is_a(value, dict):
+            items = list(value.items())  # another thread may be changing it
+            return {_key(key): _plain(item, above) for key, item in items}
+        if is_a(value, (list, tuple)) and not hasattr(value, "_asdict"):
+            return [_plain(item, above) for item in list(value)]
+        return _plain(simpler(value), above)
+    finally:
+        above.discard(me)
+
+
+def _key(key: object) -> str:
+    found = plain(key)
+    return found if isinstance(found, str) else orjson.dumps(found).decode()
+
+
+def simpler(value: Any) -> Any:
+    """Bring a value one step nearer to JSON; what is unknown becomes its `repr`."""
+    for kinds, step in _KINDS:
+        if is_a(value, kinds):
+            return step(value)
+    kind = cast("Any", type(value))
+    for name, step in _SHAPES.items():
+        if hasattr(kind, name):
+            return step(value)
+    return repr(value)
+
+
+def _sorted(items: Any) -> list[Any]:
+    try:
+        return sorted(items, key=repr)  # the same set is the same line
+    except Exception:
+        return list(items)
+
+
+def _error(error: BaseException) -> dict[str, Any]:
+    inner = getattr(error, "exceptions", ())
+    found = {"type": type(error).__name__, "message": str(error)}
+    return {**found, "errors": inner} if inner else found
+
+
+_KINDS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
+    (Mapping, dict),
+    ((set, frozenset), _sorted),
+    ((bytes, bytearray, memoryview), lambda v: bytes(v).decode(errors=_SPELT)),
+    (Decimal, str),
+    (PathLike, lambda path: path.__fspath__()),
+    (BaseException, _error),
+)
+_SHAPES: dict[str, Callable[[Any], object]] = {
+    "model_dump": lambda model: model.model_dump(),
+    "_asdict": lambda row: row._asdict(),
+    "isoformat": lambda moment: moment.isoformat(),
+    "__members__": lambda member: member.value,
+    "__dataclass_fields__": lambda it: {
+        name: getattr(it, name) for name in it.__dataclass_fields__ if name[0] != "_"
+    },
+}

@@ -1,0 +1,200 @@
+"""`DecisionLog`: what was decided, one JSON line each."""
+
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from copy import copy
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from structlog.typing import Processor
+
+from waybell_decisions._chain import Chain, active_span
+from waybell_decisions._encode import plain, to_json
+from waybell_decisions._records import By, Record, Records, Where
+from waybell_decisions._redact import Redactor, Rule
+from waybell_decisions._writer import Sealed, Writer
+
+
+_logger = logging.getLogger("waybell_decisions")
+
+
+class DecisionLog:
+    """What was decided, one JSON line each, safe in the file when `record` returns.
+
+    Args:
+        path: The file, made if it is not there, with its folders, for its owner only.
+        fsync: Force each record to the disk, against power loss.
+        rotate_bytes: Start a new part (`log.000001.jsonl`) where a record would make
+            the file bigger than this. Without it there is one file.
+        context: Called for each record; what it returns is merged below the record's
+            own fields. `trace_id` and `span_id` become the record's. By default the
+            current OpenTelemetry span, if something else has imported OpenTelemetry.
+        redact: Key patterns (`"*password*"`, in any case, at any depth) whose values
+            are replaced, or a function of key and value that returns what to write.
+        drop: Key patterns left out, or a function of key and value that says whether.
+        processors: structlog processors that see each record before it is redacted.
+        capture: What `around` keeps of events and answers: `"text"`, `"digest"`
+            (length and SHA-256 of the JSON) or `"none"`.
+        now: The epoch, in seconds.
+        clock: Measures deliveries, in seconds; the running loop's by default.
+
+    Raises:
+        LogWriteError: If the file cannot be opened.
+    """
+
+    __slots__ = ("_capture", "_chain", "_clock", "_pipeline", "_writer")
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        fsync: bool = False,
+        rotate_bytes: int | None = None,
+        context: Callable[[], Mapping[str, object] | None] = active_span,
+        redact: Rule = (),
+        drop: Rule = (),
+        processors: Iterable[Processor] = (),
+        capture: Literal["text", "digest", "none"] = "text",
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        if rotate_bytes is not None and rotate_bytes <= 0:
+            raise ValueError(f"rotate_bytes must be positive, not {rotate_bytes!r}")
+        if capture not in {"text", "digest", "none"}:
+            raise ValueError(f"capture is text, digest or none, not {capture!r}")
+        redactor = Redactor(redact, drop) if redact or drop else None
+        self._capture, self._clock = capture, clock
+        self._writer = Writer(Path(path), fsync=fsync, rotate_bytes=rotate_bytes)
+        self._chain = Chain(self._writer, context, redactor, now)
+        self._pipeline = self._chain.pipeline(processors)
+
+    def record(self, /, decision: object, **fields: object) -> str:
+        """Append one record and return its id; any field, of any type, is taken.
+
+        The id is empty if a processor dropped the record (`structlog.DropEvent`).
+
+        Raises:
+            LogWriteError: If the record could not be written, or the log is closed.
+        """
+        return self._pipeline.send("record", {"decision": decision, **fields}) or ""
+
+    def outcome(self, record_id: str, /, **fields: object) -> str:
+        """Append what became of a decision: a record whose `of` is that one's id.
+
+        Raises:
+            LogWriteError: As `record`.
+        """
+        fields = {"decision": "outcome", **fields}
+        return self._pipeline.send("outcome", fields, of=record_id) or ""
+
+    def bind(self, /, **fields: object) -> Self:
+        """Return a log on the same file whose records have these fields too."""
+        twin = copy(self)
+        twin._pipeline = self._pipeline.bound(fields)  # noqa: SLF001 - our own
+        return twin
+
+    async def around(
+        self, event: Any, call_next: Callable[[Any], Awaitable[Any]]
+    ) -> Any:
+        """Record a delivery: middleware for a bus, which it never disturbs.
+
+        The record, of decision `deliver`, has the event's topic, ids and fields
+        (`given`), the handler, `seconds`, the `outcome` (`ok`, `error`, `cancelled`)
+        and what was `returned` or the `error`. If it cannot be written, that is logged
+        as an error, and the delivery goes on.
+        """
+        import asyncio  # noqa: PLC0415 - whoever awaits this has it already
+
+        clock = self._clock or asyncio.get_running_loop().time
+        found = {name: _peek(event, name) for name in ("topic", "id", "parent", "root")}
+        found["event"], found["handler"] = found.pop("id"), _peek(call_next, "handler")
+        found |= self._captured("given", event)
+        started = clock()
+        try:
+            answer = await call_next(event)
+        except BaseException as exc:
+            stopped = isinstance(exc, asyncio.CancelledError | GeneratorExit)
+            found |= {"outcome": "cancelled" if stopped else "error", "error": exc}
+            raise
+        else:
+            found |= {"outcome": "ok", **self._captured("returned", answer)}
+            return answer
+        finally:
+            self._deliver(seconds=clock() - started, **found)
+
+    def _captured(self, name: str, value: object) -> dict[str, object]:
+        if self._capture == "none":
+            return {}
+        value = plain(value)  # a copy: a handler may change its event's values
+        if self._capture == "text":
+            return {name: value}
+        from hashlib import sha256  # noqa: PLC0415 - few ask for digests
+
+        if self._chain.redactor is not None:  # a short secret's digest gives it away
+            value = self._chain.redactor({name: value})
+        body = to_json(value)
+        return {name: {"length": len(body), "sha256": sha256(body).hexdigest()}}
+
+    def _deliver(self, **found: object) -> None:
+        try:
+            self.record("deliver", **found)
+        except Exception as exc:  # a full disk is no reason to lose an answer
+            _logger.error("a delivery could not be recorded: %s", exc)  # noqa: TRY400 - the reason, not our stack
+
+    @property
+    def path(self) -> Path:
+        """The first part of the log."""
+        return self._writer.path
+
+    @property
+    def sealed(self) -> tuple[Sealed, ...]:
+        """The torn records found, and ended, when files were opened."""
+        return self._writer.sealed
+
+    @staticmethod
+    def read(path: str | os.PathLike[str]) -> Records:
+        """Return the records of the log at a path, in order, with all its parts."""
+        return Records(Path(path))
+
+    def query(
+        self,
+        decision: Any = None,
+        *,
+        where: Where | None = None,
+        outcomes: bool = False,
+    ) -> Records:
+        """Return the records that match; see `Records.query`."""
+        return Records(self.path).query(decision, where=where, outcomes=outcomes)
+
+    def count(self, by: By = "decision") -> dict[Any, int]:
+        """Count the records of each value of a field; see `Records.count`."""
+        return Records(self.path).count(by)
+
+    def tail(self, n: int = 10) -> list[Record]:
+        """Return the last `n` records, in order."""
+        return Records(self.path).tail(n)
+
+    def close(self) -> None:
+        """Take no more records; a bound log shares the file and closes with it."""
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def _peek(thing: object, name: str) -> object:
+    try:
+        return getattr(thing, name, None)
+    except Exception:
+        return None

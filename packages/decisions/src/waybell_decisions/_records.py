@@ -1,0 +1,219 @@
+"""Reading a log: lazily, in order, whatever else stands in the file."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from waybell_decisions._encode import MARK, VERSION, is_a, plain, to_json
+from waybell_decisions._writer import backwards, parts
+
+
+_BLOCK = 1 << 20
+_NOTHING = object()
+Record = dict[str, Any]
+Where = Mapping[str, object] | Callable[[Record], object]
+By = str | Callable[[Record], object]
+_Outcomes = dict[str, list[Record]] | None
+
+
+class Records:
+    """The records of a log, read anew from the file by every `for`.
+
+    `torn` and `foreign` say how many lines the last pass met that were cut short, or
+    are not ours; a query does not look into lines that cannot match.
+
+    Args:
+        path: The first part of the log.
+    """
+
+    __slots__ = ("_join", "_needles", "_tests", "foreign", "path", "torn")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.torn = self.foreign = 0
+        self._tests: tuple[Callable[[Record], object], ...] = ()
+        self._needles: tuple[bytes, ...] = ()
+        self._join = False
+
+    def __iter__(self) -> Iterator[Record]:
+        """Read the log from its beginning; the counters start again.
+
+        Raises:
+            FileNotFoundError: If there is no log at the path.
+        """
+        outcomes = self._outcomes()
+        for path in self._parts():
+            with path.open("rb", buffering=_BLOCK) as file:
+                yield from self._matching(file, outcomes)
+
+    def query(
+        self,
+        decision: Any = None,
+        *,
+        where: Where | None = None,
+        outcomes: bool = False,
+    ) -> "Records":
+        """Narrow to the records that match.
+
+        Args:
+            decision: Only those of this decision.
+            where: A test, or values by field; `"given.topic"` looks into a mapping,
+                and a value may be a test of its own. Values are compared as recorded.
+            outcomes: Give each record the list `outcomes` of what was recorded of it
+                later, and leave those records out. They are held in memory.
+        """
+        narrow = Records(self.path)
+        narrow._join = self._join or outcomes
+        tests, needles = [*self._tests], [*self._needles]
+        wanted = {} if decision is None else {"decision": decision}
+        if callable(where):
+            tests.append(where)
+        else:
+            wanted |= where or {}
+        for path, value in wanted.items():
+            tests.append(_test(path, value))
+            if isinstance(value, str) and not path.startswith("outcomes"):
+                needles.append(_needle(path, value))
+        narrow._tests, narrow._needles = tuple(tests), tuple(needles)
+        return narrow
+
+    def count(self, by: By = "decision") -> dict[Any, int]:
+        """Count the records of each value of a field, most frequent first.
+
+        Args:
+            by: A field (`"given.topic"` looks inside) or a function of the record.
+                Records without it count under None; lists and mappings as JSON.
+        """
+        found: dict[Any, int] = {}
+        for record in self:
+            key: Any = by(record) if callable(by) else _find(record, by)
+            if is_a(key, (list, dict)):
+                key = to_json(key).decode()
+            key = None if key is _NOTHING else key
+            found[key] = found.get(key, 0) + 1
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+    def tail(self, n: int = 10) -> list[Record]:
+        """Return the last `n` records that match, in order, read from the end."""
+        outcomes = self._outcomes()
+        matches = (
+            record
+            for path in reversed(self._parts())
+            for record in self._matching(_backwards(path), outcomes, reversed)
+        )
+        return list(islice(matches, n))[::-1]
+
+    def _parts(self) -> list[Path]:
+        self.torn = self.foreign = 0
+        found = [path for _, path in parts(self.path)]
+        if not found:
+            raise FileNotFoundError(2, "no decision log here", str(self.path))
+        return found
+
+    def _outcomes(self) -> _Outcomes:
+        if not self._join:
+            return None
+        found: dict[str, list[Record]] = {}
+        every = Records(self.path)
+        every._needles = (b'"of":"',)
+        for record in every:
+            if "of" in record:
+                found.setdefault(record["of"], []).append(record)
+        return found
+
+    def _matching(
+        self,
+        lines: Iterable[bytes],
+        outcomes: _Outcomes,
+        order: Callable[[Sequence[Record]], Iterable[Record]] = iter,
+    ) -> Iterator[Record]:
+        needles, tests = self._needles, self._tests
+        for line in lines:
+            if needles and line.startswith(MARK) and _lacks(line, needles):
+                continue
+            for record in order(self._parsed(line)):
+                if outcomes is not None:
+                    if "of" in record:
+                        continue
+                    record["outcomes"] = outcomes.get(record["id"], [])
+                if all(test(record) for test in tests):
+                    yield record
+
+    def _parsed(self, line: bytes) -> Sequence[Record]:
+        """Return the record in a line; several if torn ones stand before them."""
+        if line.startswith(MARK):
+            try:
+                return (orjson.loads(line),)
+            except orjson.JSONDecodeError:
+                return self._salvaged(line)
+        text = line.strip(b"\0 \t\r\n")
+        if MARK in text:
+            return self._salvaged(text)
+        if not text:
+            self.torn += b"\0" in line  # what a power cut may leave
+            return ()
+        try:
+            found: Any = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            found = None
+        # The same record written again by another tool, spaced otherwise, is ours.
+        if is_a(found, dict) and found.get("v") == VERSION and "id" in found:
+            return (found,)
+        short = found is None and (text[:6] == MARK[:6] or MARK.startswith(text))
+        self.torn += short
+        self.foreign += not short
+        return ()
+
+    def _salvaged(self, line: bytes) -> Sequence[Record]:
+        before, *pieces = line.split(MARK)
+        self.foreign += bool(before)
+        found: list[Record] = []
+        for piece in pieces:
+            try:
+                found.append(orjson.loads(MARK + piece.rstrip(b"\0\n")))
+            except orjson.JSONDecodeError:
+                self.torn += 1
+        return found
+
+
+def _backwards(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from backwards(file.fileno(), file.seek(0, 2))
+
+
+def _find(value: Any, path: str) -> Any:
+    """Look a field up by its name, or by names and indices joined by dots."""
+    if is_a(value, dict) and path in value:
+        return value[path]
+    name, _, rest = path.partition(".")
+    try:
+        inner = value[int(name)] if is_a(value, list) else value[name]
+    except (LookupError, TypeError, ValueError):
+        return _NOTHING
+    return _find(inner, rest) if rest else inner
+
+
+def _test(path: str, value: Any) -> Callable[[Record], bool]:
+    def passes(record: Record) -> bool:
+        found = _find(record, path)
+        return found is not _NOTHING and bool(value(found))
+
+    if callable(value):
+        return passes
+    wanted = plain(value)
+    return lambda record: _find(record, path) == wanted
+
+
+def _needle(path: str, value: str) -> bytes:
+    """Return bytes that a line of ours holds if it has the value at the path."""
+    name = path.rpartition(".")[2]
+    if name.lstrip("-").isdecimal():
+        return to_json(value)  # an index has no key
+    return to_json(name)[1:] + b":" + to_json(value)
+
+
+def _lacks(line: bytes, needles: tuple[bytes, ...]) -> bool:
+    return any(needle not in line for needle in needles)

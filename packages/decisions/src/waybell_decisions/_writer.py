@@ -1,0 +1,220 @@
+"""The file: whole lines appended by one write each, torn ones sealed, parts rotated."""
+
+import errno
+import logging
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+from weakref import WeakSet
+
+from waybell_decisions._encode import MARK
+
+
+_BLOCK = 1 << 20
+_sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS lacks it
+_logger = logging.getLogger("waybell_decisions")
+
+
+class LogWriteError(OSError):
+    """A record could not be written: it is not in the log, or not whole."""
+
+    @property
+    def path(self) -> str:
+        """The file that refused it."""
+        return str(self.filename)
+
+
+class Sealed(NamedTuple):
+    """A torn record that was found, and ended with a newline, when a file was opened."""
+
+    path: str
+    offset: int
+    size: int
+
+
+class _Part:
+    """An open file; closed when the last thread that writes to it lets go."""
+
+    __slots__ = ("fd", "number", "path", "regular", "torn")
+
+    def __init__(self, path: Path, number: int, fd: int) -> None:
+        self.path, self.number, self.fd = str(path), number, fd
+        self.regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        self.torn = False
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # Closed at once, the number could be used again under a thread that is still
+        # writing, and its record would end in a stranger's file.
+        close(self.fd)
+
+
+class Writer:
+    """Appends lines to a path and, when parts are limited, to the parts after it.
+
+    Args:
+        path: The first part. Folders are made.
+        fsync: Force each line to the disk.
+        rotate_bytes: Start a new part where a line would pass this size.
+        write: Like `os.write`.
+    """
+
+    __slots__ = ("__weakref__", "_fsync", "_limit", "_lock", "_part", "_write",
+                 "path", "sealed", "stamp")  # fmt: skip
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fsync: bool = False,
+        rotate_bytes: int | None = None,
+        write: Callable[[int, bytes], int] = os.write,
+    ) -> None:
+        self._fsync, self._limit, self._write = fsync, rotate_bytes, write
+        self.path = path
+        self.sealed: tuple[Sealed, ...] = ()
+        self.renew()
+        _writers.add(self)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            last = max((number for number, _ in parts(path)), default=0)
+            self._part: _Part | None = self._opened(last)
+        except OSError as exc:
+            raise _refused(exc, path) from exc
+
+    def renew(self) -> None:
+        """Take a new identity, as the child of a fork must."""
+        # What makes ids unique: a name drawn by each log in each process, and a number.
+        self.stamp = f"{os.urandom(6).hex()}-", os.getpid(), count(1)
+        self._lock = Lock()  # the old one may be held by a thread that was not copied
+
+    def record(self, line: bytes, record_id: str) -> str:
+        """Append a line by one write, and return `record_id`."""
+        part = self._part
+        if part is None:
+            raise LogWriteError(errno.EBADF, "the log is closed", str(self.path))
+        try:
+            if self._limit is not None and part.regular:
+                part = self._with_room(part, len(line), self._limit)
+            if part.torn or self._write(part.fd, line) != len(line):
+                self._on_a_new_line(part, line)
+            if self._fsync:
+                _sync(part.fd)
+        except OSError as exc:
+            raise _refused(exc, part.path) from exc
+        return record_id
+
+    outcome = record  # structlog tells its processors which of the two was called
+
+    def close(self) -> None:
+        """Take no more records."""
+        self._part = None
+
+    def _on_a_new_line(self, part: _Part, line: bytes) -> None:
+        # The rest of a record cut short may not be appended later: another process
+        # may have written in between. The piece stays, and the record comes again.
+        part.torn = True
+        if self._write(part.fd, b"\n" + line) != len(line) + 1:
+            raise OSError(errno.EIO, "only a part of the record could be written")
+        part.torn = False
+
+    def _with_room(self, part: _Part, size: int, limit: int) -> _Part:
+        end = os.lseek(part.fd, 0, os.SEEK_END)
+        if end == 0 or end + size <= limit:
+            return part
+        with self._lock:
+            if self._part is part:
+                self._part = self._opened(part.number + 1, size)
+            return self._part or part  # closed meanwhile: the record is still taken
+
+    def _opened(self, number: int, size: int = 0) -> _Part:
+        """Open the first part from `number` on that has room for `size` bytes."""
+        while True:
+            path = part_path(self.path, number)
+            part = _Part(path, number, _create(path, fsync=self._fsync))
+            if not part.regular:
+                return part
+            self._seal(part)
+            end = os.lseek(part.fd, 0, os.SEEK_END)
+            if self._limit is None or end == 0 or end + size <= self._limit:
+                return part
+            number += 1
+
+    def _seal(self, part: _Part) -> None:
+        """End an unfinished last line; see docs/decisions/torn-tail.md."""
+        size = os.fstat(part.fd).st_size
+        if size == 0 or os.pread(part.fd, 1, size - 1) == b"\n":
+            return
+        # The kernel orders appends: a write in flight ends before this one begins,
+        # so what stands at `size` now tells whether there was a writer.
+        self._write(part.fd, b"\n")
+        ours = os.lseek(part.fd, 0, os.SEEK_CUR) - 1
+        if ours != size and os.pread(part.fd, len(MARK), size) != MARK:
+            return
+        torn = len(next(backwards(part.fd, size)))
+        found = Sealed(part.path, size - torn, torn)
+        self.sealed += (found,)
+        _logger.warning("%s: sealed a torn record at offset %d of %d bytes", *found)
+
+
+_writers: "WeakSet[Writer]" = WeakSet()
+
+
+def _renew_all() -> None:
+    for writer in _writers:
+        writer.renew()
+
+
+os.register_at_fork(after_in_child=_renew_all)
+
+
+def part_path(path: Path, number: int) -> Path:
+    """Name a part: `log.jsonl`, then `log.000001.jsonl` and so on."""
+    return path.with_name(f"{path.stem}.{number:06d}{path.suffix}") if number else path
+
+
+def parts(path: Path) -> list[tuple[int, Path]]:
+    """List the parts there are, in order, with their numbers."""
+    stem, suffix = re.escape(path.stem), re.escape(path.suffix)
+    name = re.compile(rf"{stem}\.([0-9]{{6,}}){suffix}")
+    matches = map(name.fullmatch, os.listdir(path.parent))  # noqa: PTH208 - names do
+    found = [(int(match[1]), path.with_name(match[0])) for match in matches if match]
+    return sorted([(0, path), *found] if path.exists() else found)
+
+
+def _create(path: Path, *, fsync: bool) -> int:
+    """Open a part for appending; a new one is for its owner only, whatever the umask."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags, 0o600)
+    os.fchmod(fd, 0o600)
+    if fsync:  # a file whose folder forgets it is lost too
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    return fd
+
+
+def backwards(fd: int, end: int) -> Iterator[bytes]:
+    """Yield the lines that stand before `end`, the last one first."""
+    pending: list[bytes] = []  # pieces of the line whose start is not yet read
+    while end:
+        size = min(_BLOCK, end)
+        end -= size
+        first, *lines = os.pread(fd, size, end).split(b"\n")
+        if lines:
+            yield b"".join([lines.pop(), *reversed(pending)])
+            yield from reversed(lines)
+            pending = []
+        pending.append(first)
+    yield b"".join(reversed(pending))
+
+
+def _refused(exc: OSError, path: str | Path) -> LogWriteError:
+    return LogWriteError(exc.errno or errno.EIO, exc.strerror or str(exc), str(path))
