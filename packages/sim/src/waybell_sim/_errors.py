@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 
 class SimulationFailed(AssertionError):
@@ -18,17 +19,15 @@ class SimulationFailed(AssertionError):
     def __init__(
         self, seed: int, cause: BaseException, passed: int, replay: str
     ) -> None:
-        super().__init__(
-            f"seed {seed} failed after {passed} passed: "
-            f"{type(cause).__name__}: {cause}\nreplay: {replay}"
-        )
-        self.seed = seed
-        self.cause = cause
-        self.passed = passed
-        self.replay = replay
-        self.__cause__ = cause
+        super().__init__(seed, cause, passed, replay)
+        self.seed, self.passed, self.replay = seed, passed, replay
+        self.cause = self.__cause__ = cause
 
-    def __reduce__(self):
+    def __str__(self) -> str:
+        what = f"{type(self.cause).__name__}: {self.cause}\nreplay: {self.replay}"
+        return f"seed {self.seed} failed after {self.passed} passed: {what}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with the cause, or with its text where it cannot be pickled."""
         cause = self.cause
         try:
@@ -48,3 +47,18 @@ class LivelockError(RuntimeError):
 
 class NotSimulated(NotImplementedError):
     """The program asked the loop for the outside world: a socket, a process."""
+
+
+class InjectedTimeout(TimeoutError):
+    """A timeout that `Faults` made up."""
+
+
+class InjectedCut(ConnectionError):
+    """A lost connection that `Faults` made up."""
+
+
+class InjectedRateLimit(ConnectionError):
+    """A refusal that `Faults` made up, with the seconds to wait in `retry_after`."""
+
+    status = 429
+    retry_after = 1.0

@@ -8,9 +8,12 @@ import os
 import random
 import shlex
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, cast
 
 import pytest
+
+from waybell_sim._errors import SimulationFailed
+from waybell_sim._simulate import simulate
 
 
 class _RunRandom(random.Random):
@@ -29,8 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     config.addinivalue_line(
         "markers",
-        "simulate(seeds=1000, max_steps=1000000, max_time=1000000.0): run this async "
-        "test once per seed, each time in another order, on a virtual clock",
+        "simulate(seeds=1000, max_steps=..., max_time=...): run this async test once "
+        "per seed, each time in another order, on a virtual clock",
     )
     config.addinivalue_line("markers", "soak: counts grow under make soak")
 
@@ -38,25 +41,20 @@ def pytest_configure(config: pytest.Config) -> None:
 # The innermost wrapper: it must see the items before pytest-asyncio's does, which
 # takes over every item whose function is a coroutine function.
 @pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
+def pytest_pycollect_makeitem() -> Generator[None, object, object]:
     """Make simulated tests plain functions that run their seeds."""
     made = yield
-    for item in made if isinstance(made, list) else [made]:
-        if isinstance(item, pytest.Function):
-            _wrap(item)
+    many = issubclass(type(made), list)
+    for item in cast("list[object]", made if many else [made]):
+        if not isinstance(item, pytest.Function):
+            continue
+        marker = item.get_closest_marker("simulate")
+        if marker and inspect.iscoroutinefunction(item.obj):
+            item.obj = _simulated(item, item.obj, marker)
+        elif marker in item.own_markers:
+            what = f"{item.nodeid}: @pytest.mark.simulate needs an async test"
+            raise pytest.Collector.CollectError(what)
     return made
-
-
-def _wrap(item: pytest.Function) -> None:
-    marker = item.get_closest_marker("simulate")
-    if marker is None:
-        return
-    if inspect.iscoroutinefunction(item.obj):
-        item.obj = _simulated(item, item.obj, marker)
-    elif marker in item.own_markers:
-        raise pytest.Collector.CollectError(
-            f"{item.nodeid}: @pytest.mark.simulate needs an async test"
-        )
 
 
 def _simulated(
@@ -65,28 +63,22 @@ def _simulated(
     @functools.wraps(test)
     def run(**arguments: Any) -> None:
         __tracebackhide__ = True
-        from waybell_sim._errors import SimulationFailed  # noqa: PLC0415 - start-up
-        from waybell_sim._simulate import explore, simulate  # noqa: PLC0415
-
         names = [k for k, v in arguments.items() if isinstance(v, _RunRandom)]
 
         def main(rng: random.Random) -> Any:
             return test(**arguments | dict.fromkeys(names, rng))
 
         settings = inspect.signature(simulate).bind(main, *marker.args, **marker.kwargs)
-        settings.apply_defaults()
-        only = os.environ.get("WAYBELL_SIM_SEED", "").strip()
-        if only:
+        if only := os.environ.get("WAYBELL_SIM_SEED", "").strip():
             settings.arguments["seeds"] = [int(only)]
-        where = shlex.quote(item.config.cwd_relative_nodeid(item.nodeid))
         try:
-            explore(
-                **settings.arguments,
-                replay=lambda seed: f"WAYBELL_SIM_SEED={seed} pytest {where}",
-            )
+            simulate(*settings.args, **settings.kwargs)
         except SimulationFailed as failed:
             if isinstance(failed.cause, pytest.skip.Exception | pytest.xfail.Exception):
                 raise failed.cause from None
+            where = f"{os.path.relpath(item.path)}::{item.nodeid.partition('::')[2]}"
+            command = f"pytest {shlex.quote(where)}"
+            failed.replay = f"WAYBELL_SIM_SEED={failed.seed} {command}"
             raise
 
     return run

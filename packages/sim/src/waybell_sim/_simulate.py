@@ -9,12 +9,13 @@ import gc
 import inspect
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from waybell_sim._errors import SimulationFailed
 from waybell_sim._loop import SimLoop, run_rng
+from waybell_sim._tasks import retrieve
 
 
 MAX_STEPS = 1_000_000
@@ -57,81 +58,84 @@ def simulate(
         RuntimeError: Called while an event loop is running in this thread.
     """
     __tracebackhide__ = True
-    bounds = ""
-    if max_steps != MAX_STEPS:
-        bounds += f", max_steps={max_steps}"
-    if max_time != MAX_TIME:
-        bounds += f", max_time={max_time}"
-    name = getattr(main, "__qualname__", None) or repr(main)
-    return explore(
-        main,
-        seeds=seeds,
-        max_steps=max_steps,
-        max_time=max_time,
-        replay=lambda seed: f"simulate({name}, seeds=[{seed}]{bounds})",
-    )
-
-
-def explore(
-    main: Callable[..., Awaitable[Any]],
-    *,
-    seeds: int | Iterable[int],
-    max_steps: int,
-    max_time: float,
-    replay: Callable[[int], str],
-) -> SimulationReport:
-    """Do what `simulate` does, with the replay line left to the caller."""
-    __tracebackhide__ = True
-    if asyncio._get_running_loop() is not None:
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented for loops
         raise RuntimeError("simulate() runs its own loops: call it from sync code")
     takes_rng = _takes_rng(main)
-    passed = steps = 0
-    seconds = 0.0
-    with _outside_state():
-        for seed in _seeds(seeds):
-            loop = SimLoop(seed, max_steps, max_time)
-            try:
-                _run(loop, main, takes_rng, seed)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as exc:
-                raise SimulationFailed(seed, exc, passed, replay(seed)) from exc
-            finally:
-                loop.close()
-            passed += 1
-            steps += loop.steps
-            seconds += loop.time()
+    passed, steps, seconds = 0, 0, 0.0
+    for seed in _seeds(seeds):
+        loop = SimLoop(seed, max_steps, max_time)
+        try:
+            with _apart(seed), contextlib.closing(loop):
+                contextvars.copy_context().run(_run, loop, main, takes_rng)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
+            replay = _replay(main, seed, max_steps, max_time)
+            raise SimulationFailed(seed, exc, passed, replay) from exc
+        passed += 1
+        steps += loop.steps
+        seconds += loop.time()
     if not passed:
         raise ValueError("no seeds: nothing was simulated")
     return SimulationReport(passed, steps, seconds)
 
 
-def _run(
-    loop: SimLoop, main: Callable[..., Awaitable[Any]], takes_rng: bool, seed: int
-) -> None:
-    __tracebackhide__ = True
-    random.seed(seed)
-    context = contextvars.copy_context()
-    context.run(run_rng.set, loop.rng)
+def _run(loop: SimLoop, main: Callable[..., Awaitable[Any]], takes_rng: bool) -> None:
+    """Run the program, cancel the tasks it leaves, close its generators.
 
-    async def start() -> None:
+    Raises:
+        BaseException: What the program raised, or kept it from ending, else the first
+            error that nobody has retrieved; the others are its notes.
+    """
+    __tracebackhide__ = True
+
+    async def program() -> None:
         __tracebackhide__ = True
         # Called here, on the running loop, so that `main` may return any awaitable.
         await (main(loop.rng) if takes_rng else main())
 
-    loop.run(start(), context)
+    run_rng.set(loop.rng)
+    task = loop.create_task(program(), name="main")
+    failure = loop.drive(task.done)
+    if failure is None:
+        cancelled = task.cancelled()
+        failure = asyncio.CancelledError("main") if cancelled else task.exception()
+    # Cleaning up may take as long again.
+    loop.max_steps += loop.steps
+    loop.max_time += loop.time()
+    late = _end_tasks(loop)
+    if late is None and loop.agens:
+        late = loop.drive(loop.create_task(loop.shutdown_asyncgens()).done)
+    found = [failure, late, *loop.lost, *retrieve(loop.tasks)]
+    errors = list(dict.fromkeys(error for error in found if error is not None))
+    if errors:
+        for other in errors[1:]:
+            errors[0].add_note(f"also: {type(other).__name__}: {other}")
+        raise errors[0]
+
+
+def _end_tasks(loop: SimLoop) -> BaseException | None:
+    """Cancel what is pending, again and again, since clean-up may start tasks."""
+    while pending := [task for task in loop.tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        for task in pending:
+            if failure := loop.drive(task.done):
+                failure.add_note("its remaining tasks had been cancelled before")
+                return failure
+    return None
 
 
 @contextlib.contextmanager
-def _outside_state() -> Iterator[None]:
-    """Keep what a run could disturb, or be disturbed by.
+def _apart(seed: int) -> Generator[None]:
+    """Keep a run apart from the process.
 
-    The module-level random functions are seeded for each run, since retries draw
-    their jitter from them. The cyclic garbage collector, whose finalisers would come
-    at arbitrary steps, waits until the runs are over.
+    Libraries draw jitter from the module-level functions of `random`; finalisers of
+    cycles would come at arbitrary steps, so they are collected between runs.
     """
     state, collecting = random.getstate(), gc.isenabled()
     gc.disable()
+    random.seed(seed)
     try:
         yield
     finally:
@@ -140,25 +144,28 @@ def _outside_state() -> Iterator[None]:
             gc.enable()
 
 
+def _replay(main: object, seed: int, max_steps: int, max_time: float) -> str:
+    name = getattr(main, "__qualname__", None) or repr(main)
+    steps = f", max_steps={max_steps}" if max_steps != MAX_STEPS else ""
+    time = f", max_time={max_time}" if max_time != MAX_TIME else ""
+    return f"simulate({name}, seeds=[{seed}]{steps}{time})"
+
+
 def _takes_rng(main: Callable[..., Awaitable[Any]]) -> bool:
     if not callable(main):
         if inspect.iscoroutine(main):
             main.close()
         raise TypeError(f"main must be an async function, not {main!r}: do not call it")
+    parameters = inspect.signature(main).parameters.values()
     needed = [
-        parameter
-        for parameter in inspect.signature(main).parameters.values()
-        if parameter.default is parameter.empty
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        p for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL
     ]
-    if len(needed) > 1 or any(p.kind is p.KEYWORD_ONLY for p in needed):
+    if len(needed) > 1:
         raise TypeError(f"{main!r} must take no argument or one, the run's Random")
     return bool(needed)
 
 
 def _seeds(seeds: int | Iterable[int]) -> Iterable[int]:
-    if isinstance(seeds, bool):
-        raise TypeError(f"seeds must be a count or the seeds, not {seeds!r}")
     if not isinstance(seeds, int):
         return seeds
     text = os.environ.get("WAYBELL_SIM_SEEDS", "").strip()
