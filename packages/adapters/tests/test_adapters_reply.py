@@ -66,10 +66,9 @@ def test_a_reply_survives_pickling_and_copying_whole(reply):
         assert facts(twin) == facts(reply)
 
 
-@given(st.text(min_size=200))
-def test_a_repr_stays_short(text):
-    assert len(repr(Reply(text))) < 60 * 10 + 80
-    assert len(repr(Reply("x" * 10**6))) < 120
+def test_a_repr_stays_short():
+    assert repr(Reply("hi", model="m")) == "Reply('hi', tokens=1, model='m')"
+    assert len(repr(Reply("\x00" * 10**5))) < 60 * 4 + 60
 
 
 def test_a_reply_without_usage_estimates_it_and_says_so():

@@ -19,6 +19,7 @@ from waybell_adapters._errors import (
     ModelUnavailable,
     RateLimited,
 )
+from waybell_adapters._offline import OfflineAdapter
 from waybell_adapters._protocol import LLMAdapter, agenerate, astream
 from waybell_adapters._reply import CallAttempt, Reply, ToolCall, Usage
 from waybell_adapters._scripted import ScriptedAdapter
@@ -34,6 +35,7 @@ __all__ = [
     "LLMAdapter",
     "ModelRefused",
     "ModelUnavailable",
+    "OfflineAdapter",
     "RateLimited",
     "Reply",
     "ReplyStream",

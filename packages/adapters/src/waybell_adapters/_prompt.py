@@ -65,12 +65,16 @@ def _message(item: Any, where: str) -> dict[str, Any]:
         raise TypeError(
             f"{where}['content'] is text or a list of blocks, not {_kind(content)}"
         )
-    for n, block in enumerate(content):
+    _check_blocks(content, f"{where}['content']")
+    return message
+
+
+def _check_blocks(blocks: Sequence[Any], where: str) -> None:
+    for n, block in enumerate(blocks):
         if not _is_mapping(block) or not isinstance(block.get("type"), str):
             raise TypeError(
-                f"{where}['content'][{n}] is a mapping with a type, not {_kind(block)}"
+                f"{where}[{n}] is a mapping with a type, not {_kind(block)}"
             )
-    return message
 
 
 def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:

@@ -110,16 +110,9 @@ class Reply(str):
     """
 
     __slots__ = (
-        "attempts",
-        "cost",
-        "message",
-        "model",
-        "partial",
-        "request_id",
-        "stop_reason",
-        "tool_calls",
-        "usage",
-    )
+        "attempts", "cost", "message", "model", "partial", "request_id", "stop_reason",
+        "tool_calls", "usage",
+    )  # fmt: skip
     usage: Usage
     cost: Decimal | None
     model: str | None

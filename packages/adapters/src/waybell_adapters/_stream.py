@@ -29,18 +29,9 @@ class ReplyStream:
     """
 
     __slots__ = (
-        "_blocking",
-        "_budget",
-        "_deadline",
-        "_ended",
-        "_finish",
-        "_reply",
-        "_settling",
-        "_shut",
-        "_source",
-        "_stepping",
-        "_text",
-    )
+        "_blocking", "_budget", "_deadline", "_ended", "_finish", "_reply", "_settling",
+        "_shut", "_source", "_stepping", "_text",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -1,0 +1,115 @@
+"""Which units of a text answer a question best."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from math import log, prod
+
+from waybell_adapters._text import Unit, content, terms
+
+
+# What a question looks like, what its answer looks like, and how much that counts.
+_SHAPES = tuple(
+    (re.compile(question, re.IGNORECASE), re.compile(answer, re.IGNORECASE), factor)
+    for question, answer, factor in (
+        (r"\bwhere\b|\bwhich (?:file|module|class)|\bdefined?\b", r"(?:async )?(?:def|class|function|fn|func|struct) \w", 1.6),
+        (r"\bwhy\b|\breason", r"\bbecause\b|\bso that\b|\bsince\b|\botherwise\b", 1.3),
+        (r"\bhow (?:many|much|long|often|fast)\b|\blimit|\bdefault", r"\d", 1.2),
+        (r"\bwhat (?:is|are|does)\b|\bexplain\b", r"^\W*\w+\W? (?:is|are|\w+s)\b", 1.1),
+        (r"\braise|\berror|\bfails?\b|\bexception", r"\braise|Error\b|\brefuse", 1.15),
+    )
+)  # fmt: skip
+_K1, _B = 1.2, 0.6
+
+
+class Ranking:
+    """The units of some passages, ordered by how well they answer a question.
+
+    BM25 over the units, with what their headings and neighbours say counted in part.
+
+    Args:
+        units: What may be quoted.
+        question: What is asked.
+    """
+
+    __slots__ = ("_bags", "_idf", "_pairs", "order", "question", "score", "units")
+
+    def __init__(self, units: Sequence[Unit], question: str) -> None:
+        self.units = [unit for unit in units if unit.kind != "heading"] or list(units)
+        self.question = content(question)
+        self._bags = [Counter(terms(unit.text)) for unit in self.units]
+        self._idf = self._rarity()
+        self._pairs = set(pairwise(t for t in terms(question) if t in self._idf))
+        self.score = self._scores(question)
+        self.order = sorted(range(len(self.units)), key=lambda n: -self.score[n])
+
+    def best(
+        self, count: int, *, least: float = 0.45, enough: float = 0.2
+    ) -> list[int]:
+        """The best units, each adding something; none if the question is not met."""
+        chosen: list[int] = []
+        pool = self.order[: 10 * count]
+        floor = least * self.score[pool[0]] if pool else 0.0
+        while pool and len(chosen) < count:
+            worth = {n: self.score[n] * self._novelty(n, chosen) for n in pool}
+            n = max(pool, key=lambda n: (worth[n], -n))
+            if chosen and worth[n] < floor:
+                break
+            pool.remove(n)
+            chosen.append(n)
+        return chosen if self._coverage(chosen) >= enough else []
+
+    def _rarity(self) -> dict[str, float]:
+        near = zip(self._bags, self.units, strict=True)
+        seen = Counter(term for bag, unit in near for term in {*bag, *unit.context})
+        rest = {term: len(self.units) - seen[term] + 0.5 for term in self.question}
+        return {term: log(1 + rest[term] / (seen[term] + 0.5)) + 0.1 for term in rest}
+
+    def _scores(self, question: str) -> list[float]:
+        sizes = [sum(bag.values()) for bag in self._bags]
+        mean = max(1.0, sum(sizes) / max(1, len(sizes)))
+        bare = [self._bare(n, size / mean) for n, size in enumerate(sizes)]
+        home: dict[str, float] = {}
+        for unit, score in zip(self.units, bare, strict=True):
+            home[unit.mark] = home.get(unit.mark, 1e-9) + score
+        top = max(home.values(), default=1.0)
+        shapes = [(answer, f) for asked, answer, f in _SHAPES if asked.search(question)]
+        return [
+            score * _factor(unit, shapes) * (1 + 0.3 * home[unit.mark] / top)
+            for unit, score in zip(self.units, bare, strict=True)
+        ]
+
+    def _bare(self, n: int, size: float) -> float:
+        bag, context = self._bags[n], self.units[n].context
+        if bag.keys().isdisjoint(self._idf):
+            return 0.0
+        score = 0.0
+        for term, idf in self._idf.items():
+            if times := bag[term]:
+                score += idf * times * (_K1 + 1) / (times + _K1 * (1 - _B + _B * size))
+            elif term in context:
+                score += 0.4 * idf
+        line = pairwise(terms(self.units[n].text)) if self._pairs else ()
+        return score + 0.5 * len(self._pairs.intersection(line))
+
+    def _coverage(self, chosen: Sequence[int]) -> float:
+        """The share of the question's terms, weighted, that these units speak of."""
+        said = {t for n in chosen for t in {*self._bags[n], *self.units[n].context}}
+        met = sum(idf for term, idf in self._idf.items() if term in said)
+        return met / (sum(self._idf.values()) or 1.0)
+
+    def _novelty(self, n: int, chosen: Sequence[int]) -> float:
+        mine = self._bags[n].keys()
+        others = (self._bags[m].keys() for m in chosen)
+        like = (len(mine & other) / len(mine | other) for other in others)
+        return 1.0 - max(like, default=0.0) ** 2
+
+
+def _factor(unit: Unit, shapes: Sequence[tuple["re.Pattern[str]", float]]) -> float:
+    """How much a unit's shape counts: prose that is no fragment, and fits the ask."""
+    factor = 1.0 if unit.kind == "prose" else 0.8
+    factor *= 0.5 if len(unit.text.split()) < 4 else 1.0
+    return prod(
+        (worth for shape, worth in shapes if shape.search(unit.text)), start=factor
+    )
