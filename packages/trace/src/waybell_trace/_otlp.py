@@ -158,6 +158,10 @@ def encode_span(span: ReadableSpan) -> Json:
         item["traceState"] = state.to_header()
     if attributes := _copy(span.attributes):
         item["attributes"] = encode_attributes(attributes)
+    return _what_happened(item, span)
+
+
+def _what_happened(item: Json, span: ReadableSpan) -> Json:
     if events := span.events:
         item["events"] = [_event(event) for event in events]
     if links := span.links:
@@ -167,11 +171,6 @@ def encode_span(span: ReadableSpan) -> Json:
     if status.description:
         shown["message"] = status.description
     item["status"] = shown
-    _count_dropped(span, item)
-    return item
-
-
-def _count_dropped(span: ReadableSpan, item: Json) -> None:
     # Only a provider with limits of its own drops anything.
     if dropped := span.dropped_attributes:
         item["droppedAttributesCount"] = dropped
@@ -179,6 +178,7 @@ def _count_dropped(span: ReadableSpan, item: Json) -> None:
         item["droppedEventsCount"] = dropped
     if dropped := span.dropped_links:
         item["droppedLinksCount"] = dropped
+    return item
 
 
 def dumps(item: object) -> bytes:
@@ -207,42 +207,31 @@ class Lines:
     __slots__ = ("_frames",)
 
     def __init__(self) -> None:
-        self._frames: dict[tuple[int, int], _Frame] = {}
+        # Found by identity; the last two keep it, so that no other object gets it.
+        self._frames: dict[tuple[int, int], tuple[bytes, bytes, object, object]] = {}
 
     def encode(self, span: ReadableSpan) -> bytes:
         """The line of one ended span, newline included."""
         resource, scope = span.resource, span.instrumentation_scope
         frame = self._frames.get((id(resource), id(scope)))
         if frame is None:
-            frame = self._frame(resource, scope)
-        return frame.head + dumps(encode_span(span)) + frame.tail
-
-    def _frame(
-        self, resource: Resource, scope: InstrumentationScope | None
-    ) -> "_Frame":
-        if len(self._frames) >= _FRAMES:
-            self._frames.clear()  # a program that makes scopes in a loop
-        frame = self._frames[id(resource), id(scope)] = _Frame(resource, scope)
-        return frame
+            if len(self._frames) >= _FRAMES:
+                self._frames.clear()  # a program that makes scopes in a loop
+            frame = (*_around(resource, scope), resource, scope)
+            self._frames[id(resource), id(scope)] = frame
+        return frame[0] + dumps(encode_span(span)) + frame[1]
 
 
-class _Frame:
-    __slots__ = ("_alive", "head", "tail")
-
-    def __init__(self, resource: Resource, scope: InstrumentationScope | None) -> None:
-        # Found by identity: kept alive, so that no other object gets the same id.
-        self._alive = (resource, scope)
-        self.head = (
-            b'{"resourceSpans":[{"resource":%b,"scopeSpans":[{"scope":%b,"spans":['
-            % (
-                dumps(_list("attributes", encode_attributes(resource.attributes))),
-                dumps(_scope(scope)),
-            )
-        )
-        self.tail = b"]%b}]%b}]}\n" % (
-            _schema(scope.schema_url if scope else None),
-            _schema(resource.schema_url),
-        )
+def _around(
+    resource: Resource, scope: InstrumentationScope | None
+) -> tuple[bytes, bytes]:
+    about = dumps(_list("attributes", encode_attributes(resource.attributes)))
+    head = b'{"resourceSpans":[{"resource":%b,"scopeSpans":[{"scope":%b,"spans":['
+    inner, outer = (
+        _schema(scope.schema_url if scope else None),
+        _schema(resource.schema_url),
+    )
+    return head % (about, dumps(_scope(scope))), b"]%b}]%b}]}\n" % (inner, outer)
 
 
 def _scope(scope: InstrumentationScope | None) -> Json:

@@ -13,6 +13,8 @@ from waybell_trace._otlp import Lines, encode_start
 class FileProcessor(SpanProcessor):
     """Writes the line of a span in the very call that ends it, so that nothing waits.
 
+    A provider's `shutdown` or `force_flush` has nothing to do here: nothing is buffered.
+
     Args:
         path: Where ended spans go; starts go to the file `starts_path` names.
     """
@@ -35,13 +37,6 @@ class FileProcessor(SpanProcessor):
             self.spans.write(self._lines.encode(span))
         except Exception as error:
             self.spans.lose(error)
-
-    def shutdown(self) -> None:
-        """Nothing: nothing is buffered, and a span may still end after its provider."""
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - its interface
-        """Whether all is written: always."""
-        return True
 
     def close(self) -> None:
         """Close both files."""

@@ -4,32 +4,18 @@ import functools
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast
+from contextvars import Token
+from decimal import Decimal
+from typing import Any, Final, NamedTuple, ParamSpec, Self, TypeVar, cast
 
-from opentelemetry.context import attach, detach
-from opentelemetry.trace import (
-    Span as OtelSpan,
-)
-from opentelemetry.trace import (
-    SpanKind,
-    Status,
-    StatusCode,
-    set_span_in_context,
-)
+from opentelemetry import trace as otel
+from opentelemetry.context import Context, attach, detach
 
 from waybell_trace import _semconv as names
 from waybell_trace._capture import Capture, captured
 from waybell_trace._ids import process
 from waybell_trace._money import nano_dollars, whole
 from waybell_trace._values import SIMPLE, clean, plain, text
-
-
-if TYPE_CHECKING:
-    from contextvars import Token
-    from decimal import Decimal
-
-    from opentelemetry.context import Context
 
 
 P = ParamSpec("P")
@@ -40,15 +26,13 @@ class _NotStarted:
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
-        raise RuntimeError(
-            "this span has not started: enter it, `with tracer.span(...) as span`"
-        )
+        raise RuntimeError("the span has not started: enter it with `with`")
 
 
 _NOT_STARTED: Final = cast("Any", _NotStarted())
 
 
-class Source:
+class Source(NamedTuple):
     """What a tracer lends to its spans.
 
     Args:
@@ -58,28 +42,18 @@ class Source:
         capture: How much of texts is kept.
     """
 
-    __slots__ = ("capture", "lose", "stamp", "start")
-
-    def __init__(
-        self,
-        *,
-        start: Callable[..., OtelSpan],
-        stamp: Callable[[], int] | None,
-        lose: Callable[[Exception], None],
-        capture: Capture,
-    ) -> None:
-        self.start = start
-        self.stamp = stamp
-        self.lose = lose
-        self.capture: Capture = capture
+    start: Callable[..., otel.Span]
+    stamp: Callable[[], int] | None
+    lose: Callable[[Exception], None]
+    capture: Capture
 
 
 class Span:
     """One span: a context manager (sync and async) and a decorator.
 
-    Made by `Tracer.span` and its shorthands; starts when entered, is the current span
-    of OpenTelemetry inside the block, and is on file when the block is left. An
-    exception that leaves the block, cancellation included, is recorded and goes on.
+    Made by a `Tracer`; starts when entered, is OpenTelemetry's current span inside the
+    block, and is on file when the block is left. An exception that leaves the block,
+    cancellation included, is recorded and goes on.
 
     Args:
         source: What its tracer lends it.
@@ -89,39 +63,26 @@ class Span:
         context: The parent's context; None for the current one.
     """
 
-    __slots__ = (
-        "_attributes",
-        "_context",
-        "_kind",
-        "_name",
-        "_otel",
-        "_process",
-        "_source",
-        "_token",
-        "_usage",
-    )
+    __slots__ = ("_how", "_otel", "_process", "_source", "_token", "_usage")
 
-    _token: "Token[Context]"
     _process: int
+    _token: Token[Context]
 
     def __init__(
         self,
-        source: "Source",
+        source: Source,
         name: str,
         attributes: Mapping[str, object],
-        kind: SpanKind = SpanKind.INTERNAL,
-        context: "Context | None" = None,
+        kind: otel.SpanKind = otel.SpanKind.INTERNAL,
+        context: Context | None = None,
     ) -> None:
         self._source = source
-        self._name = name
-        self._attributes = attributes
-        self._kind = kind
-        self._context = context
-        self._otel: OtelSpan = _NOT_STARTED
+        self._how = (name, context, kind, attributes)
+        self._otel: otel.Span = _NOT_STARTED
         self._usage: dict[str, int] | None = None
 
     @property
-    def otel(self) -> OtelSpan:
+    def otel(self) -> otel.Span:
         """OpenTelemetry's own span, for links and whatever else it can do."""
         self._otel.is_recording()  # raises if not started
         return self._otel
@@ -143,12 +104,9 @@ class Span:
         output_tokens: int | None = None,
         cache_read_tokens: int | None = None,
         cache_write_tokens: int | None = None,
-        usd: "int | str | float | Decimal | None" = None,
+        usd: str | float | Decimal | None = None,
     ) -> None:
-        """Add what the work used; calls add up.
-
-        Record usage where it arises, on the span of the model call: reading rolls it up
-        and leaves out what an enclosing span repeats.
+        """Add what the work used, on the span of the model call; calls add up.
 
         Args:
             model: The model that answered.
@@ -166,10 +124,9 @@ class Span:
             names.OUTPUT_TOKENS: output_tokens,
             names.CACHE_READ_TOKENS: cache_read_tokens,
             names.CACHE_WRITE_TOKENS: cache_write_tokens,
+            names.COST: None if usd is None else nano_dollars(usd),
         }
         checked = {key: whole(key, n) for key, n in added.items() if n is not None}
-        if usd is not None:
-            checked[names.COST] = nano_dollars(usd)
         usage = self._usage = self._usage or {}
         for key, amount in checked.items():
             usage[key] = usage.get(key, 0) + amount
@@ -200,63 +157,47 @@ class Span:
         try:
             trace = "".join(traceback.format_exception(error))
         except Exception as second:  # an exception may fail to show itself
-            trace = f"{name}, whose traceback cannot be shown: {type(second).__name__}"
+            trace = f"{name}, which cannot be shown: {type(second).__name__}"
+        shown = {
+            names.EXCEPTION_TYPE: name,
+            names.EXCEPTION_MESSAGE: message,
+            names.EXCEPTION_STACKTRACE: trace,
+        }
         self._otel.set_attribute(names.ERROR_TYPE, name)
-        self.add_event(
-            names.EXCEPTION,
-            **{
-                names.EXCEPTION_TYPE: name,
-                names.EXCEPTION_MESSAGE: message,
-                names.EXCEPTION_STACKTRACE: trace,
-            },
-        )
+        self.add_event(names.EXCEPTION, **shown)
         description = f"{name}: {message}" if message else name
-        self._otel.set_status(Status(StatusCode.ERROR, description))
+        self._otel.set_status(otel.Status(otel.StatusCode.ERROR, description))
 
     def __enter__(self) -> Self:
+        name, context, kind, attributes = self._how
         if self._otel is not _NOT_STARTED:
-            raise RuntimeError(
-                f"span {self._name!r} was entered before: make another one"
-            )
-        source = self._source
-        otel = self._otel = source.start(
-            self._name,
-            self._context,
-            self._kind,
-            _checked(self._attributes),
-            start_time=source.stamp and source.stamp(),
-        )
+            raise RuntimeError(f"span {name!r} was entered before: make another one")
+        start, stamp, _, _ = self._source
+        time = stamp and stamp()
+        self._otel = start(name, context, kind, _checked(attributes), (), time)
         self._process = process()
-        self._token = attach(set_span_in_context(otel))
+        self._token = attach(otel.set_span_in_context(self._otel))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         detach(self._token)
         if self._process != process():
             return  # a forked child left the block: the span is its parent's
+        _, stamp, lose, _ = self._source
         try:
             if error is not None and not _leaves(error):
                 self.fail(error)
-            stamp = self._source.stamp
             self._otel.end(stamp and stamp())
         except Exception as failure:
-            self._source.lose(failure)
+            lose(failure)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: object, error: BaseException | None, _: object
     ) -> None:
-        self.__exit__(kind, error, trace)
+        self.__exit__(kind, error, _)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate `function`, sync or async: each call is a new span.
@@ -267,29 +208,24 @@ class Span:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
             function
         ):
-            raise TypeError(
-                f"{function!r} is a generator function: open the span inside it"
-            )
+            raise TypeError(f"{function!r} is a generator: open the span inside it")
+        name, context, kind, attributes = self._how
+        again = functools.partial(Span, self._source, name, attributes, kind, context)
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
             async def traced_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                with self._again():
+                with again():
                     return await function(*args, **kwargs)
 
             return cast("Callable[P, R]", traced_async)
 
         @functools.wraps(function)
         def traced(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self._again():
+            with again():
                 return function(*args, **kwargs)
 
         return traced
-
-    def _again(self) -> "Span":
-        return Span(
-            self._source, self._name, self._attributes, self._kind, self._context
-        )
 
 
 def _checked(attributes: Mapping[str, object]) -> Any:

@@ -3,28 +3,18 @@
 import contextvars
 import functools
 import os
-from collections.abc import Awaitable, Callable, Iterable
-from types import TracebackType
-from typing import Any, Final, ParamSpec, Protocol, Self, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, ParamSpec, Self, TypeVar
 
-from opentelemetry.context import Context
+from opentelemetry import trace as otel
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    get_current_span,
-    set_span_in_context,
-)
-from opentelemetry.trace import (
-    Span as OtelSpan,
-)
 
 from waybell_trace import _semconv as names
 from waybell_trace._capture import CAPTURES, Capture
 from waybell_trace._ids import FreshIds
+from waybell_trace._money import NANO
 from waybell_trace._processor import FileProcessor
 from waybell_trace._span import Source, Span
 from waybell_trace._values import text
@@ -32,22 +22,6 @@ from waybell_trace._values import text
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_SCOPE: Final = "waybell_trace"
-_NANO: Final = 1_000_000_000
-
-
-class _Event(Protocol):
-    def keys(self) -> Iterable[str]: ...
-    def __getitem__(self, name: str, /) -> Any: ...
-    @property
-    def topic(self) -> str: ...
-    @property
-    def id(self) -> str: ...
-    @property
-    def parent(self) -> str | None: ...
-    @property
-    def root(self) -> str: ...
 
 
 class Tracer:
@@ -71,7 +45,7 @@ class Tracer:
         OSError: The file cannot be opened or made.
     """
 
-    __slots__ = ("_files", "_nesting", "_source")
+    __slots__ = ("_files", "_source")
 
     def __init__(
         self,
@@ -89,15 +63,14 @@ class Tracer:
                 f"provider must be the SDK's TracerProvider, not {provider!r}"
             )
         self._files = files = FileProcessor(export_path)
-        self._nesting = _Nesting()
         if provider is None:
-            start = _private(service_name, files).get_tracer(_SCOPE).start_span
+            start = _private(service_name, files).get_tracer("waybell_trace").start_span
         else:
             provider.add_span_processor(files)
-            start = _counting(provider.get_tracer(_SCOPE).start_span, files)
+            start = _counting(provider.get_tracer("waybell_trace").start_span, files)
         self._source = Source(
             start=start,
-            stamp=None if now is None else lambda: round(now() * _NANO),
+            stamp=None if now is None else lambda: round(now() * NANO),
             lose=files.spans.lose,
             capture=capture,
         )
@@ -129,54 +102,51 @@ class Tracer:
 
     def span(self, name: str, /, **attributes: object) -> Span:
         """A span of any work: `with`, `async with`, or a decorator."""
-        return Span(self._source, name, attributes)
+        return Span(self._source, text(name), attributes)
 
     def agent(self, name: str, /, **attributes: object) -> Span:
         """A span of an agent's turn."""
-        given = _named(names.INVOKE_AGENT, "AGENT", {names.AGENT: name})
-        return Span(self._source, f"{names.INVOKE_AGENT} {name}", given | attributes)
+        given = {names.KIND: "AGENT", names.AGENT: name}
+        return _known(self._source, names.INVOKE_AGENT, name, given | attributes)
 
     def llm(
         self, model: str, /, provider: str | None = None, **attributes: object
     ) -> Span:
         """A span of a call to a model, where usage belongs."""
-        given = _named(names.CHAT, "LLM", {names.REQUEST_MODEL: model})
+        given = {names.KIND: "LLM", names.REQUEST_MODEL: model}
         if provider is not None:
             given[names.PROVIDER] = provider
-        name = f"{names.CHAT} {model}"
-        return Span(self._source, name, given | attributes, SpanKind.CLIENT)
+        return _known(self._source, names.CHAT, model, given | attributes)
 
     def tool(self, name: str, /, **attributes: object) -> Span:
         """A span of a tool's run."""
-        given = _named(names.EXECUTE_TOOL, "TOOL", {names.TOOL: name})
-        return Span(self._source, f"{names.EXECUTE_TOOL} {name}", given | attributes)
+        given = {names.KIND: "TOOL", names.TOOL: name}
+        return _known(self._source, names.EXECUTE_TOOL, name, given | attributes)
 
     def workflow(self, name: str, /, **attributes: object) -> Span:
         """A span of several agents' joint work."""
-        given = _named(names.INVOKE_WORKFLOW, "CHAIN", {names.WORKFLOW: name})
-        return Span(self._source, f"{names.INVOKE_WORKFLOW} {name}", given | attributes)
+        given = {names.KIND: "CHAIN", names.WORKFLOW: name}
+        return _known(self._source, names.INVOKE_WORKFLOW, name, given | attributes)
 
     async def around(
-        self, event: _Event, call_next: Callable[[Any], Awaitable[R]], /
+        self, event: Any, call_next: Callable[[Any], Awaitable[R]], /
     ) -> R:
         """A bus middleware: each delivery is a span, nested as the events are.
 
         Args:
             event: A mapping of fields with `topic`, `id`, `parent` and `root`.
-            call_next: Calls the handler; its `handler` attribute names it.
+            call_next: Calls the handler, whose name is its `handler` attribute.
         """
         attributes = {
+            names.KIND: "CHAIN",
             names.TOPIC: event.topic,
             names.EVENT_ID: event.id,
             names.EVENT_ROOT: event.root,
-            names.HANDLER: text(getattr(call_next, "handler", "")),
-            names.OPENINFERENCE_KIND: "CHAIN",
+            names.HANDLER: getattr(call_next, "handler", None),
         }
         if event.parent is not None:
             attributes[names.EVENT_PARENT] = event.parent
-        parent = self._nesting.parent(event.parent)
-        with Span(self._source, event.topic, attributes, context=parent) as span:
-            self._nesting.enter(event.id, span.otel)
+        with Span(self._source, event.topic, attributes) as span:
             span.record_text(prompt={**event})
             answer = await call_next(event)
             span.record_text(reply=answer)
@@ -189,23 +159,13 @@ class Tracer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
 
@@ -225,40 +185,15 @@ def carry(function: Callable[P, R], /) -> Callable[P, R]:
     return carried
 
 
-class _Nesting:
-    """Finds the parent of a delivery that runs where its parent's span is not current.
-
-    A worker that takes events from a queue was started elsewhere, so the ambient span
-    says nothing there; the event's `parent` does.
-    """
-
-    __slots__ = ("_spans",)
-
-    _MOST: Final = 4096
-
-    def __init__(self) -> None:
-        self._spans: dict[str, SpanContext] = {}
-
-    def enter(self, event_id: str, span: OtelSpan) -> None:
-        if len(self._spans) >= self._MOST:
-            self._spans.pop(next(iter(self._spans)), None)
-        self._spans[event_id] = span.get_span_context()
-
-    def parent(self, event_id: str | None) -> Context | None:
-        if event_id is None or get_current_span().get_span_context().is_valid:
-            return None
-        known = self._spans.get(event_id)
-        return set_span_in_context(NonRecordingSpan(known)) if known else None
-
-
-def _named(
-    operation: str, kind: str, attributes: dict[str, object]
-) -> dict[str, object]:
-    return {names.OPERATION: operation, names.OPENINFERENCE_KIND: kind, **attributes}
+def _known(
+    source: Source, operation: str, name: str, attributes: dict[str, Any]
+) -> Span:
+    kind = otel.SpanKind.CLIENT if operation == names.CHAT else otel.SpanKind.INTERNAL
+    attributes = {names.OPERATION: operation} | attributes
+    return Span(source, f"{operation} {name}", attributes, kind)
 
 
 def _private(service_name: str | None, files: FileProcessor) -> TracerProvider:
-    unlimited = SpanLimits(*[SpanLimits.UNSET] * 8)
     provider = TracerProvider(
         sampler=ALWAYS_ON,
         resource=Resource.create(
@@ -267,7 +202,7 @@ def _private(service_name: str | None, files: FileProcessor) -> TracerProvider:
         shutdown_on_exit=False,
         active_span_processor=files,  # type: ignore[arg-type]  # the only one: no fan-out
         id_generator=FreshIds(),
-        span_limits=unlimited,
+        span_limits=SpanLimits(*[SpanLimits.UNSET] * 8),
     )
     # What OTEL_SDK_DISABLED sets; no argument overrules it. A test holds this line.
     provider._disabled = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -275,14 +210,12 @@ def _private(service_name: str | None, files: FileProcessor) -> TracerProvider:
 
 
 def _counting(
-    start: Callable[..., OtelSpan], files: FileProcessor
-) -> Callable[..., OtelSpan]:
-    def counted(*args: Any, **kwargs: Any) -> OtelSpan:
-        span = start(*args, **kwargs)
+    start: Callable[..., otel.Span], files: FileProcessor
+) -> Callable[..., otel.Span]:
+    def counted(*args: Any) -> otel.Span:
+        span = start(*args)
         if not span.is_recording():
-            files.spans.lose(
-                "the provider given does not record it (sampler, or disabled)"
-            )
+            files.spans.lose("its provider does not record it (sampler, or disabled)")
         return span
 
     return counted
