@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 import orjson
 
 from waybell_trace import _semconv as names
+from waybell_trace._otlp import dumps
 from waybell_trace._values import Value, text
 
 
@@ -57,7 +58,7 @@ def _messages(side: Side, written: str) -> str:
     if side == "reply":
         message["finish_reason"] = "stop"  # the convention asks for one
     # As a JSON string, which the convention allows and every SDK can keep.
-    return as_text([message])
+    return dumps([message]).decode()
 
 
 def restored(attributes: Mapping[str, Any], side: Side) -> str | None:

@@ -145,7 +145,7 @@ def started(message: dict[str, Any]) -> Iterator[SpanRecord]:
         trace_id=message["traceId"],
         span_id=message["spanId"],
         parent_id=_id(message["parentSpanId"]),
-        start_ns=message["startTimeUnixNano"],
+        start_ns=int(message["startTimeUnixNano"]),
         end_ns=None,
         attributes=message["attributes"],
     )

@@ -65,12 +65,12 @@ class Traces:
         for span in self.spans:
             parent = (span.trace_id, span.parent_id or "")
             (self._below[parent] if parent in known else self.roots).append(span)
-        # Ids of foreign files may form a circle, which no root reaches.
         reached = {_id(span) for root in self.roots for span in self.walk(root)}
         for span in self.spans:
             if _id(span) not in reached:
-                self.roots.append(span)
-                reached.update(_id(below) for below in self.walk(span))
+                # Ids of foreign files may form a circle, which no root reaches.
+                self.roots.append(circle := _circle(span, known))
+                reached.update(_id(below) for below in self.walk(circle))
         self._used = self._once()
 
     @property
@@ -164,6 +164,14 @@ def read_traces(path: str | os.PathLike[str]) -> Traces:
 
 def _id(span: SpanRecord) -> tuple[str, str]:
     return span.trace_id, span.span_id
+
+
+def _circle(span: SpanRecord, known: dict[tuple[str, str], SpanRecord]) -> SpanRecord:
+    climbed = set[tuple[str, str]]()
+    while _id(span) not in climbed:
+        climbed.add(_id(span))
+        span = known[span.trace_id, span.parent_id or ""]
+    return span
 
 
 def _total(usages: Iterable[Usage]) -> Usage:
