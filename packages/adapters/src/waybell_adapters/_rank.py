@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import log, prod
 
-from waybell_adapters._text import Unit, content, terms
+from waybell_adapters._text import SCOPE, Unit, content, terms
 
 
 # What a question looks like, what its answer looks like, and how much that counts.
@@ -20,6 +20,7 @@ _SHAPES = tuple(
         (r"\braise|\berror|\bfails?\b|\bexception", r"\braise|Error\b|\brefuse", 1.15),
     )
 )  # fmt: skip
+_IMPORT = re.compile(r"(?:from|import|use|#include)\b|[\w\"']+,?$")
 _K1, _B = 1.2, 0.6
 
 
@@ -58,7 +59,23 @@ class Ranking:
                 break
             pool.remove(n)
             chosen.append(n)
-        return chosen if self._coverage(chosen) >= enough else []
+        return (
+            self._explained(chosen, count) if self._coverage(chosen) >= enough else []
+        )
+
+    def _explained(self, chosen: Sequence[int], count: int) -> list[int]:
+        """With what is said right after a definition, as far as there is room."""
+        told = list(chosen)
+        for n in chosen:
+            said = self._docstring(n) if len(told) < count else n
+            if said not in told:
+                told.insert(told.index(n) + 1, said)
+        return told
+
+    def _docstring(self, n: int) -> int:
+        unit, near = self.units[n], self.units[n + 1 : n + 9]
+        own = ("prose", unit.context, unit.mark) if SCOPE.match(unit.text) else ()
+        return next((m for m, u in enumerate(near, n + 1) if u[1:] == own), n)
 
     def _rarity(self) -> dict[str, float]:
         near = zip(self._bags, self.units, strict=True)
@@ -76,20 +93,20 @@ class Ranking:
         top = max(home.values(), default=1.0)
         shapes = [(answer, f) for asked, answer, f in _SHAPES if asked.search(question)]
         return [
-            score * _factor(unit, shapes) * (1 + 0.3 * home[unit.mark] / top)
+            score
+            * _factor(unit, set(self.question), shapes)
+            * (1 + 0.3 * home[unit.mark] / top)
             for unit, score in zip(self.units, bare, strict=True)
         ]
 
     def _bare(self, n: int, size: float) -> float:
         bag, context = self._bags[n], self.units[n].context
-        if bag.keys().isdisjoint(self._idf):
-            return 0.0
         score = 0.0
         for term, idf in self._idf.items():
             if times := bag[term]:
                 score += idf * times * (_K1 + 1) / (times + _K1 * (1 - _B + _B * size))
             elif term in context:
-                score += 0.4 * idf
+                score += 0.5 * idf
         line = pairwise(terms(self.units[n].text)) if self._pairs else ()
         return score + 0.5 * len(self._pairs.intersection(line))
 
@@ -106,10 +123,17 @@ class Ranking:
         return 1.0 - max(like, default=0.0) ** 2
 
 
-def _factor(unit: Unit, shapes: Sequence[tuple["re.Pattern[str]", float]]) -> float:
-    """How much a unit's shape counts: prose that is no fragment, and fits the ask."""
-    factor = 1.0 if unit.kind == "prose" else 0.8
-    factor *= 0.5 if len(unit.text.split()) < 4 else 1.0
+def _factor(
+    unit: Unit, asked: set[str], shapes: Sequence[tuple["re.Pattern[str]", float]]
+) -> float:
+    """How much a unit's shape counts: prose, or the definition of what is asked for."""
+    scope = SCOPE.match(unit.text) if unit.kind == "code" else None
+    if scope:
+        factor = 1.3 if asked.issuperset(content(scope[1])) else 0.7
+    elif unit.kind == "code":
+        factor = 0.2 if _IMPORT.match(unit.text) else 0.5
+    else:
+        factor = 1.0 if len(unit.text.split()) > 2 else 0.5
     return prod(
         (worth for shape, worth in shapes if shape.search(unit.text)), start=factor
     )

@@ -29,7 +29,7 @@ _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|Dr|Mr|Ms|St|No|[A-Z]
 _HEADING = re.compile(r"#{1,6}\s+(.+?)[\s#]*$")
 _ITEM = re.compile(r"(?:[-*+]|\d+[.)])\s+|>\s?")
 _COMMENT = re.compile(r"(?:#!?|//+|/\*+|\*/?|--)(?:\s+|$)")
-_SCOPE = re.compile(
+SCOPE = re.compile(
     r"(?:export |pub |static |async )*(?:def|class|function|fn|func|struct|interface|"
     r"enum|trait|type) (\w+)"
 )
@@ -154,8 +154,14 @@ def _markdown(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield ("item", line[item.end() :]) if item else ("prose", line)
 
 
-def _source(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    quoted = False  # within a docstring
+def _begins_quoted(lines: Iterable[str]) -> bool:
+    """Whether a passage begins within a docstring: its first lone mark closes it."""
+    return next((line for line in lines if line.count('"""') % 2), "").endswith('"""')
+
+
+def _source(text: Iterable[str]) -> Iterator[tuple[str, str]]:
+    lines = list(text)
+    quoted = _begins_quoted(lines)
     for line in lines:
         turns = line.count('"""') % 2 == 1
         if quoted or turns or line.startswith('"""'):
@@ -166,6 +172,6 @@ def _source(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         elif comment := _COMMENT.match(line):
             yield "prose", line[comment.end() :]
         else:
-            if scope := _SCOPE.match(line):
+            if scope := SCOPE.match(line):
                 yield "scope", scope[1]
             yield "code", line
