@@ -188,7 +188,7 @@ async def test_a_child_postpones_the_wall_of_its_parent():
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("grouped", [True, False])
 async def test_the_clean_up_of_a_child_is_bounded_too(before, grouped):
-    ended = []
+    ended, requests = [], []
 
     async def child():
         try:
@@ -199,6 +199,7 @@ async def test_the_clean_up_of_a_child_is_bounded_too(before, grouped):
                     await asyncio.sleep(100)
             finally:
                 ended.append(now())
+                requests.append(asyncio.current_task().cancelling())
 
     with pytest.raises(DeadlineExceeded) as caught:
         async with Deadline(5) as deadline:
@@ -212,6 +213,24 @@ async def test_the_clean_up_of_a_child_is_bounded_too(before, grouped):
     await asyncio.wait(tasks)  # gather does not wait for the second child
     assert ended == [7.0 if before else 8.0] * 2
     assert all(task.cancelled() for task in tasks)
+    assert before or requests == [1, 1], "those of the wall, not of the shield"
+    assert balanced()
+
+
+@simulated
+async def test_the_first_shield_that_runs_out_ends_the_postponement():
+    async def child(seconds):
+        with deadline.shield(seconds):
+            await asyncio.sleep(100)
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        async with Deadline(1) as deadline:
+            try:
+                await asyncio.gather(child(3), child(2))
+            finally:
+                await asyncio.sleep(5)
+    assert caught.value.deadline is deadline
+    assert now() == 7.0, "the wall cancels once, also when its own time comes later"
     assert balanced()
 
 

@@ -194,6 +194,13 @@ def test_a_cancelled_callback_never_runs():
     assert not left.cancel()
 
 
+def test_a_callback_cancelled_in_the_last_moment_does_not_run(clock):
+    watch = Deadline(5, clock=clock).on_expire(pytest.fail)
+    clock.now += 5
+    watch.cancel()
+    watch._ring()  # as the thread does that has just seen it fall due
+
+
 def test_a_never_calls_nobody_back():
     watch = Deadline.never().on_expire(pytest.fail)
     assert watch.pending
@@ -298,5 +305,9 @@ def test_a_forked_child_begins_with_nothing_to_wait_for():
 
 
 def test_it_imports_without_asyncio():
-    code = "import sys, waybell_deadline; sys.exit('asyncio' in sys.modules)"
+    code = (
+        "import sys, waybell_deadline as w\n"
+        "with w.Deadline(5) as deadline: deadline.check()\n"
+        "sys.exit('asyncio' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=50)

@@ -244,3 +244,41 @@ async def test_a_deadline_from_outside_is_named_in_the_error_as_it_was_written()
             await asyncio.sleep(100)
     assert caught.value.deadline is made_outside
     assert now() == pytest.approx(5, abs=1)
+
+
+async def test_both_swallowed_it_ends_as_a_cancellation():
+    async def body():
+        async with Deadline(5):
+            for _ in range(2):  # one cancellation from outside, one of the wall
+                try:
+                    await asyncio.sleep(100)
+                except asyncio.CancelledError:
+                    continue
+
+    task = asyncio.create_task(body())
+    asyncio.get_running_loop().call_later(3, task.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert now() == 5.0
+    assert task.cancelling() == 1
+
+
+async def test_a_task_that_is_being_cancelled_can_still_use_a_wall_to_clean_up():
+    async def body():
+        try:
+            await asyncio.sleep(100)
+        finally:
+            try:
+                async with Deadline(5):
+                    await asyncio.sleep(100)
+            except BaseException as error:
+                seen.append(type(error))
+
+    seen = []
+    task = asyncio.create_task(body())
+    asyncio.get_running_loop().call_later(1, task.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == [DeadlineExceeded]
+    assert now() == 6.0
+    assert task.cancelling() == 1

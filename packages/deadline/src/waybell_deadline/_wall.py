@@ -15,12 +15,10 @@ if TYPE_CHECKING:  # asyncio is slow to import, and _deadline imports this modul
 
 # A scope is a plain tuple, because one is made for every block entered:
 # (deadline entered, the same on this loop's clock, tightest here, outer scope, wall)
-Scope: TypeAlias = (
-    "tuple[Deadline, Deadline, Deadline, Scope | None, Wall | None] | None"
-)
+Scope: TypeAlias = "tuple[Deadline, Deadline, Deadline, Scope | None, Wall | None]"
 # State belongs to the scope and never to the deadline, so that one deadline can
 # serve many tasks and threads at once.
-current_scope: "ContextVar[Scope]" = ContextVar("waybell_deadline", default=None)
+current_scope: "ContextVar[Scope | None]" = ContextVar("waybell_deadline", default=None)
 
 
 def enter_scope(entered: "Deadline", here: "Deadline", wall: "Wall | None") -> None:
@@ -40,8 +38,7 @@ def leave_scope(entered: "Deadline", *, walled: bool) -> "Wall | None":
         if scope[0] is entered and (scope[4] is not None) is walled:
             current_scope.set(scope[3])
             for other in reversed(above or ()):  # generators leave in any order
-                if other is not None:
-                    enter_scope(other[0], other[1], other[4])
+                enter_scope(other[0], other[1], other[4])
             return scope[4]
         above = [*(above or ()), scope]
         scope = scope[3]
@@ -89,7 +86,7 @@ class Wall:
         if left > 0:
             self.due = self.loop.time() + max(left, 0.001)
             self._arm()
-        else:
+        elif not self.cancels:  # a shield that ran out may have been first
             self.fire()
 
     def _arm(self) -> None:
@@ -115,8 +112,6 @@ class Wall:
         """Cancel the task; its next await inside the block raises."""
         if self.task is not None:
             self.cancels += 1
-            if self.handle is not None:
-                self.handle.cancel()
             self.task.cancel(f"{self.here!r} passed")
 
     def close(self, error: BaseException | None) -> bool:
@@ -124,14 +119,14 @@ class Wall:
         task, self.task = self.task, None
         if self.handle is not None:
             self.handle.cancel()
-            self.handle = None
-        if task is None or not self.cancels:
-            return False
+        return task is not None and self.cancels > 0 and self._settle(task, error)
+
+    def _settle(self, task: "Task[object]", error: BaseException | None) -> bool:
+        from asyncio import CancelledError  # noqa: PLC0415 - slow to import
+
         left = self.base
         for _ in range(self.cancels):
             left = task.uncancel()
-        from asyncio import CancelledError  # noqa: PLC0415 - slow to import
-
         if error is not None and not isinstance(error, CancelledError):
             return False  # an error of the body's own
         if left > self.base and error is None:

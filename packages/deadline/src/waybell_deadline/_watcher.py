@@ -47,15 +47,14 @@ class Watch:
         self._handle: TimerHandle | None = None
         self._running: threading.Thread | None = None
         if call_at is not None:
-            self._handle = call_at(self.ring)
+            self._handle = call_at(self._ring)
         elif deadline.remaining() != inf:
-            _watcher.add(deadline.remaining(), self)
+            _watcher.add(deadline.remaining(), self, self._ring)
 
-    def ring(self) -> None:
-        """Call back now, or wait on if the deadline's own clock says so."""
+    def _ring(self) -> None:
         left = self._deadline.remaining()
         if left > 0 and self._handle is None:  # an injected clock may be slower
-            _watcher.add(max(left, 0.001), self)
+            _watcher.add(max(left, 0.001), self, self._ring)
             return
         with _watcher.changed:
             callback, self._callback = self._callback, None
@@ -115,15 +114,16 @@ class _Watcher:
     def reset(self) -> None:
         """Begin anew, with nothing to wait for."""
         self.changed = threading.Condition()
-        self._heap: list[tuple[float, int, Watch]] = []
+        self._heap: list[tuple[float, int, Watch, Callable[[], None]]] = []
         self._order = count()
         self._cancelled = 0
         self._thread: threading.Thread | None = None
 
-    def add(self, seconds: float, watch: Watch) -> None:
-        """Ring `watch` in so many seconds."""
+    def add(self, seconds: float, watch: Watch, ring: Callable[[], None]) -> None:
+        """Call `ring` in so many seconds, if `watch` is still pending then."""
         with self.changed:
-            heappush(self._heap, (monotonic() + seconds, next(self._order), watch))
+            when = monotonic() + seconds
+            heappush(self._heap, (when, next(self._order), watch, ring))
             if self._thread is None:
                 thread = threading.Thread(
                     target=self._run, name="waybell-deadline", daemon=True
@@ -143,17 +143,17 @@ class _Watcher:
     def _run(self) -> None:
         while True:
             try:
-                self._next().ring()
+                self._next()()
             except BaseException:  # this thread has nobody to raise it to
                 log.exception("a callback tried to end the thread of all callbacks")
 
-    def _next(self) -> Watch:
+    def _next(self) -> Callable[[], None]:
         with self.changed:
             while True:
                 while self._heap and not self._heap[0][2].pending:
                     heappop(self._heap)
                 if self._heap and self._heap[0][0] <= monotonic():
-                    return heappop(self._heap)[2]
+                    return heappop(self._heap)[3]
                 until = self._heap[0][0] if self._heap else inf
                 self.changed.wait(max(0.0, min(until - monotonic(), 3600)))
 
