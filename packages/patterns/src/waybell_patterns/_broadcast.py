@@ -6,12 +6,11 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from math import inf
-from time import perf_counter
 from typing import Any, Literal
 
 from waybell_deadline import Deadline
 from waybell_patterns._call import Agent
-from waybell_patterns._pattern import Pattern, Setting, Spent, Stage, Worker
+from waybell_patterns._pattern import Pattern, Run, Stage, Worker
 from waybell_patterns._results import BroadcastResult
 
 
@@ -132,9 +131,9 @@ class Broadcast(Pattern[BroadcastResult]):
             if isinstance(agents, Mapping)
             else agents
         )
-        self._workers = {}
+        self._workers: dict[str, Worker] = {}
         for number, agent in enumerate(given, start=1):
-            worker = Worker(agent, self._setting, f"agent{number}")
+            worker = Worker(agent, self._bus, f"agent{number}")
             if worker.stage.name in self._workers:
                 raise ValueError(f"two agents are called {worker.stage.name!r}")
             self._workers[worker.stage.name] = worker
@@ -150,27 +149,20 @@ class Broadcast(Pattern[BroadcastResult]):
             raise ValueError(f"late={late!r}, grace={grace!r}: not a way to be late")
         self._late, self._grace = late, grace
         self._aggregate = (
-            None if aggregate is None else Worker(aggregate, self._setting, "aggregate")
+            None if aggregate is None else Worker(aggregate, self._bus, "aggregate")
         )
 
-    async def _run(
-        self, setting: Setting, prompt: str, spent: Spent
-    ) -> BroadcastResult:
-        began = perf_counter()
+    async def _run(self, run: Run, prompt: str) -> BroadcastResult:
         poll, late = _Poll(), _Poll()
         async with AsyncExitStack() as stack:
-            workers = self._workers.values()
-            holds = await setting.hold((worker.stage for worker in workers), stack)
-            if setting.deadline is not None:
-                stack.enter_context(setting.deadline)
-            crowd = _Crowd(
-                {
-                    name: worker.ask(setting, prompt, {}, spent)
-                    if holds.get(name) is None
-                    else worker.held(setting, prompt, {}, spent, holds[name])
-                    for name, worker in self._workers.items()
-                }
-            )
+            holds = await run.hold(self._workers.values(), stack)
+            if run.deadline is not None:
+                stack.enter_context(run.deadline)
+            asked = {
+                name: run.ask(worker, prompt, holds.get(name))
+                for name, worker in self._workers.items()
+            }
+            crowd = _Crowd(asked)
             try:
                 while len(poll.answers) < self._first and await crowd.next(inf, poll):
                     continue
@@ -180,28 +172,27 @@ class Broadcast(Pattern[BroadcastResult]):
                         continue
             finally:
                 missing = await crowd.end(late)
-            value, error = await self._aggregated(setting, poll, spent)
-        ordered = {n: poll.answers[n] for n in self._workers if n in poll.answers}
-        result = BroadcastResult(
-            ordered, {**poll.failures, **late.failures}, late.answers, missing,
-            self._quorum, value, error, spent.usd, perf_counter() - began,
+            answers = {n: poll.answers[n] for n in self._workers if n in poll.answers}
+            value, error = await self._aggregated(run, answers)
+        failures = {**poll.failures, **late.failures}
+        run.record(
+            "broadcast", prompt=prompt, answered=list(answers), late=list(late.answers),
+            failed={name: repr(why) for name, why in failures.items()},
+            missing=list(missing), quorum=self._quorum,
         )  # fmt: skip
-        setting.record(
-            "broadcast", prompt=prompt, answered=list(ordered), late=list(late.answers),
-            failed={n: repr(e) for n, e in result.failures.items()},
-            missing=list(missing), quorum=self._quorum, ok=result.ok,
+        return BroadcastResult(
+            answers, failures, late.answers, missing, self._quorum, value, error,
+            run.usd, run.seconds,
         )  # fmt: skip
-        return result
 
     async def _aggregated(
-        self, setting: Setting, poll: _Poll, spent: Spent
+        self, run: Run, answers: dict[str, Any]
     ) -> tuple[Any, Exception | None]:
-        if len(poll.answers) < self._quorum:
+        if len(answers) < self._quorum:
             return None, None
-        answers = {n: poll.answers[n] for n in self._workers if n in poll.answers}
         if self._aggregate is None:
             return answers, None
         try:
-            return await self._aggregate.ask(setting, answers, {}, spent), None
+            return await run.ask(self._aggregate, answers), None
         except Exception as error:
             return None, error

@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, closing, nullcontext
+from contextlib import AsyncExitStack, closing, nullcontext
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 from waybell_patterns._call import Agent
 from waybell_patterns._journal import Journal
-from waybell_patterns._pattern import Pattern, Setting, Spent, Worker
+from waybell_patterns._pattern import Pattern, Run, Worker
 from waybell_patterns._results import PipelineResult, text_of
 
 
@@ -56,7 +55,7 @@ class Pipeline(Pattern[PipelineResult]):
     ) -> None:
         super().__init__(**setting)
         self._workers = [
-            Worker(agent, self._setting, f"stage{number}")
+            Worker(agent, self._bus, f"stage{number}")
             for number, agent in enumerate(stages, start=1)
         ]
         names = [worker.stage.name for worker in self._workers]
@@ -64,63 +63,47 @@ class Pipeline(Pattern[PipelineResult]):
             raise ValueError(f"a pipeline needs stages of different names, not {names}")
         self._journal = journal
 
-    async def _run(self, setting: Setting, prompt: str, spent: Spent) -> PipelineResult:
-        began = perf_counter()
+    async def _run(self, run: Run, prompt: str) -> PipelineResult:
         names = [worker.stage.name for worker in self._workers]
+        error: Exception | None = None
         with self._opened(names, prompt) as journal:
             done = {} if journal is None else journal.finished
             walk = _Walk({name: done[name] for name in names if name in done})
             resumed = tuple(walk.results)
-            error: Exception | None = None
             try:
-                await self._walk(setting, prompt, walk, journal, spent)
+                async with run.wall():
+                    await self._walk(run, prompt, walk, journal)
             except Exception as raised:
                 if walk.at is None:  # nothing has run: there is no result to lose
                     raise
                 error = raised
         failed = None if error is None else walk.at
-        left = [name for name in names if name not in walk.results and name != failed]
-        setting.record(
+        missing = [n for n in names if n not in walk.results and n != failed]
+        run.record(
             "pipeline", prompt=prompt, finished=list(walk.results), failed=failed,
-            missing=left, resumed=list(resumed), error=error and repr(error),
+            missing=missing, resumed=list(resumed), error=error and repr(error),
         )  # fmt: skip
         return PipelineResult(
-            walk.results, failed, error, tuple(left), resumed,
-            spent.usd, perf_counter() - began,
-        )  # fmt: skip
+            walk.results, failed, error, tuple(missing), resumed, run.usd, run.seconds
+        )
 
-    def _opened(
-        self, names: list[str], prompt: str
-    ) -> AbstractContextManager[Journal | None]:
+    def _opened(self, names: list[str], prompt: str) -> Any:
         if self._journal is None:
             return nullcontext()
         return closing(Journal(self._journal, stages=names, prompt=prompt))
 
     async def _walk(
-        self,
-        setting: Setting,
-        prompt: str,
-        walk: _Walk,
-        journal: Journal | None,
-        spent: Spent,
+        self, run: Run, prompt: str, walk: _Walk, journal: Journal | None
     ) -> None:
         ahead = [w for w in self._workers if w.stage.name not in walk.results]
-        async with setting.wall(), AsyncExitStack() as stack:
-            holds = await setting.hold((worker.stage for worker in ahead), stack)
+        async with AsyncExitStack() as stack:
+            holds = await run.hold(ahead, stack)
             for worker in ahead:
-                name = worker.stage.name
-                walk.at = name
-                asked = worker.prompt(prompt, walk.results, compose)
-                extras = {
-                    "stage": name,
-                    "results": {done: text_of(v) for done, v in walk.results.items()},
-                }
-                hold = holds.get(name)
-                value = await (
-                    worker.ask(setting, asked, extras, spent)
-                    if hold is None
-                    else worker.held(setting, asked, extras, spent, hold)
+                walk.at = name = worker.stage.name
+                results = {done: text_of(v) for done, v in walk.results.items()}
+                asked = prompt if worker.stage.prompt else compose(prompt, results)
+                walk.results[name] = value = await run.ask(
+                    worker, asked, holds.get(name), stage=name, results=results
                 )
-                walk.results[name] = value
                 if journal is not None:
                     journal.record(name, value)

@@ -2,14 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, Self
 
 from waybell_patterns._errors import IncompleteError
-
-
-_ZERO = Decimal(0)
 
 
 def text_of(value: object) -> str:
@@ -18,16 +15,48 @@ def text_of(value: object) -> str:
     return text if isinstance(text, str) else str(value)
 
 
+class Result:
+    """What all results share: whether they are whole, and the value if they are."""
+
+    __slots__ = ()
+    error: Exception | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is missing."""
+        return self._lack() is None
+
+    def unwrap(self) -> Any:
+        """The value.
+
+        Raises:
+            IncompleteError: Something is missing; the result is its `result`.
+        """
+        lack = self._lack()
+        if lack is None:
+            return self._worth()
+        raise IncompleteError(lack, self) from self.error
+
+    def __str__(self) -> str:
+        return text_of(self._worth())
+
+    def _lack(self) -> str | None:
+        return None
+
+    def _worth(self) -> Any:
+        return getattr(self, "value")  # noqa: B009 - a field of the subclass
+
+
 @dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(Result):
     """Where a prompt went, and what was answered there.
 
     Args:
         intent: What the classifier said.
         confidence: How sure it was, 0 to 1; None if it gave no figure.
-        route: The route taken: the intent, or `default`.
-        value: The answer of the agent at that route.
-        usd: US dollars that classifying and answering cost.
+        route: The route taken: the intent, or the default one.
+        value: The answer.
+        usd: US dollars spent, classifying included.
         seconds: Wall time.
     """
 
@@ -35,28 +64,16 @@ class Routed:
     confidence: float | None
     route: str
     value: Any
-    usd: Decimal = _ZERO
-    seconds: float = 0.0
-
-    @property
-    def ok(self) -> bool:
-        """Always true: a router that cannot route raises."""
-        return True
-
-    def unwrap(self) -> Any:
-        """The answer."""
-        return self.value
-
-    def __str__(self) -> str:
-        return text_of(self.value)
+    usd: Decimal
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class PipelineResult:
+class PipelineResult(Result):
     """What each stage returned, and where the walk ended.
 
     Args:
-        results: Answers by stage, in order; only the stages that finished.
+        results: Answers of the stages that finished, by name, in order.
         failed: The stage that ended the walk, or None.
         error: What it raised.
         missing: The stages that never ran.
@@ -66,48 +83,33 @@ class PipelineResult:
     """
 
     results: Mapping[str, Any]
-    failed: str | None = None
-    error: Exception | None = None
-    missing: tuple[str, ...] = ()
-    resumed: tuple[str, ...] = ()
-    usd: Decimal = _ZERO
-    seconds: float = 0.0
-
-    @property
-    def ok(self) -> bool:
-        """Whether every stage finished."""
-        return self.failed is None
+    failed: str | None
+    error: Exception | None
+    missing: tuple[str, ...]
+    resumed: tuple[str, ...]
+    usd: Decimal
+    seconds: float
 
     @property
     def value(self) -> Any:
         """The answer of the last stage that finished, or None."""
         return list(self.results.values())[-1] if self.results else None
 
-    def unwrap(self) -> Any:
-        """The answer of the last stage.
-
-        Raises:
-            IncompleteError: A stage failed; its error is the cause.
-        """
+    def _lack(self) -> str | None:
         if self.failed is None:
-            return self.value
+            return None
         rest = f"; never ran: {', '.join(self.missing)}" if self.missing else ""
-        raise IncompleteError(
-            f"stage {self.failed!r} failed ({self.error!r}){rest}", self
-        ) from self.error
-
-    def __str__(self) -> str:
-        return text_of(self.value)
+        return f"stage {self.failed!r} failed ({self.error!r}){rest}"
 
 
 @dataclass(frozen=True, slots=True)
-class BroadcastResult:
+class BroadcastResult(Result):
     """Who answered, who failed, who was late.
 
     Args:
         answers: Answers by agent, in the agents' order.
         failures: Errors by agent.
-        late: Answers that came in the grace time, after the result was settled.
+        late: Answers by agent that came in the grace time.
         missing: The agents that had not answered at the end and were cancelled.
         quorum: How many answers were asked for.
         value: What `aggregate` made of the answers; None below the quorum.
@@ -117,42 +119,23 @@ class BroadcastResult:
     """
 
     answers: Mapping[str, Any]
-    failures: Mapping[str, Exception] = field(default_factory=dict)
-    late: Mapping[str, Any] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
-    quorum: int = 1
-    value: Any = None
-    error: Exception | None = None
-    usd: Decimal = _ZERO
-    seconds: float = 0.0
+    failures: Mapping[str, Exception]
+    late: Mapping[str, Any]
+    missing: tuple[str, ...]
+    quorum: int
+    value: Any
+    error: Exception | None
+    usd: Decimal
+    seconds: float
 
-    @property
-    def ok(self) -> bool:
-        """Whether at least `quorum` agents answered and were aggregated."""
-        return len(self.answers) >= self.quorum and self.error is None
-
-    def unwrap(self) -> Any:
-        """The aggregated value.
-
-        Raises:
-            IncompleteError: Fewer answers than the quorum, or `aggregate` failed.
-        """
-        if self.ok:
-            return self.value
+    def _lack(self) -> str | None:
         if self.error is not None:
-            raise IncompleteError(f"aggregate failed: {self.error!r}", self) from (
-                self.error
-            )
+            return f"aggregate failed: {self.error!r}"
+        if len(self.answers) >= self.quorum:
+            return None
         why = [f"{name} failed ({error!r})" for name, error in self.failures.items()]
-        why += [f"{name} was late" for name in self.missing]
-        raise IncompleteError(
-            f"{len(self.answers)} of the {self.quorum} answers asked for: "
-            + "; ".join(why),
-            self,
-        )
-
-    def __str__(self) -> str:
-        return text_of(self.value)
+        why += [f"{name} was late" for name in (*self.late, *self.missing)]
+        return f"{len(self.answers)} of {self.quorum} answers: {'; '.join(why)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,75 +158,62 @@ class Verdict:
 
         Args:
             answer: A `Verdict`, a bool, a mapping with a boolean `approved` and
-                optional `problems`, or the JSON text of one (a Markdown fence
-                around it is allowed). Anything else, a sentence with the word
-                "approved" in it included, is a verdict with `understood=False`.
+                optional `problems`, or its JSON text, in a Markdown fence or not.
+                Anything else, a sentence with the word "approved" in it included, is
+                a rejection with `understood=False`.
         """
         if isinstance(answer, cls):
             return answer
-        if isinstance(answer, bool):
-            return cls(answer)
-        data = answer if isinstance(answer, Mapping) else _json_object(text_of(answer))
-        approved = data.get("approved") if data is not None else None
-        if data is None or not isinstance(approved, bool):
+        data = {"approved": answer} if isinstance(answer, bool) else answer
+        data = data if isinstance(data, Mapping) else json_object(text_of(answer))
+        approved, problems = data.get("approved"), data.get("problems") or ()
+        if not isinstance(approved, bool):
             said = text_of(answer)[:200]
             return cls(False, (f"the review was not a verdict: {said!r}",), False)
-        problems = data.get("problems") or ()
-        listed = [problems] if isinstance(problems, str) else problems
+        whole = isinstance(problems, str | Mapping) or not hasattr(problems, "__iter__")
+        listed = [problems] if whole else problems
         return cls(approved, tuple(str(problem) for problem in listed))
 
 
-def _json_object(text: str) -> Mapping[str, Any] | None:
+def json_object(text: str) -> Mapping[str, Any]:
+    """The JSON object in a text, in a Markdown fence or not; empty if there is none."""
     body = text.strip()
     if body.startswith("```"):
-        body = body.strip("`").removeprefix("json").strip()
+        body = body.strip("`").removeprefix("json")
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)
-class Supervised:
+class Supervised(Result):
     """The last draft, every review of it, and how the loop ended.
 
     Args:
-        verdict: Why the loop ended. Only "approved" drafts were accepted.
+        verdict: Why the loop ended; only an "approved" draft was accepted.
         draft: The last draft, or None if there was none.
-        reviews: Verdicts in order; the last one is of `draft` when the loop ended
-            by itself ("approved" or "exhausted").
-        error: What ended the loop, for the other verdicts.
+        reviews: The verdicts in order. The last one is of `draft` where the loop ended
+            by itself: "approved" or "exhausted".
+        error: What ended the loop otherwise.
         usd: US dollars spent.
         seconds: Wall time.
     """
 
     verdict: Literal["approved", "exhausted", "timed_out", "overspent", "failed"]
     draft: Any
-    reviews: tuple[Verdict, ...] = ()
-    error: Exception | None = None
-    usd: Decimal = _ZERO
-    seconds: float = 0.0
+    reviews: tuple[Verdict, ...]
+    error: Exception | None
+    usd: Decimal
+    seconds: float
 
-    @property
-    def ok(self) -> bool:
-        """Whether the draft was approved."""
-        return self.verdict == "approved"
+    def _lack(self) -> str | None:
+        if self.verdict == "approved":
+            return None
+        problems = "; ".join(self.reviews[-1].problems) if self.reviews else ""
+        found = f" ({problems})" if problems else ""
+        return f"not approved: {self.verdict} after {len(self.reviews)} reviews{found}"
 
-    def unwrap(self) -> Any:
-        """The approved draft.
-
-        Raises:
-            IncompleteError: It was not approved.
-        """
-        if self.ok:
-            return self.draft
-        open_problems = "; ".join(self.reviews[-1].problems) if self.reviews else ""
-        raise IncompleteError(
-            f"not approved: {self.verdict} after {len(self.reviews)} reviews"
-            + (f" ({open_problems})" if open_problems else ""),
-            self,
-        ) from self.error
-
-    def __str__(self) -> str:
-        return text_of(self.draft)
+    def _worth(self) -> Any:
+        return self.draft

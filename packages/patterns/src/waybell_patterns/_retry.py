@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.stop import stop_after_attempt
@@ -15,7 +15,7 @@ from waybell_budget import BudgetExceeded
 from waybell_deadline import Deadline, DeadlineExceeded
 from waybell_patterns._call import Agent
 from waybell_patterns._errors import IncompleteError
-from waybell_patterns._pattern import Pattern, Setting, Spent, Worker
+from waybell_patterns._pattern import Pattern, Run, Worker
 
 
 _retried: ContextVar[bool] = ContextVar("waybell_patterns_retried", default=False)
@@ -39,9 +39,11 @@ def transient(error: BaseException) -> bool:
 
 
 def _matcher(on: Errors) -> Callable[[BaseException], bool]:
-    if isinstance(on, type | tuple):
-        return lambda error: isinstance(error, on) and not isinstance(error, _FINAL)
-    return lambda error: isinstance(error, Exception) and on(error)
+    kinds = on if isinstance(on, type | tuple) else None
+    if kinds is not None:
+        return lambda error: isinstance(error, kinds)
+    test = cast("Callable[[Exception], bool]", on)
+    return lambda error: isinstance(error, Exception) and test(error)
 
 
 class Retry(Pattern[Any]):
@@ -83,39 +85,40 @@ class Retry(Pattern[Any]):
         super().__init__(**setting)
         if attempts < 1:
             raise ValueError(f"attempts={attempts!r} must be 1 or more")
-        self._worker = Worker(agent, self._setting, "agent")
+        self._worker = Worker(agent, self._bus, "agent")
         self._attempts = attempts
         self._wait = wait or wait_exponential_jitter(initial=0.5, max=30)
         self._stop = stop
         self._on = _matcher(on)
         self._breaker = breaker
 
-    async def _run(self, setting: Setting, prompt: str, spent: Spent) -> Any:
+    async def _run(self, run: Run, prompt: str) -> Any:
         attempts = 1 if _retried.get() else self._attempts
         token = _retried.set(True)
         try:
-            async with setting.wall():
+            async with run.wall():
                 retrying = AsyncRetrying(
                     sleep=asyncio.sleep,
                     stop=partial(self._enough, attempts),
                     wait=self._pause,
                     retry=retry_if_exception(self._on),
-                    before_sleep=partial(self._note, setting),
+                    before_sleep=partial(self._note, run),
                     reraise=True,
                 )
-                return await retrying(self._attempt, setting, prompt, spent)
+                return await retrying(self._attempt, run, prompt)
         finally:
             _retried.reset(token)
 
-    async def _attempt(self, setting: Setting, prompt: str, spent: Spent) -> Any:
-        ask = partial(self._worker.ask, setting, prompt, {"attempts": 1}, spent)
+    async def _attempt(self, run: Run, prompt: str) -> Any:
+        ask = partial(run.ask, self._worker, prompt, attempts=1)
         return await guarded(self._breaker, ask)
 
     def _pause(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = getattr(error, "retry_after", None)
-        known = isinstance(asked, int | float) and asked >= 0
-        return max(self._wait(state), float(asked) if known else 0.0)
+        if not isinstance(asked, int | float) or asked < 0:
+            asked = 0.0
+        return max(self._wait(state), float(asked))
 
     def _enough(self, attempts: int, state: RetryCallState) -> bool:
         deadline = Deadline.current()
@@ -126,9 +129,9 @@ class Retry(Pattern[Any]):
             or (self._stop is not None and self._stop(state))
         )
 
-    def _note(self, setting: Setting, state: RetryCallState) -> None:
+    def _note(self, run: Run, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        setting.record(
+        run.record(
             "retry", agent=self._worker.stage.name, attempt=state.attempt_number,
             error=repr(error), wait=round(state.upcoming_sleep, 6),
         )  # fmt: skip
@@ -151,23 +154,23 @@ class _Ladder(Pattern[Any]):
         if not agents:
             raise ValueError(f"a {type(self).__name__} needs at least one agent")
         self._workers = [
-            Worker(agent, self._setting, f"level{number}")
+            Worker(agent, self._bus, f"level{number}")
             for number, agent in enumerate(agents, start=1)
         ]
-        self._on = on if isinstance(on, type | tuple) else (on,)
+        self._on = _matcher(on)
         self._breaker = breaker
 
-    async def _run(self, setting: Setting, prompt: str, spent: Spent) -> Any:
+    async def _run(self, run: Run, prompt: str) -> Any:
         errors: dict[str, Exception] = {}
-        async with setting.wall():
+        async with run.wall():
             for level, worker in enumerate(self._workers):
                 try:
-                    return await self._try(setting, level, prompt, spent)
+                    return await self._try(run, level, prompt)
                 except Exception as error:
-                    if not self._goes_on(error):
+                    if not self._on(error):
                         raise
                     errors[worker.stage.name] = error
-                    setting.record(
+                    run.record(
                         type(self).__name__.casefold(), agent=worker.stage.name,
                         error=repr(error), left=len(self._workers) - len(errors),
                     )  # fmt: skip
@@ -176,17 +179,8 @@ class _Ladder(Pattern[Any]):
             next(reversed(errors.values()))
         )
 
-    def _goes_on(self, error: Exception) -> bool:
-        return any(
-            isinstance(error, each) if isinstance(each, type) else each(error)
-            for each in self._on
-        )
-
-    async def _try(
-        self, setting: Setting, level: int, prompt: str, spent: Spent
-    ) -> Any:
-        worker = self._workers[level]
-        ask = partial(worker.ask, setting, prompt, {}, spent)
+    async def _try(self, run: Run, level: int, prompt: str) -> Any:
+        ask = partial(run.ask, self._workers[level], prompt)
         return await guarded(self._breaker if level == 0 else None, ask)
 
 
@@ -251,16 +245,14 @@ class Degrade(_Ladder):
     ) -> None:
         super().__init__(*levels, on=on, breaker=breaker, **setting)
 
-    async def _try(
-        self, setting: Setting, level: int, prompt: str, spent: Spent
-    ) -> Any:
+    async def _try(self, run: Run, level: int, prompt: str) -> Any:
         below = self._workers[level + 1 :]
         deadline = Deadline.current()
         if not below or deadline is None:
-            return await super()._try(setting, level, prompt, spent)
+            return await super()._try(run, level, prompt)
         reserve = sum(worker.stage.timeout or 0.0 for worker in below)
         tightened = deadline.tighten(reserve=reserve)
         if tightened.remaining() < (self._workers[level].stage.timeout or 0.0):
             tightened = deadline.tighten(seconds=0)
         async with tightened:
-            return await super()._try(setting, level, prompt, spent)
+            return await super()._try(run, level, prompt)

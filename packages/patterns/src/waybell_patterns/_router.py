@@ -1,15 +1,13 @@
 """Router: a classifier picks the route, the route's agent answers."""
 
-import json
 from collections.abc import Iterable, Mapping
-from time import perf_counter
 from typing import Any
 
 from waybell_patterns._call import Agent
 from waybell_patterns._errors import UnknownIntentError
 from waybell_patterns._matcher import NearestExample
-from waybell_patterns._pattern import Pattern, Setting, Spent, Worker
-from waybell_patterns._results import Routed, text_of
+from waybell_patterns._pattern import Pattern, Run, Worker
+from waybell_patterns._results import Routed, json_object, text_of
 
 
 class Router(Pattern[Routed]):
@@ -54,61 +52,42 @@ class Router(Pattern[Routed]):
         if not 0.0 <= threshold <= 1.0:
             raise ValueError(f"threshold is a confidence, 0 to 1, not {threshold!r}")
         self._classify = (
-            Worker(classify, self._setting, "classify") if examples is None else
+            Worker(classify, self._bus, "classify") if examples is None else
             NearestExample(examples)
         )  # fmt: skip
         self._routes = {
-            intent: Worker(agent, self._setting, intent)
-            for intent, agent in routes.items()
+            intent: Worker(agent, self._bus, intent) for intent, agent in routes.items()
         }
         self._threshold = threshold
         self._default = default
 
-    async def _run(self, setting: Setting, prompt: str, spent: Spent) -> Routed:
-        began = perf_counter()
+    async def _run(self, run: Run, prompt: str) -> Routed:
         if isinstance(self._classify, Worker):
-            answer = await self._classify.ask(setting, prompt, {}, spent)
-            intent, confidence = _intent(answer)
+            intent, confidence = _intent(await run.ask(self._classify, prompt))
         else:
             intent, confidence = self._classify(prompt)
-        route = self._route(setting, prompt, intent, confidence)
-        value = await self._routes[route].ask(
-            setting, prompt, {"intent": intent}, spent
+        route = self._route(intent, confidence)
+        run.record(
+            "route", prompt=prompt, intent=intent, confidence=confidence, route=route
         )
-        return Routed(
-            intent, confidence, route, value, spent.usd, perf_counter() - began
-        )
-
-    def _route(
-        self, setting: Setting, prompt: str, intent: str, confidence: float | None
-    ) -> str:
-        sure = confidence is None or confidence >= self._threshold
-        route = intent if sure else self._default
-        known = route in self._routes and (intent in self._routes or not sure)
-        setting.record(
-            "route", prompt=prompt, intent=intent, confidence=confidence,
-            route=route if known else None, sure=sure,
-        )  # fmt: skip
-        if route is None or not known:
+        if route is None:
             raise UnknownIntentError(intent, self._routes, confidence, self._threshold)
-        return route
+        value = await run.ask(self._routes[route], prompt, intent=intent)
+        return Routed(intent, confidence, route, value, run.usd, run.seconds)
+
+    def _route(self, intent: str, confidence: float | None) -> str | None:
+        if confidence is not None and confidence < self._threshold:
+            return self._default
+        return intent if intent in self._routes else None
 
 
-def _intent(answer: object) -> tuple[str, float | None]:
+def _intent(answer: Any) -> tuple[str, float | None]:
     """Read what a classifier returned."""
     if isinstance(answer, str):
-        text = text_of(answer).strip()
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError):
-            return text, None
-        answer = data if isinstance(data, dict | str) else text
+        answer = json_object(text_of(answer)) or answer
     if isinstance(answer, Mapping):
-        answer = (answer.get("intent", ""), answer.get("confidence"))
-    if isinstance(answer, tuple) and len(answer) == 2:
-        intent, confidence = answer
-        number = isinstance(confidence, int | float) and not isinstance(
-            confidence, bool
-        )
-        return str(intent).strip(), float(confidence) if number else None
-    return text_of(answer).strip(), None
+        named = answer.get("intent", answer.get("label", ""))
+        answer = (named, answer.get("confidence"))
+    intent, confidence = answer if isinstance(answer, tuple) else (answer, None)
+    number = isinstance(confidence, int | float) and not isinstance(confidence, bool)
+    return text_of(intent).strip(), float(confidence) if number else None

@@ -1,14 +1,13 @@
 """Supervisor: a worker and a reviewer in turns, until a structured approval."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 from waybell_budget import BudgetExceeded
 from waybell_deadline import DeadlineExceeded
 from waybell_patterns._call import Agent
-from waybell_patterns._pattern import Pattern, Setting, Spent, Worker
+from waybell_patterns._pattern import Pattern, Run, Worker
 from waybell_patterns._results import Supervised, Verdict, text_of
 
 
@@ -36,7 +35,6 @@ class _Progress:
 
     draft: Any = None
     reviews: list[Verdict] = field(default_factory=list)
-    verdict: Literal["approved", "exhausted"] = "exhausted"
 
 
 class Supervisor(Pattern[Supervised]):
@@ -81,75 +79,65 @@ class Supervisor(Pattern[Supervised]):
             raise ValueError(
                 f"max_rounds={max_rounds!r} must be 1 or more, repairs={repairs!r} 0 or more"
             )
-        self._worker = Worker(worker, self._setting, "worker")
-        self._reviewer = Worker(reviewer, self._setting, "reviewer")
+        self._worker = Worker(worker, self._bus, "worker")
+        self._reviewer = Worker(reviewer, self._bus, "reviewer")
         self._rules = tuple(rules)
         self._max_rounds, self._repairs = max_rounds, repairs
         self._revise, self._review = revise, review
 
-    async def _run(self, setting: Setting, prompt: str, spent: Spent) -> Supervised:
-        began = perf_counter()
+    async def _run(self, run: Run, prompt: str) -> Supervised:
         progress = _Progress()
         error: Exception | None = None
         verdict: Any = None
         try:
-            async with setting.wall():
-                await self._rounds(setting, prompt, progress, spent)
-            verdict = progress.verdict
+            async with run.wall():
+                verdict = await self._rounds(run, prompt, progress)
         except DeadlineExceeded as raised:
             verdict, error = "timed_out", raised
         except BudgetExceeded as raised:
             verdict, error = "overspent", raised
         except Exception as raised:
             verdict, error = "failed", raised
-        result = Supervised(
-            verdict, progress.draft, tuple(progress.reviews), error,
-            spent.usd, perf_counter() - began,
+        reviews = tuple(progress.reviews)
+        run.record(
+            "supervised", prompt=prompt, verdict=verdict, reviews=len(reviews),
+            error=error and repr(error),
         )  # fmt: skip
-        setting.record(
-            "supervised", verdict=verdict, reviews=len(progress.reviews),
-            error=error and repr(error), usd=str(spent.usd),
-        )  # fmt: skip
-        return result
+        return Supervised(verdict, progress.draft, reviews, error, run.usd, run.seconds)
 
-    async def _rounds(
-        self, setting: Setting, prompt: str, progress: _Progress, spent: Spent
-    ) -> None:
-        asked, problems = prompt, ()
+    async def _rounds(self, run: Run, prompt: str, progress: _Progress) -> str:
+        asked, problems = prompt, tuple[str, ...]()
         for number in range(1, self._max_rounds + 1):
-            extras = {"round": number, "problems": list(problems)}
+            extras: dict[str, Any] = {"round": number, "problems": list(problems)}
             if progress.draft is not None:
                 extras["draft"] = text_of(progress.draft)
             try:
-                progress.draft = await self._worker.ask(setting, asked, extras, spent)
+                progress.draft = await run.ask(self._worker, asked, **extras)
             except BudgetExceeded as error:
                 # The reply that broke the budget was paid for: do not lose it.
                 progress.draft = getattr(error, "reply", progress.draft)
                 raise
-            review = await self._judge(setting, prompt, progress.draft, number, spent)
-            progress.reviews.append(review)
-            setting.record(
-                "review", round=number, approved=review.approved,
-                problems=list(review.problems), understood=review.understood,
+            draft = text_of(progress.draft)
+            verdict = await self._judge(run, prompt, draft, number)
+            progress.reviews.append(verdict)
+            run.record(
+                "review", round=number, approved=verdict.approved,
+                problems=list(verdict.problems), understood=verdict.understood,
             )  # fmt: skip
-            if review.approved:
-                progress.verdict = "approved"
-                return
-            problems = review.problems
-            asked = self._revise(prompt, text_of(progress.draft), problems)
+            if verdict.approved:
+                return "approved"
+            problems = verdict.problems
+            asked = self._revise(prompt, draft, problems)
+        return "exhausted"
 
-    async def _judge(
-        self, setting: Setting, prompt: str, draft: Any, number: int, spent: Spent
-    ) -> Verdict:
-        text = text_of(draft)
-        extras: Mapping[str, Any] = {
-            "draft": text, "rules": list(self._rules), "round": number,
+    async def _judge(self, run: Run, prompt: str, draft: str, number: int) -> Verdict:
+        asked = self._review(prompt, draft, self._rules)
+        extras: dict[str, Any] = {
+            "draft": draft, "rules": list(self._rules), "round": number,
         }  # fmt: skip
-        asked = self._review(prompt, text, self._rules)
-        verdict = Verdict(False, understood=False)
+        verdict = Verdict(approved=False, understood=False)
         for _ in range(1 + self._repairs):
-            answer = await self._reviewer.ask(setting, asked, extras, spent)
-            verdict = Verdict.parse(answer)
+            verdict = Verdict.parse(await run.ask(self._reviewer, asked, **extras))
             if verdict.understood:
                 break
         return verdict
