@@ -94,8 +94,18 @@ def test_a_budget_is_asked_before_and_charged_after(spies):
     reply = ScriptedAdapter(["one"], model="m").generate("x", budget=budget)
     assert budget.checked == [{"tokens": 0}]
     assert budget.charged == [
-        {"usd": Decimal(0), "model": "m", "usage": reply.usage},
+        {"usd": Decimal(0), "model": "m", "usage": reply.usage, "line": "free"},
     ]
+    paid = Reply("x", cost="0.5", usage=Usage(1, 2), model="m")
+    guessed = Reply("x", model="m")
+    for said in (paid, guessed):
+        ScriptedAdapter([said]).generate("x", budget=budget)
+    assert [charge.get("line") for charge in budget.charged] == [
+        "free",
+        None,
+        "estimated",
+    ]
+    assert budget.charged[2]["usd"] is None
     with pytest.raises(spies.Overspent) as caught:
         ScriptedAdapter(["one"]).generate("x", budget=spies.Budget(1))
     assert caught.value.reply == "one"

@@ -26,7 +26,7 @@ class BudgetLike(Protocol):
         """Raise when an amount does not fit."""
 
     def charge(self, *args: Any, **amounts: Any) -> Any:
-        """Book an amount."""
+        """Book `usd`, `model`, `usage`, and the `line` if it is not a billed one."""
 
 
 def admit(
@@ -40,11 +40,17 @@ def admit(
 
 
 def settle(budget: BudgetLike | None, reply: Reply) -> None:
-    """Book a paid reply; the complaint that it was too much carries it as `reply`."""
+    """Book a paid reply; the complaint that it was too much carries it as `reply`.
+
+    A line that is not billed says so: `line="free"` or `line="estimated"`.
+    """
     if budget is None:
         return
+    line = {"line": "free"} if reply.cost == 0 else {}
+    if reply.usage.estimated:
+        line.setdefault("line", "estimated")
     try:
-        budget.charge(usd=reply.cost, model=reply.model, usage=reply.usage)
+        budget.charge(usd=reply.cost, model=reply.model, usage=reply.usage, **line)
     except Exception as error:
         error.reply = reply  # type: ignore[attr-defined]
         raise
