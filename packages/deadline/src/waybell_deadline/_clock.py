@@ -23,9 +23,12 @@ def running_loop() -> "AbstractEventLoop | None":
     return loop
 
 
-def running_task(loop: "AbstractEventLoop") -> "Task[object] | None":
-    """The task that runs on `loop` now, or None in a plain callback."""
-    task: Task[object] | None = sys.modules["asyncio"].current_task(loop)
+def running_task() -> "Task[object] | None":
+    """The task that runs in this thread, or None in a plain callback and elsewhere."""
+    try:
+        task: Task[object] | None = sys.modules["asyncio"].current_task()
+    except (KeyError, RuntimeError):  # no loop runs
+        return None
     return task
 
 

@@ -209,10 +209,10 @@ class Deadline:
         leave_scope(self, walled=False)
 
     async def __aenter__(self) -> "Deadline":
-        loop = running_loop()
-        task = None if loop is None else running_task(loop)
-        if loop is None or task is None:
+        task = running_task()
+        if task is None:
             raise RuntimeError("a wall needs an asyncio task to cancel")
+        loop = task.get_loop()
         here = self._on(loop)
         if here._clock() >= here._expires:
             # One turn of the loop first: a caller that tries again and again must

@@ -33,14 +33,17 @@ def enter_scope(entered: "Deadline", here: "Deadline", wall: "Wall | None") -> N
 def leave_scope(entered: "Deadline", *, walled: bool) -> "Wall | None":
     """Take the innermost scope of `entered` out of the chain; return its wall."""
     scope = current_scope.get()
-    above: list[Scope] | None = None
+    if scope is not None and scope[0] is entered and (scope[4] is None) is not walled:
+        current_scope.set(scope[3])  # as nearly always
+        return scope[4]
+    above: list[Scope] = []
     while scope is not None:
-        if scope[0] is entered and (scope[4] is not None) is walled:
+        if scope[0] is entered and (scope[4] is None) is not walled:
             current_scope.set(scope[3])
-            for other in reversed(above or ()):  # generators leave in any order
+            for other in reversed(above):  # generators leave in any order
                 enter_scope(other[0], other[1], other[4])
             return scope[4]
-        above = [*(above or ()), scope]
+        above.append(scope)
         scope = scope[3]
     raise RuntimeError(f"{entered!r} was entered in another context than this one")
 
@@ -164,7 +167,7 @@ class Shield:
         self._grace = grace
         self._handle: TimerHandle | None = None
         self._cancelled = False
-        self._task = None if loop is None else running_task(loop)
+        self._task = running_task()
         self._walls: list[Wall] = []
         outer = current_scope.get()
         tightest = self._survey(grace, loop)
