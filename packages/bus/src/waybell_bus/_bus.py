@@ -4,13 +4,17 @@
 # ruff: noqa: SLF001
 # pyright: reportPrivateUsage=false
 
-from typing import Any
+import asyncio
+from types import TracebackType
+from typing import Any, Self
 
+from waybell_bus._dispatch import Dispatch, Handling
+from waybell_bus._errors import BusClosedError
 from waybell_bus._event import FIRST, Event, Outcome, current
 from waybell_bus._fan import Job, Stream
-from waybell_bus._keep import Keep
-from waybell_bus._limit import holding
+from waybell_bus._limit import holding, holds_around
 from waybell_bus._plan import Plan
+from waybell_bus._queue import Subscription
 
 
 _around = current.get
@@ -18,11 +22,24 @@ _handle = current.set
 _handled = current.reset
 
 
-class EventBus(Keep):
+class EventBus(Dispatch):
     """Carries events to those who answer them and those who watch.
 
     It belongs to no event loop, and serves any number of them in turn. As an
-    `async with` block it is closed at the end.
+    `async with` block it is closed at the end. Fields may have any name.
+
+    Args:
+        unhandled: What becomes of an event that reaches nobody: `warn` logs it once
+            for each topic, `raise` raises `NoHandlerError`. It is counted either way.
+        history: How many events to keep in `history`; none by default.
+        on_error: Called with the event and the `Outcome` of what failed where nobody
+            waits for it: published deliveries and watchers. Logged by default.
+        max_depth: How deep handlers may wait for handlers.
+        max_background: How many published deliveries may be under way on a loop.
+        max_watching: How many async watchers may run on a loop; more are dropped.
+        max_threads: How many handlers may run in threads on a loop.
+        slow: Seconds from which a sync watcher is counted as slow.
+        now: The epoch time that events carry.
     """
 
     __slots__ = ()
@@ -30,18 +47,14 @@ class EventBus(Keep):
     async def emit(self, topic: str, /, **fields: Any) -> Any:
         """Send an event to every handler at once, and wait for all.
 
-        Args:
-            topic: What it is about.
-            fields: What there is to say.
-
         Returns:
             The answer, where there is one handler; a list of answers in order, where
             there are several; None where there is none.
 
         Raises:
             ExceptionGroup: Of several handlers' errors, once all have finished; a
-                `BaseExceptionGroup` where one was cancelled by itself. The error
-                itself, where there is one handler.
+                `BaseExceptionGroup` where one was cancelled by itself. With one
+                handler, the error itself.
             NestingError: If handlers wait for handlers without end.
             BusClosedError: If the bus is closed.
         """
@@ -70,64 +83,50 @@ class EventBus(Keep):
             event._trail = None
 
     async def _emit(self, event: Event, plan: Plan) -> Any:
-        token = _handle(event)
-        try:
-            clock = self._admit(event, plan)
-            legs = self._ready(plan.legs, plan)
+        with Handling(event):
+            legs, clock = self._admit(event, plan)
             if not legs:
-                if not plan.queues:
-                    self._unheard(event)
                 return None
             if len(legs) == 1:
                 return await self._alone(event, plan, legs[0], clock)
             outcomes = await self._all(event, plan, legs, clock)
-        finally:
-            _handled(token)
-            event._trail = None
         errors = [outcome.error for outcome in outcomes if outcome.error is not None]
         if errors:
-            raise BaseExceptionGroup(
-                f"{len(errors)} of {len(outcomes)} handlers of {event.topic!r} failed",
-                errors,
+            text = (
+                f"{len(errors)} of {len(outcomes)} handlers of {event.topic!r} failed"
             )
+            raise BaseExceptionGroup(text, errors)
         return [outcome.value for outcome in outcomes]
 
     async def request(self, topic: str, /, **fields: Any) -> Any:
         """Send an event to the one handler with the best claim, and wait for it.
 
         That is the one with the most literal segments in its pattern, then the most
-        that are single wildcards, then the highest priority.
-
-        Args:
-            topic: What it is about.
-            fields: What there is to say.
+        single wildcards, then the highest priority.
 
         Returns:
             Its answer.
 
         Raises:
             NoHandlerError: If nobody answers; it names topics spelled alike.
-            AmbiguousTopicError: If two have an equal claim. Neither runs.
-            Exception: What the handler raises, as itself.
+            AmbiguousTopicError: If several have an equal claim. None of them runs.
         """
         event = self._event(topic, fields)
         plan = self._plans[topic]
-        token = _handle(event)
-        try:
+        with Handling(event):
+            if plan.solo is not None:
+                try:
+                    return await plan.solo(event)
+                except Exception:
+                    self._ledger.count("errors")
+                    raise
             self._refuse(event, plan)
             leg = self._pick(event, plan)
             clock = self._announce(event, plan)
             return await self._alone(event, plan, leg, clock)
-        finally:
-            _handled(token)
-            event._trail = None
 
     async def gather(self, topic: str, /, **fields: Any) -> list[Outcome]:
         """Send an event to every handler at once, and wait for all.
-
-        Args:
-            topic: What it is about.
-            fields: What there is to say.
 
         Returns:
             What came of each, in order: an error is in its outcome, as is the
@@ -135,43 +134,28 @@ class EventBus(Keep):
         """
         event = self._event(topic, fields)
         plan = self._plans[topic]
-        token = _handle(event)
-        try:
-            clock = self._admit(event, plan)
-            legs = self._ready(plan.legs, plan)
-            if not legs and not plan.queues:
-                self._unheard(event)
+        with Handling(event):
+            legs, clock = self._admit(event, plan)
             return await self._all(event, plan, legs, clock)
-        finally:
-            _handled(token)
-            event._trail = None
 
     def stream(self, topic: str, /, **fields: Any) -> Stream:
-        """Send an event to every handler at once, and see outcomes as they come.
+        """Send an event to every handler at once, and see outcomes as they finish.
 
         `async with bus.stream(...) as outcomes: async for outcome in outcomes: ...`:
         the event is sent on entering the block, and leaving it cancels the rest.
-
-        Args:
-            topic: What it is about.
-            fields: What there is to say.
         """
         sent: list[Event] = []
 
         def begin() -> tuple[list[Job], list[str]]:
             event = self._event(topic, fields)
-            sent.append(event)
             plan = self._plans[topic]
-            token = _handle(event)
-            try:
-                clock = self._admit(event, plan)
-                legs = self._ready(plan.legs, plan)
-                if not legs and not plan.queues:
-                    self._unheard(event)
-                jobs = self._launch(event, plan, legs, clock)
-            finally:
-                _handled(token)
-            return jobs, [leg.name for leg in legs]
+            trail = event._trail
+            with Handling(event):
+                legs, clock = self._admit(event, plan)
+                jobs, names = self._launch(event, plan, legs, clock)
+            event._trail = trail  # Until the end of the block.
+            sent.append(event)
+            return jobs, names
 
         def end() -> None:
             for event in sent:
@@ -182,42 +166,31 @@ class EventBus(Keep):
     async def publish(self, topic: str, /, **fields: Any) -> None:
         """Send an event to everybody, and wait for no answer, only for room.
 
-        Handlers run in the background, outlive the caller, and report errors to
-        `on_error`. It is a dead letter only if not even a watcher was there.
-
-        Args:
-            topic: What it is about.
-            fields: What there is to say.
+        Handlers run in the background and outlive the caller; errors go to `on_error`.
+        It is a dead letter only if not even a watcher was there.
 
         Raises:
-            ReentrancyError: If there is no room, and never will be, since all in the
-                background wait to publish.
-            QueueFullError: If a subscription that asks for it is full.
+            ReentrancyError: If there never will be room, since all that runs in the
+                background waits to publish.
+            QueueFullError: If a subscription asks for that, and is full.
         """
-        event = self._event(topic, fields, awaited=False)
-        event._trail = None
+        event = self._event(topic, fields, depth=0)
         plan = self._plans[topic]
-        token = _handle(event)
-        try:
-            clock = self._admit(event, plan, awaited=False)
-            legs = self._ready(plan.legs, plan)
+        with Handling(event):
+            self._refuse(event, plan)
+            event._trail = None
+            clock = self._announce(event, plan, block=True)
+            legs = self._ready(plan.legs) if plan.fragile else plan.legs
             if not (legs or plan.queues or plan.watchers):
                 self._unheard(event)
             work = self._loops.here()
             for leg in legs:
-                hold = work.room.place()
-                await work.room.take(hold)
+                hold = await work.room.take()
                 hold.outer = None  # It runs inside nothing that we hold.
-                inside = holding.set(hold)
-                try:
-                    work.spawn(self._background(event, plan, leg, clock), hold)
-                finally:
-                    holding.reset(inside)
+                work.spawn(self._background(event, plan, leg, clock), hold)
             for queue in plan.queues:
                 if queue.overflow == "block":
                     await queue.put(event)
-        finally:
-            _handled(token)
 
     def emit_sync(self, topic: str, /, **fields: Any) -> Any:
         """`emit` from code without a loop: on the bus's live loop, else a private one.
@@ -232,3 +205,90 @@ class EventBus(Keep):
         """`request` from code without a loop, as `emit_sync` is for `emit`."""
         self._check_open(topic)
         return self._loops.run(self.request(topic, **fields), "request")
+
+    def _check_open(self, topic: str) -> None:
+        if self._closed == "closed":
+            raise BusClosedError(topic)
+
+    @property
+    def history(self) -> list[Event]:
+        """The last events sent, oldest first, if the bus was made with a `history`."""
+        return list(self._history or ())
+
+    @property
+    def dead_letters(self) -> list[Event]:
+        """The last 100 events that reached nobody, oldest first."""
+        return list(self._ledger.dead)
+
+    @property
+    def errors(self) -> list[tuple[Event, Outcome]]:
+        """The last 100 errors that nobody waited for, oldest first."""
+        return list(self._ledger.errors)
+
+    def stats(self) -> dict[str, int]:
+        """How often what happened.
+
+        Returns:
+            `errors` (of handlers), `dead_letters`, `watcher_errors`, `slow_watchers`,
+            `dropped_watchers`, `on_error_errors`; and, of now, `dropped` (by the queues
+            there are), `background` (tasks beside their senders) and `plans` (topics
+            whose plan is kept).
+        """
+        return {
+            "errors": 0,
+            "dead_letters": 0,
+            "watcher_errors": 0,
+            "slow_watchers": 0,
+            "dropped_watchers": 0,
+            "on_error_errors": 0,
+            **self._ledger.counts,
+            "dropped": sum(queue.dropped for queue in self._queues()),
+            "background": sum(len(work.tasks) for work in self._loops.works()),
+            "plans": len(self._plans),
+        }
+
+    def _queues(self) -> list[Subscription]:
+        return [route.fn for _, routes in self._plans.queues.all() for route in routes]
+
+    async def close(self, *, drain: bool = True, timeout: float | None = 30) -> None:
+        """End the bus: from now on, sending raises `BusClosedError`.
+
+        What was published, and who watches, is waited for and may still send; then the
+        queues end, and the threads and the private loop are let go.
+
+        Args:
+            drain: Whether to wait. Without it, what runs in the background is
+                cancelled, and the queues end with what is in them unread.
+            timeout: Seconds to wait before the rest is cancelled; None is for ever.
+        """
+        if self._closed == "closed":
+            return
+        self._closed = "closing"
+        with self._plans.lock:
+            self._plans.plain = False  # From now on, every send is looked at.
+            self._plans.clear()
+        try:
+            for work in self._loops.works():
+                spared = holds_around(holding.get())  # They wait for us.
+                body = work.drain(spared, timeout if drain else 0)
+                if work.loop is not asyncio.get_running_loop():
+                    there = asyncio.run_coroutine_threadsafe(body, work.loop)
+                    await asyncio.wrap_future(there)
+                else:
+                    await body
+        finally:
+            self._closed = "closed"
+            for queue in self._queues():
+                queue.close(drain=drain)
+            self._loops.end()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close(drain=error is None)

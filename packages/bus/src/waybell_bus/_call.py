@@ -16,12 +16,7 @@ Middleware = Callable[[Event, "Next"], Awaitable[Any]]
 
 
 class Next:
-    """The rest of a delivery, as middleware sees it.
-
-    Args:
-        handler: The qualified name of the handler at the end.
-        call: What remains to be done.
-    """
+    """The rest of a delivery, as middleware sees it, to the named `handler`."""
 
     __slots__ = ("_call", "handler")
 
@@ -35,18 +30,16 @@ class Next:
 
 def bind(route: Route, fn: Any, loops: Loops, around: Sequence[Middleware]) -> Call:
     """One async callable doing all that the route and the middleware ask for."""
-    settings = route.settings
-    call: Call
-    if settings.thread:
+    timeout, concurrency = route.settings.timeout, route.settings.concurrency
+    call: Call = fn
+    if route.settings.thread:
         call = _in_thread(fn, loops)
-    elif route.awaits:
-        call = fn
-    else:
+    elif not route.awaits:
         call = _in_place(fn)
-    if settings.timeout is not None:
-        call = _timed(route.name, settings.timeout, call)
-    if settings.concurrency is not None:
-        call = _limited(route, settings.concurrency, call)
+    if timeout is not None:
+        call = _timed(route.name, timeout, call)
+    if concurrency is not None:
+        call = _limited(route, concurrency, call)
     for middleware in reversed(around):
         call = _wrapped(middleware, Next(route.name, call))
     return call
@@ -56,10 +49,15 @@ def _wrapped(middleware: Middleware, inner: Next) -> Call:
     return lambda event: middleware(event, inner)
 
 
+def waits(answer: Any) -> bool:
+    """Whether what a sync callable gave is yet to be awaited."""
+    return isinstance(answer, Awaitable)
+
+
 def _in_place(fn: Any) -> Call:
     async def call(event: Event) -> Any:
         answer = fn(event)
-        return await answer if hasattr(type(answer), "__await__") else answer
+        return await answer if waits(answer) else answer
 
     return call
 
@@ -67,8 +65,7 @@ def _in_place(fn: Any) -> Call:
 def _in_thread(fn: Any, loops: Loops) -> Call:
     async def call(event: Event) -> Any:
         work = loops.here()
-        hold = work.threads.place()
-        await work.threads.take(hold)
+        hold = await work.threads.take()
         context = copy_context()
         context.run(holding.set, hold)
         begun: list[bool] = []
@@ -79,7 +76,7 @@ def _in_thread(fn: Any, loops: Loops) -> Call:
                 return context.run(fn, event)
             finally:
                 # A thread cannot be killed: it keeps its place until it is done,
-                # long after a timeout or a cancellation.
+                # however long that is after a timeout or a cancellation.
                 work.call(work.threads.give, hold)
 
         try:
@@ -106,17 +103,19 @@ def _timed(name: str, seconds: float, inner: Call) -> Call:
 
 
 def _limited(route: Route, size: int, inner: Call) -> Call:
-    # Kept by the registration: it is the same one in every plan, under every topic.
-    limits = route.limits
-
     async def call(event: Event) -> Any:
         loop = asyncio.get_running_loop()
-        limit = limits.get(loop)
+        limit = route.limits.get(loop)  # One in all plans, under every topic.
         if limit is None:
-            for closed in [other for other in list(limits) if other.is_closed()]:
-                limits.pop(closed, None)
-            limit = limits.setdefault(loop, Limit(route.name, size))
-        async with limit.place():
+            for closed in filter(asyncio.AbstractEventLoop.is_closed, [*route.limits]):
+                route.limits.pop(closed, None)
+            limit = route.limits.setdefault(loop, Limit(route.name, size))
+        hold = await limit.take()
+        token = holding.set(hold)
+        try:
             return await inner(event)
+        finally:
+            holding.reset(token)
+            limit.give(hold)
 
     return call

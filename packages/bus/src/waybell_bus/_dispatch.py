@@ -1,17 +1,18 @@
 """From an event and a plan to the answers."""
 
-# Sending is the hot path of everything built on this: the bus fills in its events
+# Sending is the hot path of everything built on this: a bus fills in its events
 # itself, where a constructor would double the cost.
 # ruff: noqa: SLF001
 # pyright: reportPrivateUsage=false
 
-import time as _time
+import time
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any, Literal
 
-from waybell_bus._call import bind
+from waybell_bus._call import bind, waits
 from waybell_bus._desk import Desk
 from waybell_bus._errors import (
     AmbiguousTopicError,
@@ -20,46 +21,42 @@ from waybell_bus._errors import (
     NoHandlerError,
     QueueFullError,
 )
-from waybell_bus._event import FIRST, NOWHERE, Event, Home, Outcome, at_home, current
+from waybell_bus._event import FIRST, Event, Home, Outcome, at_home, current
 from waybell_bus._fan import Job, collect, launch
 from waybell_bus._ledger import Ledger, OnError
-from waybell_bus._limit import holding
 from waybell_bus._loops import Loops
 from waybell_bus._plan import Leg, Plan
 from waybell_bus._registry import Route
-from waybell_bus._topics import canonical
 
 
 Clock = Callable[[], float]
 
 
+class Handling:
+    """For what happens inside, this event is the one being handled."""
+
+    __slots__ = ("_event", "_token")
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    def __enter__(self) -> None:
+        self._token = current.set(self._event)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        current.reset(self._token)
+        self._event._trail = None
+
+
 class Dispatch(Desk):
-    """The sending half of a bus, below its verbs.
+    """The half of a bus that sends, below its verbs."""
 
-    Args:
-        unhandled: What becomes of an event that reaches nobody: `warn` logs it once
-            for each topic, `raise` raises `NoHandlerError`. It is counted either way.
-        history: How many events to keep in `history`; none by default.
-        on_error: Called with the event and the `Outcome` of what failed where nobody
-            waits for it: published deliveries and watchers. Logged by default.
-        max_depth: How deep handlers may wait for handlers.
-        max_background: How many published deliveries may be under way on a loop.
-        max_watching: How many async watchers may run on a loop; more are dropped.
-        max_threads: How many handlers may run in threads on a loop.
-        slow: Seconds from which a sync watcher is counted as slow.
-        now: The epoch time that events carry.
-    """
-
-    __slots__ = (
-        "_history",
-        "_home",
-        "_ledger",
-        "_max_depth",
-        "_max_watching",
-        "_now",
-        "_raises",
-        "_slow",
-    )
+    __slots__ = ("_history", "_home", "_ledger", "_max_depth", "_max_watching", "_now", "_raises", "_slow")  # fmt: skip
 
     def __init__(
         self,
@@ -72,53 +69,45 @@ class Dispatch(Desk):
         max_watching: int = 1024,
         max_threads: int = 16,
         slow: float = 0.05,
-        now: Callable[[], float] = _time.time,
+        now: Callable[[], float] = time.time,
     ) -> None:
         if unhandled not in {"warn", "raise"}:
             raise ValueError(f"unhandled is 'warn' or 'raise', not {unhandled!r}")
         if min(max_depth, max_background, max_watching, max_threads) < 1 or history < 0:
             raise ValueError("a bound is at least 1, and a history not negative")
-        super().__init__(Loops(max_background, max_threads))
-        self._ledger = Ledger(on_error)
+        super().__init__(Loops(max_background, max_threads), plain=not history)
         self._history: deque[Event] | None = deque(maxlen=history) if history else None
-        self._plans.plain = not history
-        self._home: Home = NOWHERE
+        self._home: object = object()  # Of the last send; as yet unlike any.
+        self._ledger = Ledger(on_error)
         self._max_depth = max_depth
         self._max_watching = max_watching
         self._now = now
         self._raises = unhandled == "raise"
         self._slow = slow
 
-    def _event(
-        self, topic: str, fields: dict[str, Any], *, awaited: bool = True
-    ) -> Event:
+    def _event(self, topic: str, fields: dict[str, Any], depth: int = 1) -> Event:
+        """A new event; with a `depth` of 0 nobody is going to wait for its answers."""
         event = Event()
         event._fields = fields
         event.topic = topic
         event.time = self._now()
-        self._nest(event, current.get(), awaited=awaited)
+        self._nest(event, current.get(), depth)
         return event
 
-    def _nest(
-        self, event: Event, around: Event | Home | None, *, awaited: bool = True
-    ) -> None:
-        if around is None or around.__class__ is Home:
-            # A context that has not sent before, or not on this loop.
-            event._link = None
-            event._trail = FIRST
+    def _nest(self, event: Event, around: Event | Home | None, depth: int = 1) -> None:
+        event._link = None
+        event._trail = FIRST
+        if not isinstance(around, Event):
+            # A context that has not sent before, or not on the loop of the last send.
             self._home = self._loops.home = home = at_home()
             current.set(home)
             return
-        assert isinstance(around, Event)
         event._link = (around.id, around.root)
-        trail = around._trail
-        if not awaited or trail is None:
-            # Whose answers are all known waits for nobody: the nesting starts anew.
-            event._trail = FIRST
-            return
-        event._trail = (around, trail[1] + 1)
-        if trail[1] >= self._max_depth:
-            raise NestingError(_loop_of(event), self._max_depth)
+        # One whose answers are all known waits for nobody: nesting starts anew.
+        if around._trail is not None and depth:
+            event._trail = (around, around._trail[1] + 1)
+            if around._trail[1] >= self._max_depth:
+                raise NestingError(_loop_of(event), self._max_depth)
 
     def _refuse(self, event: Event, plan: Plan) -> None:
         """Raise what keeps an event from being sent, before anybody is told."""
@@ -128,32 +117,34 @@ class Dispatch(Desk):
             if queue.overflow == "error" and queue.full():
                 raise QueueFullError(queue.pattern, queue.maxsize)
 
-    def _announce(self, event: Event, plan: Plan, *, awaited: bool = True) -> Clock:
-        """Tell the watchers and fill the queues."""
+    def _announce(self, event: Event, plan: Plan, *, block: bool = False) -> Clock:
+        """Tell the watchers and fill the queues, or leave those that block."""
         if self._history is not None:
             self._history.append(event)
         clock = self._loops.here().loop.time
         for route in plan.watchers:
             self._tell(route, event, (event,), clock)
         for queue in plan.queues:
-            if awaited or queue.overflow != "block":
+            if not block or queue.overflow != "block":
                 queue(event)
         return clock
 
-    def _admit(self, event: Event, plan: Plan, *, awaited: bool = True) -> Clock:
+    def _admit(self, event: Event, plan: Plan) -> tuple[Sequence[Leg], Clock]:
+        """Send an event to everybody but the handlers; give those."""
         self._refuse(event, plan)
-        return self._announce(event, plan, awaited=awaited)
+        clock = self._announce(event, plan)
+        legs = self._ready(plan.legs) if plan.fragile else plan.legs
+        if not legs and not plan.queues:
+            self._unheard(event)
+        return legs, clock
 
-    def _ready(self, legs: Sequence[Leg], plan: Plan) -> Sequence[Leg]:
-        """The legs that can be called now, those that answer once used up by it."""
-        if not plan.fragile:
-            return legs
+    def _ready(self, legs: Sequence[Leg]) -> list[Leg]:
+        """Those of fragile legs that can be called, those for once used up by it."""
         ready: list[Leg] = []
-        for leg in legs:
-            route = leg.route
+        for route, _ in legs:
             fn = route.target()
             if fn is not None and route.claim():
-                if route.spent is not None:
+                if route.settings.once:
                     self._plans.handlers.remove(route.pattern, fn, route)
                 call = bind(route, fn, self._loops, self._plans.around)
                 ready.append(Leg(route, call))
@@ -161,153 +152,124 @@ class Dispatch(Desk):
 
     def _pick(self, event: Event, plan: Plan) -> Leg:
         """The one handler with the best claim."""
-        while plan.best:
-            live = [leg for leg in plan.best if leg.route.target()]
+        while live := [leg for leg in plan.best if leg.route.target()]:
             if len(live) > 1:
-                names = tuple(leg.name for leg in live)
+                names = tuple(leg.route.name for leg in live)
                 raise AmbiguousTopicError(event.topic, names)
-            legs = self._ready(live, plan)
-            if legs:
-                return legs[0]
-            # It went, or had its one turn, since the plan was made.
-            self._plans.drop(canonical(event.topic))
-            plan = self._plans[event.topic]
-        raise self._nobody(event.topic)
+            for leg in self._ready(live) if plan.fragile else live:
+                return leg
+            plan = self._plans[event.topic]  # It had its one turn meanwhile.
+        raise self._nobody(event)
 
-    def _nobody(self, topic: str) -> NoHandlerError:
-        from difflib import get_close_matches  # noqa: PLC0415 - it is slow to import
+    def _nobody(self, event: Event) -> NoHandlerError:
+        from difflib import get_close_matches  # noqa: PLC0415 - slow, and rarely needed
 
         known = [name for name, _ in self._plans.handlers.all()]
-        return NoHandlerError(topic, tuple(get_close_matches(topic, known)))
+        return NoHandlerError(event.topic, tuple(get_close_matches(event.topic, known)))
 
     def _unheard(self, event: Event) -> None:
-        self._ledger.unheard(event)
+        self._ledger.count("dead_letters")
+        self._ledger.dead.append(event)
+        self._ledger.warn("nobody answers %s", event.topic)
         if self._raises:
-            raise self._nobody(event.topic)
+            raise self._nobody(event)
 
     async def _run(self, event: Event, plan: Plan, leg: Leg, clock: Clock) -> Outcome:
+        """Call one handler, and tell the watchers what came of it."""
+        value = error = None
         begun = clock()
         try:
-            answer = await leg.call(event)
-            outcome = Outcome(leg.name, answer, None, clock() - begun)
-        except Exception as error:
-            self._ledger.count("errors")
-            outcome = Outcome(leg.name, None, error, clock() - begun)
-        except BaseException as error:
-            self._settle(
-                event, plan, Outcome(leg.name, None, error, clock() - begun), clock
-            )
-            raise
-        self._settle(event, plan, outcome, clock)
+            value = await leg.call(event)
+        except BaseException as raised:
+            error = raised
+        outcome = Outcome(leg.route.name, value, error, clock() - begun)
+        if plan.settlers:
+            for route in plan.settlers:
+                self._tell(route, event, (event, outcome), clock)
+        if error is not None:
+            try:
+                if not isinstance(error, Exception):
+                    raise error
+                self._ledger.count("errors")
+            finally:
+                del error  # Or its traceback would hold it, through this frame.
         return outcome
 
     async def _alone(self, event: Event, plan: Plan, leg: Leg, clock: Clock) -> Any:
         outcome = await self._run(event, plan, leg, clock)
-        if outcome.error is None:
-            return outcome.value
         try:
-            raise outcome.error
+            if outcome.error is not None:
+                raise outcome.error
+            return outcome.value
         finally:
-            del outcome  # Or the error's traceback would hold the error.
+            del outcome
 
     def _launch(
         self, event: Event, plan: Plan, legs: Sequence[Leg], clock: Clock
-    ) -> list[Job]:
-        return launch([self._run(event, plan, leg, clock) for leg in legs])
+    ) -> tuple[list[Job], list[str]]:
+        jobs = launch([self._run(event, plan, leg, clock) for leg in legs])
+        return jobs, [leg.route.name for leg in legs]
 
     async def _all(
         self, event: Event, plan: Plan, legs: Sequence[Leg], clock: Clock
     ) -> list[Outcome]:
-        jobs = self._launch(event, plan, legs, clock)
-        return await collect(jobs, [leg.name for leg in legs], clock)
+        return await collect(*self._launch(event, plan, legs, clock), clock)
 
     async def _background(
         self, event: Event, plan: Plan, leg: Leg, clock: Clock
     ) -> None:
         outcome = await self._run(event, plan, leg, clock)
-        if outcome.error is not None:
+        if outcome.failed:
             self._ledger.fail(event, outcome)
-
-    def _settle(self, event: Event, plan: Plan, outcome: Outcome, clock: Clock) -> None:
-        for route in plan.settlers:
-            self._tell(route, event, (event, outcome), clock)
 
     def _tell(
         self, route: Route, event: Event, args: tuple[Any, ...], clock: Clock
     ) -> None:
+        """Call one watcher, whatever it does."""
         fn = route.target()
-        if fn is None:
-            return
-        if route.awaits:
-            self._beside(route, event, fn, args, clock)
-            return
         begun = clock()
-        try:
-            answer = fn(*args)
-        except (
-            Exception,
-            CancelledError,
-        ) as error:  # Nothing can cancel it in earnest.
-            self._watcher_failed(
-                event, Outcome(route.name, None, error, clock() - begun)
+        if fn is None or route.awaits:
+            answer = None
+        else:
+            try:
+                answer = fn(*args)
+            except (Exception, CancelledError) as error:  # Nothing cancels sync code.
+                self._failed(route, event, error)
+                return
+            if clock() - begun >= self._slow:
+                self._ledger.count("slow_watchers")
+                self._ledger.warn("%s delays senders by watching slowly", route.name)
+        if fn is not None and (route.awaits or waits(answer)):
+            work = self._loops.here()
+            if len(work.watchers) >= self._max_watching:
+                self._ledger.count("dropped_watchers")
+                self._ledger.warn(
+                    "%s is too slow a watcher, and misses some", route.name
+                )
+                return
+            body = self._watch(
+                route, event, (lambda *_: answer) if answer else fn, args
             )
-            return
-        if clock() - begun >= self._slow:
-            self._ledger.count("slow_watchers")
-            self._ledger.warn("%s watches slowly and delays the senders", route.name)
-        if hasattr(type(answer), "__await__"):
-            self._beside(route, event, lambda: answer, (), clock)
-
-    def _beside(
-        self,
-        route: Route,
-        event: Event,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        clock: Clock,
-    ) -> None:
-        work = self._loops.here()
-        if len(work.watchers) >= self._max_watching:
-            self._ledger.count("dropped_watchers")
-            self._ledger.warn("%s watches too slowly and misses events", route.name)
-            return
-        # Nobody waits for a watcher, so it is inside nothing.
-        token = holding.set(None)
-        try:
-            task = work.spawn(self._watch(route, event, fn, args, clock))
-        finally:
-            holding.reset(token)
-        work.watchers.add(task)
-        task.add_done_callback(work.watchers.discard)
+            work.watchers.add(work.spawn(body, None))
 
     async def _watch(
-        self,
-        route: Route,
-        event: Event,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        clock: Clock,
+        self, route: Route, event: Event, fn: Callable[..., Any], args: tuple[Any, ...]
     ) -> None:
-        begun = clock()
         try:
             await fn(*args)
         except Exception as error:
-            self._watcher_failed(
-                event, Outcome(route.name, None, error, clock() - begun)
-            )
+            self._failed(route, event, error)
 
-    def _watcher_failed(self, event: Event, outcome: Outcome) -> None:
+    def _failed(self, route: Route, event: Event, error: BaseException) -> None:
         self._ledger.count("watcher_errors")
-        self._ledger.fail(event, outcome)
+        self._ledger.fail(event, Outcome(route.name, None, error, 0.0))
 
 
 def _loop_of(event: Event) -> tuple[str, ...]:
-    """The topics from the last time this one was sent, or all there are."""
-    topics: list[str] = [event.topic]
-    inner = event._trail
-    while inner is not None and inner[0] is not None:
-        topics.append(inner[0].topic)
-        if topics[-1] == event.topic:
-            break
-        inner = inner[0]._trail
+    """The topics since this one was sent the last time, or all there are."""
+    topics = [event.topic]
+    trail = event._trail
+    while trail and trail[0] and topics.count(event.topic) < 2:
+        topics.append(trail[0].topic)
+        trail = trail[0]._trail
     return tuple(reversed(topics))

@@ -13,48 +13,36 @@ from typing import Any, NamedTuple, final
 class _Ids:
     """Identifiers that no other process gives, nor a forked child."""
 
-    __slots__ = ("_count", "_lock", "_prefix")
-
-    def __init__(self) -> None:
-        self.reseed()
+    __slots__ = ("count", "lock", "prefix")
 
     def reseed(self) -> None:
-        """Start over: a fork would repeat its parent, or find the lock taken."""
-        self._prefix = os.urandom(8).hex()
-        self._count = itertools.count(1)
-        self._lock = threading.Lock()
-
-    def of(self, event: "Event") -> str:
-        """Give the event its identifier, the same to every thread that asks."""
-        with self._lock:
-            try:
-                return event._id
-            except AttributeError:
-                event._id = made = f"{self._prefix}-{next(self._count):x}"
-                return made
+        """Start, or start over: a fork would repeat its parent, or find it locked."""
+        self.prefix = os.urandom(8).hex()
+        self.count = itertools.count(1)
+        self.lock = threading.Lock()
 
 
 _ids = _Ids()
+_ids.reseed()
 os.register_at_fork(after_in_child=_ids.reseed)
 
-# How deep an awaited event is, and the event whose handler waits for it.
+# The event whose handler waits for this one, if any, and how deep that makes it.
 Trail = tuple["Event | None", int]
 FIRST: Trail = (None, 1)
 
 
 @final
 class Event(Mapping[str, Any]):
-    """One thing that was sent: a read-only mapping of its fields.
+    """One thing that was sent: a read-only mapping of its fields, and always true.
 
-    It is true even without fields. `topic` is as it was sent, `time` the seconds
-    since the epoch when it was. Events are made by a bus, or by `from_dict`.
+    A bus makes them, or `from_dict`. `topic` is as it was sent, and `time` is when, in
+    seconds since the epoch.
     """
 
     # A bus fills these in one by one: a constructor would double the cost of a send.
-    # `_id` stays unset until it is asked for. `_link` is (parent, root) or None, and
-    # `_trail` becomes None once every answer is known.
+    # `_id` is unset until asked for, `_link` None or (parent, root), `_trail` None
+    # once every answer is known.
     __slots__ = ("__weakref__", "_fields", "_id", "_link", "_trail", "time", "topic")
-
     _fields: dict[str, Any]
     _id: str
     _link: tuple[str | None, str] | None
@@ -71,9 +59,6 @@ class Event(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._fields)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._fields
-
     def __bool__(self) -> bool:
         return True
 
@@ -86,7 +71,10 @@ class Event(Mapping[str, Any]):
         try:
             return self._id
         except AttributeError:
-            return _ids.of(self)
+            with _ids.lock:  # The same to every thread that asks.
+                if not hasattr(self, "_id"):
+                    self._id = f"{_ids.prefix}-{next(_ids.count):x}"
+            return self._id
 
     @property
     def parent(self) -> str | None:
@@ -99,32 +87,17 @@ class Event(Mapping[str, Any]):
         return self.id if self._link is None else self._link[1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything there is to it, as JSON would carry it.
-
-        Returns:
-            `topic`, `id`, `time`, `parent`, `root`, and `fields` (a dict).
-        """
-        return {
-            "topic": self.topic,
-            "id": self.id,
-            "time": self.time,
-            "parent": self.parent,
-            "root": self.root,
-            "fields": dict(self._fields),
-        }
+        """What JSON would carry: `topic`, `id`, `time`, `parent`, `root`, `fields`."""
+        names = ("topic", "id", "time", "parent", "root")
+        return {name: getattr(self, name) for name in names} | {"fields": dict(self)}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], /) -> "Event":
-        """The event that `to_dict` described, with the same identity.
-
-        Args:
-            data: A mapping with the keys of `to_dict`.
-        """
+        """The event that `to_dict` described, with the same identity."""
         event = Event()
         event._fields = dict(data["fields"])
         event._id = data["id"]
-        parent, root = data["parent"], data["root"]
-        event._link = None if root == event._id else (parent, root)
+        event._link = data["parent"] and (data["parent"], data["root"])
         event._trail = None
         event.time = data["time"]
         event.topic = data["topic"]
@@ -155,37 +128,25 @@ class Outcome(NamedTuple):
         return self.error is not None
 
 
-@final
 class Home:
     """A running loop, as a context remembers it.
 
-    Asking asyncio for the running loop costs a system call on Python 3.11, more than
-    all else in a send; a context that has sent before knows its loop already.
+    On Python 3.11 asking asyncio for the running loop is a system call, dearer than
+    all the rest of a send; a context that has sent before knows its loop.
     """
 
-    __slots__ = ("__weakref__", "_loop")
+    __slots__ = ("__weakref__", "loop")
 
-    def __init__(self, loop: AbstractEventLoop | None) -> None:
-        self._loop = None if loop is None else weakref.ref(loop)
-
-    @property
-    def loop(self) -> AbstractEventLoop | None:
-        """The loop, or None once it is gone."""
-        return None if self._loop is None else self._loop()
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.loop = weakref.ref(loop)
 
 
-NOWHERE = Home(None)
-# The event being handled, in a handler; elsewhere the loop, once known.
+# The event being handled; outside of handlers the loop, once known.
 current: ContextVar[Event | Home | None] = ContextVar("waybell_bus", default=None)
-_homes: "weakref.WeakKeyDictionary[AbstractEventLoop, Home]" = (
-    weakref.WeakKeyDictionary()
-)
+_homes: weakref.WeakKeyDictionary[AbstractEventLoop, Home] = weakref.WeakKeyDictionary()
 
 
 def at_home() -> Home:
     """The running loop's home."""
     loop = get_running_loop()
-    home = _homes.get(loop)
-    if home is None:
-        home = _homes.setdefault(loop, Home(loop))
-    return home
+    return _homes.get(loop) or _homes.setdefault(loop, Home(loop))

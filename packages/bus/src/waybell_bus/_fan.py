@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,34 +12,33 @@ from waybell_bus._event import Outcome
 
 
 Job = asyncio.Task[Outcome]
+Body = Coroutine[Any, Any, Outcome]
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
-def launch(bodies: Sequence[Coroutine[Any, Any, Outcome]]) -> list[Job]:
+def launch(bodies: Sequence[Body]) -> list[Job]:
     """Start each as a task in its own copy of the caller's context."""
     loop = asyncio.get_running_loop()
     if loop.get_task_factory() is not None:
         return [loop.create_task(body) for body in bodies]
-    # Without a factory `create_task` does no more than this, at a third of the cost
-    # of a task; eager ones (3.12) need no turn of the loop unless they wait.
+    # What `create_task` does, without its overhead; an eager task (3.12) takes no
+    # turn of the loop unless it waits.
     return [asyncio.Task(body, loop=loop, **_EAGER) for body in bodies]
 
 
 async def reap(jobs: Sequence[Job]) -> None:
     """Cancel what is left and wait for its end, however often we are cancelled."""
-    for job in jobs:
-        job.cancel()
-    while rest := [job for job in jobs if not job.done()]:
-        try:
+    rest: Sequence[Job] = [job for job in jobs if not job.done()]
+    while rest:
+        for job in rest:
+            job.cancel()
+        # Our caller is being cancelled already, and says so.
+        with suppress(asyncio.CancelledError):
             await asyncio.wait(rest)
-        except asyncio.CancelledError:
-            # Whoever cancels twice means it; the cancellation itself is raised by
-            # the caller, who is being cancelled already.
-            for job in rest:
-                job.cancel()
+        rest = [job for job in rest if not job.done()]
     for job in jobs:
         if not job.cancelled():
-            job.exception()
+            job.exception()  # Or asyncio would say that nobody asked.
 
 
 async def collect(
@@ -50,14 +50,14 @@ async def collect(
     """
     begun = clock()
     me = asyncio.current_task()
-    asked = me.cancelling() if me is not None else 0
+    asked = me.cancelling() if me else 0
     outcomes: list[Outcome] = []
     try:
         for job, name in zip(jobs, names, strict=True):
             try:
                 outcomes.append(job.result() if job.done() else await job)
             except asyncio.CancelledError as error:
-                if me is not None and me.cancelling() > asked:
+                if me and me.cancelling() > asked:
                     raise
                 outcomes.append(Outcome(name, None, error, clock() - begun))
     except BaseException:
@@ -67,14 +67,10 @@ async def collect(
 
 
 class Stream:
-    """The outcomes of several handlers, as they finish.
+    """The outcomes of several handlers, as they finish; made by `EventBus.stream`.
 
-    Made by `EventBus.stream`. The event is sent on entering its `async with` block (or
-    by the first `async for` step); leaving the block cancels what has not finished.
-
-    Args:
-        begin: Sends the event, and gives the tasks with the names of the handlers.
-        end: Called once nothing runs any more.
+    The event is sent on entering the `async with` block, and leaving it cancels what
+    has not finished.
     """
 
     __slots__ = ("_begin", "_begun", "_end", "_finished", "_names", "_turn")
@@ -91,23 +87,18 @@ class Stream:
         self._finished: deque[Job] = deque()
         self._turn: asyncio.Future[None] | None = None
 
-    def _start(self) -> dict[Job, str]:
-        if self._names is None:
-            self._begun = asyncio.get_running_loop().time()
-            jobs, names = self._begin()
-            self._names = dict(zip(jobs, names, strict=True))
-            for job in jobs:
-                job.add_done_callback(self._note)
-        return self._names
+    async def __aenter__(self) -> Self:
+        self._begun = asyncio.get_running_loop().time()
+        self._names = dict(zip(*self._begin(), strict=True))
+        for job in self._names:
+            job.add_done_callback(self._note)
+        return self
 
     def _note(self, job: Job) -> None:
-        self._finished.append(job)
+        if self._names:  # Or the stream was closed meanwhile.
+            self._finished.append(job)
         if self._turn is not None and not self._turn.done():
             self._turn.set_result(None)
-
-    async def __aenter__(self) -> Self:
-        self._start()
-        return self
 
     async def __aexit__(
         self,
@@ -121,28 +112,25 @@ class Stream:
         return self
 
     async def __anext__(self) -> Outcome:
-        names = self._start()
+        if self._names is None:
+            raise RuntimeError("a stream is read inside 'async with bus.stream(...)'")
+        loop = asyncio.get_running_loop()
         while not self._finished:
-            if not names:
-                self._end()
+            if not self._names:
                 raise StopAsyncIteration
-            loop = asyncio.get_running_loop()
             self._turn = loop.create_future()
             await self._turn
         job = self._finished.popleft()
-        name = names.pop(job)
+        name = self._names.pop(job)
         try:
             return job.result()
         except asyncio.CancelledError as error:
-            seconds = asyncio.get_running_loop().time() - self._begun
-            return Outcome(name, None, error, seconds)
+            return Outcome(name, None, error, loop.time() - self._begun)
 
     async def aclose(self) -> None:
         """Cancel what has not finished, and wait for its end."""
-        if self._names is None:
-            self._names = {}
-        jobs = list(self._names)
-        self._names.clear()
-        self._finished.clear()
+        jobs = list(self._names or ())
         await reap(jobs)
+        self._names = {}
+        self._finished.clear()
         self._end()

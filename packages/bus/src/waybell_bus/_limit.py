@@ -2,55 +2,36 @@
 
 import asyncio
 from collections import OrderedDict
-from contextvars import ContextVar, Token
-from types import TracebackType
+from contextvars import ContextVar
 
 from waybell_bus._errors import ReentrancyError
 
 
 class Hold:
-    """One place taken, as those who run inside it remember it.
+    """One place taken, as whatever runs inside it remembers it."""
 
-    Args:
-        limit: Whose place.
-        outer: The hold around it, or None.
-    """
+    __slots__ = ("limit", "outer", "waits")
 
-    __slots__ = ("_token", "limit", "outer", "waits")
-
-    def __init__(self, limit: "Limit", outer: "Hold | None") -> None:
+    def __init__(self, limit: "Limit") -> None:
         self.limit = limit
-        self.outer = outer
-        # The limits at which something started inside this hold is waiting.
-        self.waits: list[Limit] = []
-        self._token: Token[Hold | None] | None = None
-
-    async def __aenter__(self) -> "Hold":
-        await self.limit.take(self)
-        self._token = holding.set(self)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._token is not None:
-            holding.reset(self._token)
-        self.limit.give(self)
+        self.outer = holding.get()
+        self.waits: list[Limit] = []  # Where something inside this hold is waiting.
 
 
 holding: ContextVar[Hold | None] = ContextVar("waybell_bus_hold", default=None)
 
 
-class Limit:
-    """A number of places, first come first served, on one event loop.
+def holds_around(hold: Hold | None) -> set[Hold | None]:
+    """A hold and all those around it."""
+    found: set[Hold | None] = set()
+    while hold is not None:
+        found.add(hold)
+        hold = hold.outer
+    return found
 
-    Args:
-        name: Whose places, for the error.
-        size: How many.
-    """
+
+class Limit:
+    """`size` places on one event loop, first come first served."""
 
     __slots__ = ("_queue", "holds", "name", "size")
 
@@ -60,20 +41,17 @@ class Limit:
         self.holds: set[Hold] = set()
         self._queue: OrderedDict[Hold, asyncio.Future[None]] = OrderedDict()
 
-    def place(self) -> Hold:
-        """A place to take, inside what the caller holds already."""
-        return Hold(self, holding.get())
-
-    async def take(self, hold: Hold) -> None:
+    async def take(self) -> Hold:
         """Wait for a place.
 
         Raises:
             ReentrancyError: If every place is held by those who wait for this one.
         """
-        if len(self.holds) < self.size and not self._queue:
+        hold = Hold(self)
+        if len(self.holds) < self.size:
             self.holds.add(hold)
-            return
-        around = _around(hold)
+            return hold
+        around = [h for h in holds_around(hold.outer) if h and h in h.limit.holds]
         if around and _hopeless(self, around):
             raise ReentrancyError(self.name, self.size)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -89,6 +67,7 @@ class Limit:
         finally:
             for outer in around:
                 outer.waits.remove(self)
+        return hold
 
     def give(self, hold: Hold) -> None:
         """Give a place back, to the one who has waited longest."""
@@ -100,40 +79,26 @@ class Limit:
                 turn.set_result(None)
 
 
-def _around(hold: Hold) -> set[Hold]:
-    found: set[Hold] = set()
-    outer = hold.outer
-    while outer is not None:
-        if outer in outer.limit.holds:
-            found.add(outer)
-        outer = outer.outer
-    return found
+def _hopeless(target: Limit, waiting: list[Hold]) -> bool:
+    """Whether no place of `target` would ever come free, were one of ours to wait.
 
-
-def _hopeless(target: Limit, waiting: set[Hold]) -> bool:
-    """Whether no place would ever come free, were the owner of `waiting` to wait.
-
-    A limit moves if one of its holds is neither waiting nor has anything inside it
-    that waits at a limit which does not move: the greatest set that does not move.
+    A hold is stuck while something inside it waits at a stuck limit, and a limit is
+    stuck while all its holds are: of all limits that can be reached from the target,
+    strike those that move until none does.
     """
     stuck = {target}
-    frontier = [target]
-    while frontier:
-        for hold in frontier.pop().holds:
-            for limit in hold.waits:
-                if limit not in stuck:
-                    stuck.add(limit)
-                    frontier.append(limit)
+    ahead = [target]
+    while ahead:
+        new = {limit for hold in ahead.pop().holds for limit in hold.waits} - stuck
+        stuck |= new
+        ahead += new
     while target in stuck:
-        free = {
+        moving = {
             limit
             for limit in stuck
-            if any(
-                hold not in waiting and stuck.isdisjoint(hold.waits)
-                for hold in limit.holds
-            )
+            if any(h not in waiting and stuck.isdisjoint(h.waits) for h in limit.holds)
         }
-        if not free:
+        if not moving:
             return True
-        stuck -= free
+        stuck -= moving
     return False

@@ -8,26 +8,28 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any
 
-from waybell_bus._event import NOWHERE, Home
-from waybell_bus._limit import Hold, Limit
+from waybell_bus._event import Home
+from waybell_bus._limit import Hold, Limit, holding
+
+
+def current_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs in this thread, if any."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class Work:
-    """The running tasks and threads of one bus on one loop.
-
-    Args:
-        loop: Where they run.
-        background: How many published deliveries may be under way.
-        threads: How many handlers may run in threads.
-    """
+    """The running tasks and threads of one bus on one loop."""
 
     __slots__ = ("_pool", "loop", "room", "tasks", "threads", "watchers")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, background: int, threads: int
+        self, loop: asyncio.AbstractEventLoop, room: int, threads: int
     ) -> None:
         self.loop = loop
-        self.room = Limit("publish", background)
+        self.room = Limit("publish", room)
         self.threads = Limit("the thread pool", threads)
         self.tasks: dict[asyncio.Task[Any], Hold | None] = {}
         self.watchers: set[asyncio.Task[Any]] = set()
@@ -45,47 +47,44 @@ class Work:
             self.loop.call_soon_threadsafe(fn, *args)
 
     def spawn(
-        self, body: Coroutine[Any, Any, Any], hold: Hold | None = None
-    ) -> asyncio.Task[Any]:
-        """Run something beside its sender, with a place to give back at the end."""
-        task = self.loop.create_task(body)
+        self, body: Coroutine[Any, Any, None], hold: Hold | None
+    ) -> asyncio.Task[None]:
+        """Run something beside its sender, inside nothing but its own hold."""
+        token = holding.set(hold)
+        try:
+            task = self.loop.create_task(body)
+        finally:
+            holding.reset(token)
         self.tasks[task] = hold
         task.add_done_callback(self._done)
         return task
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    def _done(self, task: asyncio.Task[None]) -> None:
         hold = self.tasks.pop(task, None)
+        self.watchers.discard(task)
         if hold is not None:
             self.room.give(hold)
         if not task.cancelled():
-            # Only what must stop a loop gets here, and it did: it is no news.
-            task.exception()
+            task.exception()  # Only what stops a loop comes here, and it has.
 
     async def drain(
         self, spared: Container[Hold | None], seconds: float | None
     ) -> None:
-        """Wait until nothing runs any more, but for what waits for us; then cancel."""
+        """Wait for what runs, but for those who wait for us; then cancel the rest."""
+        me = asyncio.current_task()
         ends = None if seconds is None else self.loop.time() + seconds
-        while rest := self._rest(spared):
+        while rest := [
+            task
+            for task, hold in self.tasks.items()
+            if task is not me and hold not in spared
+        ]:
             left = None if ends is None else ends - self.loop.time()
             if left is not None and left <= 0:
-                await self.cancel(spared)
+                for task in rest:
+                    task.cancel()
+                await asyncio.wait(rest, timeout=1)
                 return
             await asyncio.wait(rest, timeout=left)
-
-    async def cancel(self, spared: Container[Hold | None]) -> None:
-        """Cancel what runs, and wait for its end."""
-        rest = self._rest(spared)
-        for task in rest:
-            task.cancel()
-        if rest:
-            await asyncio.wait(rest)
-
-    def _rest(self, spared: Container[Hold | None]) -> list[asyncio.Task[Any]]:
-        me = asyncio.current_task()
-        return [
-            t for t, hold in self.tasks.items() if t is not me and hold not in spared
-        ]
 
     def end(self) -> None:
         """Let the threads go; those still busy end by themselves."""
@@ -95,32 +94,18 @@ class Work:
 
 
 class Loops:
-    """The loops a bus has waited on, and a private one where there is none.
+    """The loops a bus has waited on, and a private one for where there is none."""
 
-    Args:
-        background: How many published deliveries may be under way on each.
-        threads: How many handlers may run in threads on each.
-    """
+    __slots__ = ("__weakref__", "_lock", "_private", "_room", "_stop", "_threads", "_works", "home")  # fmt: skip
 
-    __slots__ = (
-        "__weakref__",
-        "_background",
-        "_lock",
-        "_private",
-        "_stop",
-        "_threads",
-        "_works",
-        "home",
-    )
-
-    def __init__(self, background: int, threads: int) -> None:
-        self.home: Home = NOWHERE
-        self._background = background
-        self._threads = threads
+    def __init__(self, room: int, threads: int) -> None:
+        self.home: Home | None = None  # Where the last event was sent.
         self._lock = threading.Lock()
-        self._works: dict[asyncio.AbstractEventLoop, Work] = {}
         self._private: asyncio.AbstractEventLoop | None = None
+        self._room = room
         self._stop: Callable[[], object] | None = None
+        self._threads = threads
+        self._works: dict[asyncio.AbstractEventLoop, Work] = {}
 
     def here(self) -> Work:
         """The running loop's work; that of closed loops is forgotten."""
@@ -130,8 +115,7 @@ class Loops:
             with self._lock:
                 for closed in [each for each in self._works if each.is_closed()]:
                     self._works.pop(closed).end()
-                work = Work(loop, self._background, self._threads)
-                self._works[loop] = work
+                work = self._works[loop] = Work(loop, self._room, self._threads)
         return work
 
     def works(self) -> list[Work]:
@@ -140,21 +124,10 @@ class Loops:
             return [work for work in self._works.values() if work.loop.is_running()]
 
     def run(self, body: Coroutine[Any, Any, Any], verb: str) -> Any:
-        """Run it to its end from code that has no loop, and return its answer.
-
-        Raises:
-            RuntimeError: If a loop runs in this thread, or ends before the answer.
-        """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
+        """Run it to its end from code that has no loop, and return its answer."""
+        if current_loop() is not None:
             body.close()
-            raise RuntimeError(
-                f"a loop runs in this thread: use 'await bus.{verb}(...)' "
-                f"instead of 'bus.{verb}_sync(...)'"
-            )
+            raise RuntimeError(f"a loop runs in this thread: 'await bus.{verb}(...)'")
         loop = self._live()
         future: Future[Any] = asyncio.run_coroutine_threadsafe(body, loop)
         try:
@@ -166,18 +139,14 @@ class Loops:
             future.cancel()
 
     def _live(self) -> asyncio.AbstractEventLoop:
-        loop = self.home.loop
-        if loop is not None and loop.is_running():
-            return loop
         with self._lock:
-            for other in reversed(self._works):
-                if other.is_running():
-                    return other
+            home = None if self.home is None else self.home.loop()
+            for loop in (home, *reversed(self._works)):
+                if loop is not None and loop.is_running():
+                    return loop
             if self._private is None:
                 ready: Future[asyncio.AbstractEventLoop] = Future()
-                thread = threading.Thread(
-                    target=_serve, args=(ready,), name="waybell-bus", daemon=True
-                )
+                thread = threading.Thread(target=_serve, args=(ready,), daemon=True)
                 thread.start()
                 self._private = ready.result()
                 self._stop = weakref.finalize(self, _halt, self._private, thread)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 from waybell_bus._call import Call, Middleware, bind
 from waybell_bus._loops import Loops
@@ -11,45 +11,20 @@ from waybell_bus._registry import Registry, Route
 from waybell_bus._topics import canonical, check_topic, specificity
 
 
-_KEPT = 4096  # Plans, before all are forgotten; a plan is made anew in microseconds.
+_KEPT = 4096  # Plans, before all are forgotten; one is made anew in microseconds.
 
 
-class Leg:
-    """One handler of a plan, and how it is called.
+class Leg(NamedTuple):
+    """One handler of a plan, and how it is called."""
 
-    Args:
-        route: Its registration.
-        call: What calls it.
-    """
-
-    __slots__ = ("call", "name", "route")
-
-    def __init__(self, route: Route, call: Call) -> None:
-        self.route = route
-        self.call = call
-        self.name = route.name
+    route: Route
+    call: Call
 
 
 class Plan:
-    """Everyone whom one topic reaches.
+    """Everyone whom one topic reaches."""
 
-    Args:
-        legs: The handlers, in order.
-        watchers: Those told that it was sent.
-        settlers: Those told of each answer.
-        queues: Those that keep it.
-    """
-
-    __slots__ = (
-        "best",
-        "fragile",
-        "legs",
-        "queues",
-        "settlers",
-        "solo",
-        "spellings",
-        "watchers",
-    )
+    __slots__ = ("best", "fragile", "legs", "queues", "settlers", "solo", "spellings", "watchers")  # fmt: skip
 
     def __init__(
         self,
@@ -57,62 +32,41 @@ class Plan:
         watchers: Sequence[Route],
         settlers: Sequence[Route],
         queues: Sequence[Subscription],
+        *,
+        plain: bool,
     ) -> None:
         self.legs = legs
         self.watchers = watchers
         self.settlers = settlers
         self.queues = queues
-        self.best = _best(legs)
         # Whether a handler may be gone, or have had its turn, by the time we call.
-        self.fragile = any(
-            leg.route.ref is not None or leg.route.spent is not None for leg in legs
-        )
-        # The one handler there is, where nothing else is to be done.
-        self.solo: Call | None = None
+        self.fragile = any(route.ref or route.settings.once for route, _ in legs)
+        # Those with the best claim to a request: more than one is a tie.
+        claims = [
+            (*specificity(leg.route.pattern), leg.route.settings.priority)
+            for leg in legs
+        ]
+        self.best = [legs[at] for at in range(len(legs)) if claims[at] == max(claims)]
+        # What to call where there is one handler, and nothing else to be done.
+        beside = watchers or settlers or queues or self.fragile or not plain
+        self.solo = legs[0].call if len(legs) == 1 and not beside else None
         self.spellings: list[str] = []
 
 
-def _best(legs: Sequence[Leg]) -> list[Leg]:
-    """Those with the best claim to a request: more than one is a tie."""
-    if len(legs) < 2:
-        return list(legs)
-
-    def claim(leg: Leg) -> tuple[Any, ...]:
-        return (*specificity(leg.route.pattern), leg.route.settings.priority)
-
-    top = max(map(claim, legs))
-    return [leg for leg in legs if claim(leg) == top]
-
-
 class Plans(dict[str, Plan]):
-    """The plans by topic, compiled on demand from the registries.
+    """The plans by topic, compiled on demand from the registries."""
 
-    Args:
-        loops: For handlers that need a thread.
-    """
-
-    __slots__ = (
-        "around",
-        "handlers",
-        "lock",
-        "loops",
-        "plain",
-        "queues",
-        "settlers",
-        "watchers",
-    )
-
-    def __init__(self, loops: Loops) -> None:
+    def __init__(self, loops: Loops, *, plain: bool) -> None:
         super().__init__()
-        # Guards the registries and this; a registration can set off another.
+        self.around: tuple[Middleware, ...] = ()
+        # Guards the registries and this. A registration can set off another.
         self.lock = threading.RLock()
         self.loops = loops
+        self.plain = plain  # Whether a handler may be called straight.
         self.handlers = Registry(self.lock, self.drop)
         self.watchers = Registry(self.lock, self.drop)
         self.settlers = Registry(self.lock, self.drop)
         self.queues = Registry(self.lock, self.drop)
-        self.around: tuple[Middleware, ...] = ()
-        self.plain = True  # Whether handlers may be called straight.
 
     def __missing__(self, topic: str) -> Plan:
         parts = check_topic(topic)
@@ -132,39 +86,19 @@ class Plans(dict[str, Plan]):
         """Forget what a change of that signal made wrong."""
         if "*" in name:
             self.clear()
-            return
-        plan = self.pop(name, None)
-        if plan is not None:
+        elif (plan := self.pop(name, None)) is not None:
             for spelling in plan.spellings:
                 self.pop(spelling, None)
 
-    def wrap(self, middleware: Middleware) -> None:
-        """Put one more middleware inside those there are."""
-        with self.lock:
-            self.around = (*self.around, middleware)
-            self.clear()
-
-    def halt(self) -> None:
-        """From now on, let every send be looked at."""
-        with self.lock:
-            self.plain = False
-            self.clear()
-
     def _compile(self, name: str, parts: list[str]) -> Plan:
-        routes = self.handlers.find(name, parts)
-        # A weak handler is bound anew for each event, lest the plan keep it alive.
-        legs = [
-            Leg(route, bind(route, route.fn, self.loops, self.around))
-            for route in routes
-        ]
-        queues = [route.fn for route in self.queues.find(name, parts)]
-        plan = Plan(
-            legs,
+        # A weak handler is bound for each event anew, lest the plan keep it alive.
+        return Plan(
+            [
+                Leg(route, bind(route, route.fn, self.loops, self.around))
+                for route in self.handlers.find(name, parts)
+            ],
             self.watchers.find(name, parts),
             self.settlers.find(name, parts),
-            queues,
+            [route.fn for route in self.queues.find(name, parts)],
+            plain=self.plain,
         )
-        watched = plan.watchers or plan.settlers or plan.queues
-        if self.plain and len(legs) == 1 and not watched and not plan.fragile:
-            plan.solo = legs[0].call
-        return plan

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
-from waybell_bus._errors import BusClosedError, QueueFullError
+from waybell_bus._errors import QueueFullError
 from waybell_bus._event import Event
+from waybell_bus._loops import current_loop
 
 
 T = TypeVar("T")
@@ -17,34 +18,14 @@ OVERFLOWS = ("block", "drop_oldest", "drop_newest", "error")
 
 
 class Subscription:
-    """A bounded queue of the events that match a pattern.
+    """A bounded queue of the events that match a pattern; see `EventBus.subscribe`.
 
-    Made by `EventBus.subscribe`. It fills inside its `async with` block and is read
-    with `async for`, by one task or several, which ends once the bus or the block does.
-    Senders may be on other threads and loops than the reader.
-
-    Args:
-        pattern: What it takes.
-        maxsize: How many events it holds.
-        overflow: What happens to one more.
-        join: Registers it.
-        leave: Unregisters it.
+    It fills inside its `async with` block and is read with `async for`, by one task or
+    several; that ends with the block or the bus. `len` is what waits in it, `dropped`
+    counts what it had no room for. Senders may be on other threads than readers.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_closed",
-        "_items",
-        "_join",
-        "_leave",
-        "_lock",
-        "_readers",
-        "_writers",
-        "dropped",
-        "maxsize",
-        "overflow",
-        "pattern",
-    )
+    __slots__ = ("_closed", "_items", "_join", "_leave", "_lock", "_readers", "_writers", "dropped", "maxsize", "overflow", "pattern")  # fmt: skip
 
     def __init__(
         self,
@@ -54,17 +35,19 @@ class Subscription:
         join: "Callable[[Subscription], object]",
         leave: "Callable[[Subscription], object]",
     ) -> None:
-        self.pattern = pattern
+        if overflow not in OVERFLOWS or maxsize < 1:
+            raise ValueError(f"no queue of {maxsize} with overflow {overflow!r}")
+        self.dropped = 0
         self.maxsize = maxsize
         self.overflow: Overflow = overflow
-        self.dropped = 0
-        self._items: deque[Event] = deque()
-        self._readers: OrderedDict[asyncio.Future[None], None] = OrderedDict()
-        self._writers: OrderedDict[asyncio.Future[bool], Event] = OrderedDict()
+        self.pattern = pattern
         self._closed = False
+        self._items: deque[Event] = deque()
         self._join = join
         self._leave = leave
         self._lock = threading.RLock()
+        self._readers: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._writers: OrderedDict[asyncio.Future[bool], Event] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -73,8 +56,6 @@ class Subscription:
         return True
 
     async def __aenter__(self) -> Self:
-        if self._closed:
-            raise BusClosedError(self.pattern)
         self._join(self)
         return self
 
@@ -109,36 +90,26 @@ class Subscription:
                 raise
 
     def __call__(self, event: Event) -> None:
-        """Take an event without waiting, or drop and count what has no room.
-
-        Raises:
-            QueueFullError: If that is what `overflow` asks for.
-        """
+        """Take an event without waiting; where there is no room, as `overflow` says."""
         with self._lock:
-            if self._closed:
-                self.dropped += 1
-            elif not self.full():
+            if not self._closed and not self.full():
                 self._put(event)
-            elif self.overflow == "error":
+                return
+            if self.overflow == "error" and not self._closed:
                 raise QueueFullError(self.pattern, self.maxsize)
-            else:
-                self.dropped += 1
-                if self.overflow == "drop_oldest":
-                    self._items.popleft()
-                    self._put(event)
+            self.dropped += 1
+            if self.overflow == "drop_oldest" and not self._closed:
+                self._items.popleft()
+                self._put(event)
 
     def full(self) -> bool:
         """Whether one more event would overflow it."""
         return len(self._items) >= self.maxsize
 
     async def put(self, event: Event) -> None:
-        """Take an event; where it is to block, once there is room.
-
-        Raises:
-            QueueFullError: As a call does.
-        """
+        """Take an event once there is room."""
         with self._lock:
-            if self._closed or self.overflow != "block" or not self.full():
+            if self._closed or not self.full():
                 self(event)
                 return
             turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -150,18 +121,16 @@ class Subscription:
                 self._writers.pop(turn, None)
             raise
         if not taken:
-            with self._lock:
-                self.dropped += 1
+            self(event)
 
     def close(self, *, drain: bool) -> None:
         """Take no more; readers end, with `drain` only once it is empty."""
         with self._lock:
             self._closed = True
             if not drain:
-                self.dropped += len(self._items)
                 self._items.clear()
             while self._writers:
-                _settle(self._writers.popitem(last=False)[0], False)
+                _resolve(self._writers.popitem(last=False)[0], False)
             while self._readers:
                 self._wake()
 
@@ -171,36 +140,32 @@ class Subscription:
 
     def _take(self) -> Event:
         event = self._items.popleft()
-        # The reader moves the next waiting event in itself: no one can come between.
+        # The reader moves the next waiting event in itself: none can come between.
         while self._writers and not self.full():
             turn, waiting = self._writers.popitem(last=False)
-            if _settle(turn, True):
+            if _resolve(turn, True):
                 self._put(waiting)
         return event
 
     def _wake(self) -> None:
-        while self._readers:
-            turn, _ = self._readers.popitem(last=False)
-            if _settle(turn, None):
-                return
+        while self._readers and not _resolve(
+            self._readers.popitem(last=False)[0], None
+        ):
+            pass
 
 
-def _settle(turn: "asyncio.Future[T]", value: T) -> bool:
+def _resolve(turn: "asyncio.Future[T]", value: T) -> bool:
     """Resolve a future from any thread; say whether anybody still waits on it."""
+
+    def resolve() -> None:
+        if not turn.done():
+            turn.set_result(value)
+
     loop = turn.get_loop()
     if turn.done() or loop.is_closed():
         return False
-    try:
-        here = loop is asyncio.get_running_loop()
-    except RuntimeError:
-        here = False
-    if here:
-        turn.set_result(value)
+    if loop is current_loop():
+        resolve()
     else:
-        loop.call_soon_threadsafe(_set, turn, value)
+        loop.call_soon_threadsafe(resolve)
     return True
-
-
-def _set(turn: "asyncio.Future[T]", value: T) -> None:
-    if not turn.done():
-        turn.set_result(value)

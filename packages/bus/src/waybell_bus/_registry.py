@@ -13,36 +13,22 @@ from typing import Any, NamedTuple, TypeVar, cast
 from blinker import ANY, NamedSignal, Namespace, Signal
 
 from waybell_bus._limit import Limit
-from waybell_bus._topics import Trie, canonical, check_pattern
+from waybell_bus._topics import Trie, canonical, check_topic
 
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Settings(NamedTuple):
-    """How a receiver wants to be called; what blinker connects has the defaults."""
-
-    priority: int = 0
-    timeout: float | None = None
-    concurrency: int | None = None
-    thread: bool = False
-    once: bool = False
-
-
-DEFAULTS = Settings()
-
-
 def _innermost(fn: Any) -> Any:
     while isinstance(fn, partial):
-        fn = fn.func
+        fn = cast("Any", fn).func
     return fn
 
 
 def name_of(fn: Any) -> str:
-    """The qualified name of a callable, its class's where it has none."""
+    """The qualified name of a callable, or of its class."""
     inner = _innermost(fn)
-    name: str = getattr(inner, "__qualname__", "") or type(inner).__qualname__
-    return name
+    return str(getattr(inner, "__qualname__", type(inner).__qualname__))
 
 
 def awaits(fn: Any) -> bool:
@@ -54,67 +40,76 @@ def awaits(fn: Any) -> bool:
     inner = _innermost(fn)
     if not callable(inner):
         raise TypeError(f"{fn!r} cannot be called")
-    bodies = (inner, getattr(type(inner), "__call__", None))
+    bodies = (inner, type(inner).__call__)
     if any(map(isasyncgenfunction, bodies)):
         raise TypeError(f"{name_of(fn)} is an async generator; a handler answers once")
     return any(map(iscoroutinefunction, bodies))
 
 
+class Settings(NamedTuple):
+    """How a handler wants to be called; what blinker connects has the defaults."""
+
+    priority: int = 0
+    timeout: float | None = None
+    concurrency: int | None = None
+    thread: bool = False
+    once: bool = False
+
+    def check(self, fn: Any) -> None:
+        """Raise what speaks against calling it like this."""
+        waits = awaits(fn)
+        if self.timeout is not None and not self.timeout > 0:
+            raise ValueError(f"a timeout is above 0 seconds, not {self.timeout}")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ValueError(f"a concurrency is at least 1, not {self.concurrency}")
+        if self.thread and waits:
+            raise TypeError(f"{name_of(fn)} is async: it cannot run in a thread")
+        if self.timeout is not None and not waits and not self.thread:
+            raise ValueError(
+                f"nothing interrupts the sync {name_of(fn)}: use thread=True"
+            )
+
+
+DEFAULTS = Settings()
+
+
 class Route:
-    """One receiver of one signal, as it is called.
+    """One receiver of one signal."""
 
-    Args:
-        fn: The receiver.
-        pattern: What it is registered for.
-        order: Its turn among receivers of equal priority.
-        settings: How it wants to be called.
-    """
-
-    __slots__ = (
-        "awaits",
-        "fn",
-        "limits",
-        "name",
-        "order",
-        "pattern",
-        "ref",
-        "settings",
-        "spent",
-    )
+    __slots__ = ("awaits", "fn", "limits", "name", "order", "pattern", "ref", "settings", "spent")  # fmt: skip
 
     def __init__(self, fn: Any, pattern: str, order: int, settings: Settings) -> None:
-        self.name = name_of(fn)
-        self.pattern = pattern
-        self.order = order
-        self.settings = settings
         self.awaits = awaits(fn)
-        self.fn: Any = fn
-        self.ref: weakref.ref[Any] | None = None
+        self.fn = fn  # None where it is weak.
         self.limits: dict[AbstractEventLoop, Limit] = {}
-        self.spent: list[None] | None = [None] if settings.once else None
-
-    def key(self) -> tuple[int, int]:
-        """What puts routes in order: highest priority, then registration."""
-        return -self.settings.priority, self.order
+        self.name = name_of(fn)
+        self.order = (-settings.priority, order)
+        self.pattern = pattern
+        self.ref: weakref.ref[Any] | None = None
+        self.settings = settings
+        self.spent = [None] if settings.once else None
 
     def target(self) -> Any:
         """The receiver, or None where it was weak and is gone."""
         return self.fn if self.ref is None else self.ref()
 
     def claim(self) -> bool:
-        """Whether it may be called now: of those that answer once, only once."""
-        if self.spent is not None:
-            try:
-                self.spent.pop()
-            except IndexError:
-                return False
+        """Whether it may be called now: one that answers once, only once."""
+        try:
+            if self.spent is not None:
+                self.spent.pop()  # One step, whatever the thread.
+        except IndexError:
+            return False
         return True
 
 
-class _InOrder(dict[Any, None]):
-    """What blinker keeps its receivers in, so that they stay in order."""
+def key_of(fn: Any) -> Any:
+    """How blinker tells receivers apart: a bound method is new at each access."""
+    return (id(fn.__func__), id(fn.__self__)) if ismethod(fn) else id(fn)
 
-    __slots__ = ()
+
+class _InOrder(dict[Any, None]):
+    """A set for blinker to keep receivers in, in order of registration."""
 
     def add(self, item: Any) -> None:
         """Keep an item, at its first place."""
@@ -125,89 +120,61 @@ class _InOrder(dict[Any, None]):
         self.pop(item, None)
 
 
-def key_of(receiver: Any) -> Any:
-    # As blinker tells receivers apart: a bound method is made anew at each access.
-    if ismethod(receiver):
-        return id(receiver.__func__), id(receiver.__self__)
-    return id(receiver)
-
-
 class TopicSignal(NamedSignal):
-    """A blinker signal whose receivers a bus calls.
+    """A blinker signal whose receivers a bus calls."""
 
-    Args:
-        name: The topic or pattern.
-        registry: Where it belongs.
-    """
-
-    __slots__ = ("registry", "routes")
     set_class: type[Any] = _InOrder
 
     def __init__(self, name: str, registry: "Registry") -> None:
         super().__init__(name)
-        self.registry = registry
         self.routes: dict[Any, Route] = {}
         # One pair for all signals: a pair for each would triple their memory.
         self.receiver_connected = registry.connected
         self.receiver_disconnected = registry.disconnected
+        self.registry = registry
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "is_muted" and hasattr(self, "routes"):
+        if name == "is_muted" and hasattr(self, "registry"):
             self.registry.changed(self.name)
 
     def connect(self, receiver: F, sender: Any = ANY, weak: bool = True) -> F:
-        """Register a receiver, as blinker does.
-
-        Raises:
-            TypeError: If it cannot be called, or is to hear one sender only: what a
-                bus sends is an event, which nobody knows beforehand.
-        """
+        """Register a receiver. What is sent is an event, so `sender` is refused."""
         if sender is not ANY:
-            raise TypeError(
-                "a bus sends events only: filter on the event, not on a sender"
-            )
+            raise TypeError("a bus sends events: filter on the event, not on a sender")
         awaits(receiver)
         with self.registry.lock:
             return super().connect(receiver, sender, weak)
 
     def disconnect(self, receiver: Callable[..., Any], sender: Any = ANY) -> None:
-        """Remove a receiver, as blinker does."""
+        """Remove a receiver."""
         with self.registry.lock:
             super().disconnect(receiver, sender)
 
 
 class Registry(Namespace):
-    """Signals by canonical name: those with receivers, and what others still hold.
-
-    Args:
-        lock: Guards every change, together with the plans compiled from it.
-        changed: Called with the name of each signal that changed.
-    """
+    """The signals that have receivers, by canonical name."""
 
     def __init__(self, lock: threading.RLock, changed: Callable[[str], object]) -> None:
         super().__init__()
         self.lock = lock
-        self.changed = changed
+        self.changed = changed  # Told the name of each signal that changed.
         self.connected = Signal()
-        self.disconnected = Signal()
         self.connected.connect(self._on_connected, weak=False)
+        self.disconnected = Signal()
         self.disconnected.connect(self._on_disconnected, weak=False)
+        # Without receivers a signal lives only as long as somebody outside holds it.
         self._idle: weakref.WeakValueDictionary[str, TopicSignal] = (
             weakref.WeakValueDictionary()
         )
+        self._bereft: deque[TopicSignal] = deque()  # They lost a weak receiver.
         self._order = itertools.count()
         self._settings = DEFAULTS
         self._trie = Trie()
-        self.bereft: deque[str] = deque()  # Signals that lost a weak receiver.
 
-    def signal(self, name: str, doc: str | None = None) -> TopicSignal:
-        """The signal of a topic or pattern, made if need be.
-
-        Raises:
-            TopicError: If the pattern is not well formed.
-        """
-        check_pattern(name)
+    def signal(self, name: str, doc: str | None = None) -> TopicSignal:  # noqa: ARG002 - blinker's signature
+        """The signal of a topic or pattern, made if need be."""
+        check_topic(name, wild=True)
         name = canonical(name)
         with self.lock:
             found = self.at(name) or self._idle.get(name)
@@ -215,7 +182,7 @@ class Registry(Namespace):
                 found = self._idle[name] = TopicSignal(name, self)
             return found
 
-    def at(self, name: str) -> "TopicSignal | None":
+    def at(self, name: str) -> TopicSignal | None:
         """The signal of that canonical name, if it has receivers."""
         return cast("TopicSignal | None", self.get(name))
 
@@ -223,16 +190,17 @@ class Registry(Namespace):
         """Register a receiver; once more replaces its settings and keeps its turn."""
         signal = self.signal(pattern)
         with self.lock:
+            while self._bereft:
+                self._retire(self._bereft.popleft())
             self._settings = settings
             try:
                 signal.connect(fn, weak=weak)
             finally:
                 self._settings = DEFAULTS
-                self._sweep()
 
     def remove(self, pattern: str, fn: Any, route: Route | None = None) -> bool:
-        """Unregister a receiver, or one route of it; say whether it was there."""
-        check_pattern(pattern)
+        """Unregister a receiver, or this route of it; say whether it was there."""
+        check_topic(pattern, wild=True)
         with self.lock:
             signal = self.at(canonical(pattern))
             found = signal and signal.routes.get(key_of(fn))
@@ -243,45 +211,42 @@ class Registry(Namespace):
 
     def find(self, name: str, parts: list[str]) -> list[Route]:
         """The routes of all receivers of a topic, in order."""
-        found: list[Route] = []
+        found: list[Route | None] = []
         for pattern in (name, *self._trie.match(parts)):
             signal = self.at(pattern)
             if signal is not None and not signal.is_muted:
-                found += filter(
-                    None,
-                    map(signal.routes.get, map(key_of, signal.receivers_for(None))),
-                )
-        found.sort(key=Route.key)
-        return found
+                receivers = signal.receivers_for(None)
+                found += [signal.routes.get(key_of(fn)) for fn in receivers]
+        return sorted(filter(None, found), key=lambda route: route.order)
 
     def all(self) -> list[tuple[str, list[Route]]]:
-        """The name of every signal with receivers, and their routes in order."""
-        return [
-            (name, sorted(cast("TopicSignal", signal).routes.values(), key=Route.key))
-            for name, signal in self.items()
-        ]
+        """Every signal with receivers, and their routes in order."""
+        with self.lock:
+            return [
+                (name, sorted(routes, key=lambda route: route.order))
+                for name in self
+                if (signal := self.at(name)) and (routes := signal.routes.values())
+            ]
 
     def _on_connected(
-        self, signal: TopicSignal, receiver: Any, sender: Any, weak: bool
+        self, signal: TopicSignal, receiver: Any, weak: bool, **_: Any
     ) -> None:
         settings, self._settings = self._settings, DEFAULTS
         key = key_of(receiver)
         old = signal.routes.get(key)
-        order = next(self._order) if old is None else old.order
-        route = Route(receiver, signal.name, order, settings)
+        order = next(self._order) if old is None else old.order[1]
+        route = signal.routes[key] = Route(receiver, signal.name, order, settings)
         if weak:
             make = weakref.WeakMethod if ismethod(receiver) else weakref.ref
             route.fn = None
             route.ref = make(receiver, partial(_gone, weakref.ref(signal), key))
-        signal.routes[key] = route
         if signal.name not in self:
             self[signal.name] = signal
-            self._idle.pop(signal.name, None)
             if "*" in signal.name:
                 self._trie.add(signal.name)
         self.changed(signal.name)
 
-    def _on_disconnected(self, signal: TopicSignal, receiver: Any, sender: Any) -> None:
+    def _on_disconnected(self, signal: TopicSignal, receiver: Any, **_: Any) -> None:
         signal.routes.pop(key_of(receiver), None)
         self._retire(signal)
         self.changed(signal.name)
@@ -289,24 +254,20 @@ class Registry(Namespace):
     def _retire(self, signal: TopicSignal) -> None:
         empty = not signal.receivers and not signal.is_muted
         if empty and self.pop(signal.name, None) is not None:
-            # Kept for as long as somebody outside holds it, so that it stays the one.
             self._idle[signal.name] = signal
-            self._trie.discard(signal.name)
+            if "*" in signal.name:
+                self._trie.discard(signal.name)
 
-    def _sweep(self) -> None:
-        while self.bereft:
-            signal = self.at(self.bereft.popleft())
-            if signal is not None:
-                self._retire(signal)
-
-
-def _gone(owner: weakref.ref[TopicSignal], key: Any, ref: weakref.ref[Any]) -> None:
-    # A weak receiver's death sends no signal. This runs inside the garbage collector,
-    # maybe in the midst of a registration: no lock, single steps only.
-    signal = owner()
-    if signal is not None:
+    def gone(self, signal: TopicSignal, key: Any, ref: weakref.ref[Any]) -> None:
+        """A weak receiver died, and no signal tells. No lock: this is the collector."""
         route = signal.routes.get(key)
         if route is not None and route.ref is ref:
             signal.routes.pop(key, None)
-        signal.registry.bereft.append(signal.name)
-        signal.registry.changed(signal.name)
+        self._bereft.append(signal)
+        self.changed(signal.name)
+
+
+def _gone(owner: weakref.ref[TopicSignal], key: Any, ref: weakref.ref[Any]) -> None:
+    signal = owner()
+    if signal is not None:
+        signal.registry.gone(signal, key, ref)

@@ -5,107 +5,72 @@ from typing import Any
 from waybell_bus._errors import TopicError
 
 
-def segments(topic: str) -> list[str]:
-    """The parts of a topic or pattern; `:` and `.` separate alike."""
-    return topic.replace(":", ".").split(".")
+_Node = dict[str | None, Any]  # From a segment to a node; from None to a pattern.
 
 
 def canonical(topic: str) -> str:
-    """The one spelling by which equal topics are kept."""
+    """The one spelling by which equal topics are kept: `:` and `.` are alike."""
     return topic.replace(":", ".")
 
 
-def _check_text(topic: object) -> list[str]:
+def check_topic(topic: Any, *, wild: bool = False) -> list[str]:
+    """The segments of a topic to be sent or, if `wild`, of a pattern.
+
+    Raises:
+        TopicError: If it is not well formed.
+    """
     if not isinstance(topic, str):
         raise TopicError(topic, "is not text")
-    parts = segments(topic)
+    parts = canonical(topic).split(".")
     if "" in parts:
         raise TopicError(topic, "has an empty segment")
-    return parts
-
-
-def check_topic(topic: object) -> list[str]:
-    """Split a topic that can be sent.
-
-    Raises:
-        TopicError: If a segment is empty or has a wildcard in it.
-    """
-    parts = _check_text(topic)
-    if "*" in str(topic):
-        raise TopicError(topic, "has a wildcard, and can be matched but not sent")
-    return parts
-
-
-def check_pattern(pattern: object) -> list[str]:
-    """Split a pattern that can be registered.
-
-    Raises:
-        TopicError: If a segment is empty, mixes `*` with other text, or is a `**`
-            before the end.
-    """
-    parts = _check_text(pattern)
-    for at, part in enumerate(parts, 1):
-        if part == "**":
-            if at < len(parts):
-                raise TopicError(pattern, "has '**' before its end")
-        elif "*" in part and part != "*":
-            raise TopicError(pattern, "mixes '*' with other text in one segment")
+    if not wild and "*" in topic:
+        raise TopicError(topic, "is a pattern: it can be listened to, not sent")
+    for part in parts:
+        if "*" in part and part not in {"*", "**"}:
+            raise TopicError(topic, "mixes '*' with other text in one segment")
+    if "**" in parts[:-1]:
+        raise TopicError(topic, "has a '**' before its end")
     return parts
 
 
 def specificity(pattern: str) -> tuple[int, int]:
-    """How narrow a pattern is: its literal segments, then its single wildcards."""
-    parts = segments(pattern)
+    """How narrow a canonical pattern is: its literal segments, then its `*`."""
+    parts = pattern.split(".")
     stars = parts.count("*")
     return len(parts) - stars - parts.count("**"), stars
 
 
 class Trie:
-    """Patterns with wildcards, found by the topics they match."""
+    """Canonical patterns, found by the topics they match."""
 
     __slots__ = ("_root",)
 
     def __init__(self) -> None:
-        # A node maps a segment to a node, and None to the pattern that ends here.
-        self._root: dict[str | None, Any] = {}
+        self._root: _Node = {}
 
     def add(self, pattern: str) -> None:
-        """Keep a pattern; adding it again changes nothing."""
+        """Keep a pattern."""
         node = self._root
-        for part in segments(pattern):
+        for part in pattern.split("."):
             node = node.setdefault(part, {})
         node[None] = pattern
 
     def discard(self, pattern: str) -> None:
         """Forget a pattern, and the nodes that only it needed."""
-        node = self._root
-        path: list[tuple[dict[str | None, Any], str]] = []
-        for part in segments(pattern):
-            if part not in node:
-                return
-            path.append((node, part))
-            node = node[part]
-        node.pop(None, None)
-        for above, part in reversed(path):
-            if above[part]:
-                return
-            del above[part]
+        path: list[_Node] = [self._root]
+        parts = pattern.split(".")
+        for part in parts:
+            path.append(path[-1][part])
+        del path[-1][None]
+        while parts and not path.pop():
+            del path[-1][parts.pop()]
 
     def match(self, parts: list[str]) -> list[str]:
         """Every pattern that matches, in no particular order."""
         found: list[str] = []
-        level: list[dict[str | None, Any]] = [self._root]
+        level = [self._root]
         for part in parts:
-            below: list[dict[str | None, Any]] = []
-            for node in level:
-                if "**" in node:
-                    found.append(node["**"][None])
-                if part in node:
-                    below.append(node[part])
-                if "*" in node:
-                    below.append(node["*"])
-            if not below:
-                return found
-            level = below
-        found.extend(node[None] for node in level if None in node)
-        return found
+            found += [node["**"][None] for node in level if "**" in node]
+            level = [node[p] for node in level for p in (part, "*") if p in node]
+        return found + [node[None] for node in level if None in node]
