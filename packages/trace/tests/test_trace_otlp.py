@@ -14,6 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.trace import (
     Link,
     SpanContext,
@@ -23,6 +24,7 @@ from opentelemetry.trace import (
     TraceState,
 )
 
+from waybell_trace import _semconv
 from waybell_trace._otlp import (
     DEPTH,
     Lines,
@@ -186,7 +188,7 @@ def test_a_value_nested_too_deep_for_json_is_cut():
     assert json.dumps(encode_attributes({"deep": {"deeper": value}})).count("...") == 1
 
 
-def test_a_lone_surrogate_is_escaped(written):
+def test_a_lone_surrogate_does_not_cost_the_line():
     span = ReadableSpan(
         name="bad \udc80",
         context=SpanContext(1, 2, is_remote=False),
@@ -198,11 +200,11 @@ def test_a_lone_surrogate_is_escaped(written):
     item = json.loads(Lines().encode(span))["resourceSpans"][0]["scopeSpans"][0][
         "spans"
     ][0]
-    assert item["name"] == "bad \\udc80"
-    assert item["attributes"][0]["key"] == "k\\ud800"
+    assert item["name"] == "bad ?"
+    assert item["attributes"][0]["key"] == "k?"
     start = json.loads(encode_start(span))
-    assert start["name"] == "bad \\udc80"
-    assert start["attributes"] == {"k\\ud800": "('v\\udfff', 1180591620717411303424)"}
+    assert start["name"] == "bad ?"
+    assert start["attributes"] == {"k?": "('v\\udfff', 1180591620717411303424)"}
 
 
 def test_frames_are_told_apart_and_bounded():
@@ -221,3 +223,32 @@ def test_frames_are_told_apart_and_bounded():
         str(n) for n in range(200)
     ]
     assert len(lines._frames) <= 64
+
+
+def test_an_event_without_attributes_has_none(tracer, path, written):
+    span = ReadableSpan(
+        name="n",
+        context=SpanContext(1, 2, is_remote=False),
+        events=[Event("bare", timestamp=1)],
+        resource=Resource({}),
+        start_time=1,
+        end_time=2,
+    )
+    assert json.loads(Lines().encode(span)) == encode_spans([span]).to_dict()
+
+
+def test_names_come_from_the_pinned_conventions():
+    pinned = (
+        "agent.name operation.name provider.name request.model response.model tool.name "
+        "workflow.name usage.input_tokens usage.output_tokens input.messages "
+        "output.messages usage.cache_read.input_tokens "
+        "usage.cache_creation.input_tokens"
+    )
+    ours = {value for value in vars(_semconv).values() if isinstance(value, str)}
+    ours.update(_semconv.USAGE, _semconv.MESSAGES.values())
+    found = {name for name in ours if name.startswith("gen_ai.")}
+    assert found == {f"gen_ai.{name}" for name in pinned.split()}
+    registry = {
+        v for k, v in vars(gen_ai_attributes).items() if k.startswith("GEN_AI_")
+    }
+    assert found <= registry

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from waybell_trace import Tracer, carry
+from waybell_trace import Tracer, _ids, carry
 
 
 def names(spans):
@@ -261,7 +261,7 @@ def test_odd_values_never_raise_and_are_kept_as_far_as_possible(
         "<Broken>",
     )
     assert (found["colour"], found["level"], found["name"]) == ("red", "1", "n")
-    assert (found["surrogate"], found["ratio"]) == ("\\udc80", 0.5)
+    assert (found["surrogate"], found["ratio"]) == ("?", 0.5)
     assert [e["key"] for e in found["keys"]["values"]] == ["1", "None", "(1, 2)"]
     assert found["set"]["values"] == [{"intValue": "1"}, {"intValue": "3"}]
     assert tracer.lost == tracer.lost_starts == 0
@@ -516,3 +516,14 @@ def test_a_torn_tail_is_reported_by_the_tracer(path):
     path.write_bytes(b'{"resourceSp')
     with Tracer(path) as tracer:
         assert tracer.sealed
+
+
+def test_a_forked_child_that_leaves_the_block_does_not_end_its_parents_span(
+    tracer, path, written
+):
+    with tracer.span("the parent's"):
+        _ids._forked()
+    assert written(path) == []
+    with tracer.span("the child's own"):
+        pass
+    assert [item["name"] for item in written(path)] == ["the child's own"]

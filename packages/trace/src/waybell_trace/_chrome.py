@@ -3,7 +3,7 @@
 See https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -13,8 +13,6 @@ from waybell_trace._values import text
 
 if TYPE_CHECKING:
     from waybell_trace._traces import Traces
-
-_MICRO: Final = 1000
 
 
 def chrome(traces: "Traces") -> bytes:
@@ -26,9 +24,9 @@ def chrome(traces: "Traces") -> bytes:
         process = processes.setdefault(span.trace_id, len(processes) + 1)
         if process not in lanes:
             lanes[process] = []
-            about = {"name": "process_name", "ph": "M", "pid": process}
+            args = {"name": f"{span.name} {span.trace_id[:8]}"}
             events.append(
-                about | {"args": {"name": f"{span.name} {span.trace_id[:8]}"}}
+                {"name": "process_name", "ph": "M", "pid": process, "args": args}
             )
         events += _events(span, process, _lane(span, lanes[process]))
     return orjson.dumps(events, default=text, option=orjson.OPT_NON_STR_KEYS)
@@ -39,30 +37,26 @@ def _lane(span: SpanRecord, lanes: list[list[SpanRecord]]) -> int:
     for number, open_spans in enumerate(lanes):
         while open_spans and (open_spans[-1].end_ns or 2**63) <= span.start_ns:
             open_spans.pop()
-        around = open_spans[-1] if open_spans else None
-        if around is None or (
-            around.span_id == span.parent_id
-            and (span.end_ns or 2**63) <= (around.end_ns or 2**63)
-        ):
+        if not open_spans or _inside(span, open_spans[-1]):
             open_spans.append(span)
             return number
     lanes.append([span])
     return len(lanes) - 1
 
 
+def _inside(span: SpanRecord, parent: SpanRecord) -> bool:
+    ends = (span.end_ns or 2**63) <= (parent.end_ns or 2**63)
+    return ends and parent.span_id == span.parent_id
+
+
 def _events(span: SpanRecord, process: int, lane: int) -> list[dict[str, Any]]:
     place = {"pid": process, "tid": lane, "cat": "failed" if span.failed else "span"}
-    shown = place | {
-        "name": span.name,
-        "ts": span.start_ns / _MICRO,
-        "args": span.attributes,
-    }
-    if span.seconds is None:
-        shown["ph"] = "B"  # begun, never ended
-    else:
-        shown |= {"ph": "X", "dur": span.seconds * 1e6}
-    return [shown] + [
-        place
-        | {"name": name, "ph": "i", "s": "t", "ts": ns / _MICRO, "args": attributes}
+    # An "X" is a whole span; a "B" one that has begun.
+    about = (
+        {"ph": "B"} if span.seconds is None else {"ph": "X", "dur": span.seconds * 1e6}
+    )
+    about |= {"name": span.name, "ts": span.start_ns / 1000, "args": span.attributes}
+    return [place | about] + [
+        place | {"name": name, "ph": "i", "s": "t", "ts": ns / 1000, "args": attributes}
         for ns, name, attributes in span.events
     ]

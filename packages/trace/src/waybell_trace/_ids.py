@@ -19,11 +19,11 @@ class FreshIds(IdGenerator):
 
     def generate_span_id(self) -> int:
         """A 64-bit id, never 0."""
-        return _source.getrandbits(64) or self.generate_span_id()
+        return _source.getrandbits(64) or 1
 
     def generate_trace_id(self) -> int:
         """A 128-bit id, never 0."""
-        return _source.getrandbits(128) or self.generate_trace_id()
+        return _source.getrandbits(128) or 1
 
     def is_trace_id_random(self) -> bool:
         """Whether all bits are random (W3C Trace Context, level 2): yes."""
@@ -40,5 +40,4 @@ def _forked() -> None:
     _forks[0] += 1
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(after_in_child=_forked)

@@ -3,10 +3,11 @@
 See https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/.
 """
 
+import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import orjson
 from opentelemetry.sdk.resources import Resource
@@ -182,23 +183,11 @@ def _what_happened(item: Json, span: ReadableSpan) -> Json:
 
 
 def dumps(item: object) -> bytes:
-    """JSON of `item`; lone surrogates, which UTF-8 cannot carry, are escaped."""
+    """JSON of `item`; lone surrogates, which UTF-8 cannot carry, become "?"."""
     try:
         return orjson.dumps(item)
     except TypeError:
-        return orjson.dumps(_escaped(item))
-
-
-def _escaped(item: object) -> object:
-    if isinstance(item, str):
-        return item.encode("utf-8", "backslashreplace").decode()
-    if isinstance(item, dict):
-        entries = cast("dict[str, object]", item)
-        return {_escaped(key): _escaped(value) for key, value in entries.items()}
-    if isinstance(item, list):
-        values = cast("list[object]", item)
-        return [_escaped(value) for value in values]
-    return item
+        return json.dumps(item, ensure_ascii=False).encode("utf-8", "replace")
 
 
 class Lines:
@@ -225,25 +214,27 @@ class Lines:
 def _around(
     resource: Resource, scope: InstrumentationScope | None
 ) -> tuple[bytes, bytes]:
-    about = dumps(_list("attributes", encode_attributes(resource.attributes)))
-    head = b'{"resourceSpans":[{"resource":%b,"scopeSpans":[{"scope":%b,"spans":['
-    inner, outer = (
-        _schema(scope.schema_url if scope else None),
-        _schema(resource.schema_url),
-    )
-    return head % (about, dumps(_scope(scope))), b"]%b}]%b}]}\n" % (inner, outer)
+    """What stands before and after the spans."""
+    about: Json = {"scope": _scope(scope), "spans": [0]}
+    if scope and scope.schema_url:
+        about["schemaUrl"] = scope.schema_url
+    whole: Json = {
+        "resource": _list("attributes", encode_attributes(resource.attributes)),
+        "scopeSpans": [about],
+    }
+    if resource.schema_url:
+        whole["schemaUrl"] = resource.schema_url
+    # No text can hold this mark: in JSON its quotes would be escaped.
+    head, tail = dumps({"resourceSpans": [whole]}).split(b'"spans":[0]')
+    return head + b'"spans":[', b"]" + tail + b"\n"
 
 
 def _scope(scope: InstrumentationScope | None) -> Json:
     if scope is None:
         return {}
     item = _list("attributes", encode_attributes(scope.attributes or {}))
-    if scope.name:
-        item["name"] = scope.name
-    if scope.version:
-        item["version"] = scope.version
-    return item
-
-
-def _schema(url: str | None) -> bytes:
-    return b',"schemaUrl":' + dumps(url) if url else b""
+    return item | {
+        key: value
+        for key, value in (("name", scope.name), ("version", scope.version))
+        if value
+    }

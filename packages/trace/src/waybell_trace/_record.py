@@ -12,15 +12,7 @@ from waybell_trace._money import NANO
 
 
 class Usage(NamedTuple):
-    """What work used; None is unknown, which is not 0.
-
-    Args:
-        input_tokens: Tokens read, cached ones included.
-        output_tokens: Tokens written.
-        cache_read_tokens: Input tokens that came from a cache.
-        cache_write_tokens: Input tokens that were put into a cache.
-        nano_usd: Cost in nano-dollars.
-    """
+    """What work used, tokens and nano-dollars; None is unknown, which is not 0."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -42,15 +34,6 @@ class Usage(NamedTuple):
         """Both together; what only one of them knows counts."""
         pairs = zip(self, other, strict=True)
         return Usage(*(b if a is None else a + (b or 0) for a, b in pairs))
-
-
-_USAGE: Final = (
-    names.INPUT_TOKENS,
-    names.OUTPUT_TOKENS,
-    names.CACHE_READ_TOKENS,
-    names.CACHE_WRITE_TOKENS,
-    names.COST,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +89,7 @@ class SpanRecord:
     @property
     def usage(self) -> Usage:
         """What is recorded on this very span."""
-        found = (self.attributes.get(name) for name in _USAGE)
+        found = (self.attributes.get(name) for name in names.USAGE)
         return Usage(*(n if isinstance(n, int) else None for n in found))
 
     @property

@@ -18,25 +18,23 @@ TOOL = "gen_ai.tool.name"
 PROVIDER = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"
 RESPONSE_MODEL = "gen_ai.response.model"
-INPUT_TOKENS = "gen_ai.usage.input_tokens"
-OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
-CACHE_READ_TOKENS = "gen_ai.usage.cache_read.input_tokens"
-CACHE_WRITE_TOKENS = "gen_ai.usage.cache_creation.input_tokens"
-INPUT_MESSAGES = "gen_ai.input.messages"
-OUTPUT_MESSAGES = "gen_ai.output.messages"
+USAGE = (
+    "gen_ai.usage.input_tokens",
+    "gen_ai.usage.output_tokens",
+    "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.usage.cache_creation.input_tokens",
+    "waybell.cost.nano_usd",  # whole nano-dollars, so that sums are exact
+)
+MESSAGES = {"prompt": "gen_ai.input.messages", "reply": "gen_ai.output.messages"}
 ERROR_TYPE = "error.type"
 EXCEPTION = "exception"
 EXCEPTION_TYPE = "exception.type"
 EXCEPTION_MESSAGE = "exception.message"
 EXCEPTION_STACKTRACE = "exception.stacktrace"
 KIND = "openinference.span.kind"
-# Whole nano-dollars, so that sums are exact.
-COST = "waybell.cost.nano_usd"
 CAPTURE = "waybell.capture"
-PROMPT_LENGTH = "waybell.prompt.length"
-PROMPT_SHA256 = "waybell.prompt.sha256"
-REPLY_LENGTH = "waybell.reply.length"
-REPLY_SHA256 = "waybell.reply.sha256"
+LENGTH = {"prompt": "waybell.prompt.length", "reply": "waybell.reply.length"}
+SHA256 = {"prompt": "waybell.prompt.sha256", "reply": "waybell.reply.sha256"}
 TOPIC = "waybell.topic"
 EVENT_ID = "waybell.event.id"
 EVENT_PARENT = "waybell.event.parent"

@@ -33,17 +33,10 @@ _NOT_STARTED: Final = cast("Any", _NotStarted())
 
 
 class Source(NamedTuple):
-    """What a tracer lends to its spans.
-
-    Args:
-        start: Starts a span of the SDK.
-        stamp: The nanoseconds since 1970; None lets the SDK look.
-        lose: Counts a span that could not be written.
-        capture: How much of texts is kept.
-    """
+    """What a tracer lends to its spans."""
 
     start: Callable[..., otel.Span]
-    stamp: Callable[[], int] | None
+    stamp: Callable[[], int] | None  # nanoseconds since 1970; None lets the SDK look
     lose: Callable[[Exception], None]
     capture: Capture
 
@@ -119,14 +112,12 @@ class Span:
         Raises:
             ValueError: A number is negative, not finite, or no number.
         """
-        added = {
-            names.INPUT_TOKENS: input_tokens,
-            names.OUTPUT_TOKENS: output_tokens,
-            names.CACHE_READ_TOKENS: cache_read_tokens,
-            names.CACHE_WRITE_TOKENS: cache_write_tokens,
-            names.COST: None if usd is None else nano_dollars(usd),
-        }
-        checked = {key: whole(key, n) for key, n in added.items() if n is not None}
+        nano = None if usd is None else nano_dollars(usd)
+        cached = (cache_read_tokens, cache_write_tokens)
+        added = zip(
+            names.USAGE, (input_tokens, output_tokens, *cached, nano), strict=True
+        )
+        checked = {key: whole(key, n) for key, n in added if n is not None}
         usage = self._usage = self._usage or {}
         for key, amount in checked.items():
             usage[key] = usage.get(key, 0) + amount

@@ -4,7 +4,7 @@ import contextvars
 import functools
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar, get_args
 
 from opentelemetry import trace as otel
 from opentelemetry.sdk.resources import Resource
@@ -12,12 +12,12 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from waybell_trace import _semconv as names
-from waybell_trace._capture import CAPTURES, Capture
+from waybell_trace._capture import Capture
 from waybell_trace._ids import FreshIds
 from waybell_trace._money import NANO
-from waybell_trace._processor import FileProcessor
 from waybell_trace._span import Source, Span
 from waybell_trace._values import text
+from waybell_trace._writer import FileProcessor
 
 
 P = ParamSpec("P")
@@ -56,12 +56,11 @@ class Tracer:
         service_name: str | None = None,
         now: Callable[[], float] | None = None,
     ) -> None:
-        if capture not in CAPTURES:
-            raise ValueError(f"capture must be one of {CAPTURES}, not {capture!r}")
+        if capture not in get_args(Capture):
+            known = get_args(Capture)
+            raise ValueError(f"capture must be one of {known}, not {capture!r}")
         if provider is not None and not isinstance(provider, TracerProvider):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
-                f"provider must be the SDK's TracerProvider, not {provider!r}"
-            )
+            raise TypeError(f"provider must be an SDK TracerProvider, not {provider!r}")
         self._files = files = FileProcessor(export_path)
         if provider is None:
             start = _private(service_name, files).get_tracer("waybell_trace").start_span
@@ -185,20 +184,17 @@ def carry(function: Callable[P, R], /) -> Callable[P, R]:
     return carried
 
 
-def _known(
-    source: Source, operation: str, name: str, attributes: dict[str, Any]
-) -> Span:
+def _known(source: Source, operation: str, name: str, given: dict[str, Any]) -> Span:
     kind = otel.SpanKind.CLIENT if operation == names.CHAT else otel.SpanKind.INTERNAL
-    attributes = {names.OPERATION: operation} | attributes
-    return Span(source, f"{operation} {name}", attributes, kind)
+    given = {names.OPERATION: operation} | given
+    return Span(source, f"{operation} {name}", given, kind)
 
 
 def _private(service_name: str | None, files: FileProcessor) -> TracerProvider:
+    about = {"service.name": service_name} if service_name else None
     provider = TracerProvider(
         sampler=ALWAYS_ON,
-        resource=Resource.create(
-            {"service.name": service_name} if service_name else {}
-        ),
+        resource=Resource.create(about),
         shutdown_on_exit=False,
         active_span_processor=files,  # type: ignore[arg-type]  # the only one: no fan-out
         id_generator=FreshIds(),
@@ -209,10 +205,8 @@ def _private(service_name: str | None, files: FileProcessor) -> TracerProvider:
     return provider
 
 
-def _counting(
-    start: Callable[..., otel.Span], files: FileProcessor
-) -> Callable[..., otel.Span]:
-    def counted(*args: Any) -> otel.Span:
+def _counting(start: Callable[..., Any], files: FileProcessor) -> Callable[..., Any]:
+    def counted(*args: Any) -> Any:
         span = start(*args)
         if not span.is_recording():
             files.spans.lose("its provider does not record it (sampler, or disabled)")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from waybell_trace._processor import starts_path
 from waybell_trace._reader import SpanReader
 from waybell_trace._record import SpanRecord, Usage, started
+from waybell_trace._writer import starts_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,17 @@ class Traces:
             if any(n is not None for n in self._used[_id(span)]):
                 used[owner[_id(span)]].append(self._used[_id(span)])
         return {
-            name: _stats(name, calls[name], used[name]) for name in {**calls, **used}
+            name: Stats(
+                name=name,
+                calls=len(spans := calls[name]),
+                failed=sum(span.failed for span in spans),
+                unfinished=sum(span.end_ns is None for span in spans),
+                durations=tuple(
+                    sorted(s.seconds for s in spans if s.seconds is not None)
+                ),
+                usage=_total(used[name]),
+            )
+            for name in {**calls, **used}
         }
 
     def to_chrome(self, path: str | os.PathLike[str]) -> None:
@@ -179,15 +189,3 @@ def _total(usages: Iterable[Usage]) -> Usage:
     for usage in usages:
         total = total.plus(usage)
     return total
-
-
-def _stats(name: str, calls: list[SpanRecord], used: list[Usage]) -> Stats:
-    durations = (span.seconds for span in calls)
-    return Stats(
-        name=name,
-        calls=len(calls),
-        failed=sum(span.failed for span in calls),
-        unfinished=sum(span.end_ns is None for span in calls),
-        durations=tuple(sorted(s for s in durations if s is not None)),
-        usage=_total(used),
-    )

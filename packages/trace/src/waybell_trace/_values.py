@@ -4,38 +4,33 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-
-Value: TypeAlias = (
-    "str | bool | int | float | bytes | tuple[Value, ...] | dict[str, Value] | None"
-)
 
 SIMPLE: Final = frozenset({str, int, float, bool, bytes, type(None)})
 # One level of nesting is three of JSON, and orjson stops at 254.
 DEPTH: Final = 60
-_CUT: Final = "..."
 
 
-def clean(attributes: Mapping[str, object]) -> dict[str, Value]:
+def clean(attributes: Mapping[str, object]) -> dict[str, Any]:
     """A copy whose values the SDK takes without dropping, logging or raising."""
     return {text(key): plain(value) for key, value in attributes.items()}
 
 
-def plain(value: object, depth: int = 0) -> Value:
+def plain(value: object, depth: int = 0) -> Any:
     """The nearest thing to `value` that OTLP can carry; never raises."""
     kind = type(value)
     if kind in SIMPLE:
-        return value  # type: ignore[return-value]  # exactly the types of SIMPLE
+        return value
     if depth > DEPTH:
-        return _CUT
+        return "..."
     try:
         return _convert(value, kind, depth + 1)
     except Exception:
         return f"<{kind.__name__}>"
 
 
-def _convert(value: Any, kind: type, depth: int) -> Value:
+def _convert(value: Any, kind: type, depth: int) -> Any:
     for base, convert in _CONVERTERS:
         if issubclass(kind, base):
             return convert(value, depth)
@@ -45,20 +40,14 @@ def _convert(value: Any, kind: type, depth: int) -> Value:
 
 
 # The first that fits; Enum before str and int, which its members may also be.
-_CONVERTERS: Final[tuple[tuple[Any, Callable[[Any, int], Value]], ...]] = (
-    (Enum, lambda value, depth: plain(value.value, depth)),
-    (str, lambda value, _: str.__str__(value)),
-    (float, lambda value, _: float(value)),
-    ((bytes, bytearray, memoryview), lambda value, _: bytes(value)),
-    (
-        Mapping,
-        lambda value, depth: {text(k): plain(v, depth) for k, v in value.items()},
-    ),
-    (
-        AbstractSet,
-        lambda value, depth: tuple(plain(v, depth) for v in sorted(value, key=repr)),
-    ),
-    (Sequence, lambda value, depth: tuple(plain(v, depth) for v in value)),
+_CONVERTERS: Final[tuple[tuple[Any, Callable[[Any, int], Any]], ...]] = (
+    (Enum, lambda v, d: plain(v.value, d)),
+    (str, lambda v, _: str.__str__(v)),
+    (float, lambda v, _: float(v)),
+    ((bytes, bytearray, memoryview), lambda v, _: bytes(v)),
+    (Mapping, lambda v, d: {text(key): plain(item, d) for key, item in v.items()}),
+    (AbstractSet, lambda v, d: tuple(plain(item, d) for item in sorted(v, key=repr))),
+    (Sequence, lambda v, d: tuple(plain(item, d) for item in v)),
 )
 
 

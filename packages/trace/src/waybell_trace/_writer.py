@@ -1,4 +1,4 @@
-"""Appends whole lines to a file that other threads and processes append to as well."""
+"""Puts each span on file when it starts and when it ends, one `os.write` each."""
 
 import logging
 import os
@@ -6,6 +6,11 @@ import threading
 import weakref
 from pathlib import Path
 from typing import Final
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from waybell_trace._otlp import Lines, encode_start
 
 
 _log: Final = logging.getLogger("waybell_trace")
@@ -19,22 +24,13 @@ class LineFile:
     of Linux and macOS), so there is no buffer to lose and no lock to hold at a fork.
 
     Args:
-        path: The file; it and missing parent folders are made, the file for its
-            owner only.
+        path: The file, made with its folders for its owner only.
         what: What a line is, for warnings.
     """
 
     __slots__ = (
-        "__weakref__",
-        "_closed",
-        "_fd",
-        "_lock",
-        "_torn",
-        "_what",
-        "lost",
-        "path",
-        "sealed",
-    )
+        "__weakref__", "_closed", "_fd", "_lock", "_torn", "_what", "lost", "path", "sealed"
+    )  # fmt: skip
 
     def __init__(self, path: str | os.PathLike[str], what: str) -> None:
         self.path = os.fspath(path)
@@ -112,10 +108,51 @@ class LineFile:
             _log.warning("%s ended in the middle of a line; sealed it", self.path)
 
 
+class FileProcessor(SpanProcessor):
+    """Writes the line of a span in the very call that ends it, so that nothing waits.
+
+    A provider's `shutdown` or `force_flush` has nothing to do here: nothing is buffered.
+
+    Args:
+        path: Where ended spans go; starts go to the file `starts_path` names.
+    """
+
+    __slots__ = ("_lines", "spans", "starts")
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.spans = LineFile(path, "span")
+        self.starts = LineFile(starts_path(path), "start of a span")
+        self._lines = Lines()
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - its interface
+        """Write that `span` has begun."""
+        try:
+            self.starts.write(encode_start(span))
+        except Exception as error:
+            self.starts.lose(error)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Write the whole of `span`."""
+        try:
+            self.spans.write(self._lines.encode(span))
+        except Exception as error:
+            self.spans.lose(error)
+
+    def close(self) -> None:
+        """Close both files."""
+        self.spans.close()
+        self.starts.close()
+
+
+def starts_path(path: str | os.PathLike[str]) -> str:
+    """The side file of `path`: `traces.jsonl` has `traces.starts.jsonl`."""
+    file = Path(path)
+    return str(file.with_name(f"{file.stem}.starts{file.suffix}"))
+
+
 def _forked() -> None:
     for file in list(_files):
         file.renew()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(after_in_child=_forked)

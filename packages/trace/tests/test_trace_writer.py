@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from waybell_trace._file import LineFile
+from waybell_trace import _writer
+from waybell_trace._writer import LineFile
 
 
 LINE = b'{"a":1}\n'
@@ -152,3 +153,12 @@ def test_a_lock_held_at_a_fork_does_not_hang_the_child(tmp_path):
             file.lose("in the child")
             os._exit(file.lost)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_a_child_of_a_fork_counts_with_a_lock_of_its_own(tmp_path):
+    file = LineFile(tmp_path / "lines.jsonl", "span")
+    held = file._lock
+    with held:
+        _writer._forked()
+        file.lose("by the child")
+    assert (file.lost, file._lock is held) == (1, False)
