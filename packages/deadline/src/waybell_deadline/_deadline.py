@@ -240,7 +240,7 @@ class Deadline:
         if loop is None or self._injected:
             return self
         clock = clock_of(loop)
-        if clock == self._clock or self._expires == inf:
+        if clock is self._clock or clock == self._clock or self._expires == inf:
             return self
         here = self._moved(clock() + self.remaining())
         here._clock, here._seconds = clock, self._seconds

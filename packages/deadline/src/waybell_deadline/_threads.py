@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # asyncio is slow to import
 P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger("waybell_deadline")
-_left_behind: list[threading.Thread] = []
+_left_behind: set[threading.Thread] = set()
 
 
 def carry(fn: Callable[P, T]) -> Callable[P, T]:
@@ -41,7 +41,8 @@ def carry(fn: Callable[P, T]) -> Callable[P, T]:
 
 def abandoned() -> tuple[threading.Thread, ...]:
     """The threads that `run_in_thread` gave up waiting for and that still run."""
-    _left_behind[:] = [thread for thread in _left_behind if thread.is_alive()]
+    ended = {thread for thread in tuple(_left_behind) if not thread.is_alive()}
+    _left_behind.difference_update(ended)
     return tuple(_left_behind)
 
 
@@ -67,8 +68,9 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
         return await future
     finally:
         if future.cancelled() and thread.is_alive():
-            _left_behind.append(thread)
-            log.warning("abandoned a thread that still runs: %s", thread.name)
+            _left_behind.add(thread)
+            many = len(abandoned())
+            log.warning("abandoned a running thread: %s (of %d)", thread.name, many)
 
 
 def _work(

@@ -24,9 +24,7 @@ current_scope: "ContextVar[Scope | None]" = ContextVar("waybell_deadline", defau
 def enter_scope(entered: "Deadline", here: "Deadline", wall: "Wall | None") -> None:
     """Make `here` the current deadline unless an outer one is tighter."""
     outer = current_scope.get()
-    tightest = here
-    if outer is not None and not here < outer[2]:
-        tightest = outer[2]
+    tightest = here if outer is None or here < outer[2] else outer[2]
     current_scope.set((entered, here, tightest, outer, wall))
 
 
