@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import re
+import select
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ QUICK = Effort(rounds=5, run_ns=8_000_000, largest=10_000, patience_ns=3_000_000
 
 #: What one subscription, hold or record is thought to need at most.
 BYTES_EACH = 3_000
+#: Seconds after which a contestant that does not answer is given up.
+PATIENCE = 180
 
 
 class Worker:
@@ -78,7 +81,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._process.stdin.close()
         try:
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -90,6 +93,10 @@ class Worker:
         try:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
+            heard, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+            if not heard:
+                self._process.kill()
+                return {"error": f"it did not answer within {PATIENCE} s"}
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""

@@ -108,7 +108,7 @@ def _times(result: CaseResult) -> str:
     compared = result.case.reference() is not None
     heads = ["", "CPU µs", "x limit", "middle half", "wall µs"]
     rows = []
-    for row in result.rows:
+    for row in _ordered(result.rows):
         cells = [_label(row), number(row.cpu), *_ratio(row), number(row.wall)]
         rows.append(cells if compared else [*cells[:2], cells[4]])
     return _table(heads if compared else [*heads[:2], heads[4]], rows)
@@ -124,12 +124,12 @@ def _ratio(row: Row) -> tuple[str, str]:
 
 
 def _values(result: CaseResult) -> str:
-    rows = [(_label(row), f"{row.cpu:,.0f}") for row in result.rows]
+    rows = [(_label(row), f"{row.cpu:,.0f}") for row in _ordered(result.rows)]
     return _table(["", result.case.unit], rows)
 
 
 def _imports(result: CaseResult) -> str:
-    rows = [(_label(row), number(row.cpu)) for row in result.rows]
+    rows = [(_label(row), number(row.cpu)) for row in _ordered(result.rows)]
     return _table(["", "CPU ms"], rows)
 
 
@@ -143,6 +143,17 @@ def _growth(result: CaseResult) -> str:
         figures = [number(row.cpu) if row else "" for row in found]
         rows.append([f"{size:,}", *figures])
     return _table(["there already", *[f"{label}, CPU µs" for label in series]], rows)
+
+
+def _ordered(rows: list[Row]) -> list[Row]:
+    """The limit, ours as they were named, the peers from fast to slow."""
+    places = {"limit": 0, "ours": 1, "peer": 2}
+
+    def place(row: Row) -> tuple[int, float]:
+        role = row.contestant.role
+        return places[role], row.cpu if role == "peer" else 0.0
+
+    return sorted(rows, key=place)
 
 
 def _label(row: Row) -> str:

@@ -3,11 +3,13 @@
 from benchmarks.suites import (
     budget,
     budget_peers,
+    budget_prices,
     budget_race,
     bus,
     bus_frameworks,
     bus_growth,
     bus_memory,
+    bus_models,
     bus_newer,
     bus_peers,
     deadline,
@@ -20,10 +22,12 @@ from benchmarks.suites import (
 #: Modules that only add contestants to the cases of others.
 ADDITIONS = (
     budget_peers,
+    budget_prices,
     budget_race,
     bus_frameworks,
     bus_growth,
     bus_memory,
+    bus_models,
     bus_newer,
     bus_peers,
 )

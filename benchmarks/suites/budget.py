@@ -29,6 +29,11 @@ RACE = Case(
     note="A pool of 10 cents and 64 calls of 1 cent that start together on one "
     "event loop and take different times: 10 may run.",
 )
+PRICE = Case(
+    "price",
+    "Pricing one call by its tokens",
+    note="Ours also books it; the prices of the others are their own lists'.",
+)
 GROWTH = Case(
     "growth",
     "Cost against open holds",
@@ -221,7 +226,7 @@ for _size in (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000):
 SUITE = Suite(
     "budget",
     "Budget",
-    (WITH, ASYNC_WITH, LEVELS, RACE, GROWTH),
+    (WITH, ASYNC_WITH, LEVELS, PRICE, RACE, GROWTH),
     (
         Target(
             "hold, charge and settle with `with`, against a counter behind a lock",

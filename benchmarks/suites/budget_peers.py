@@ -73,9 +73,10 @@ def _pydantic_ai_check():
 
 
 def _limiter():
-    from pyrate_limiter import Duration, Limiter, Rate, TokenBucket
+    from pyrate_limiter import Duration, Limiter, Rate, StateBucket, TokenBucket
 
-    return Limiter(Rate(10**9, Duration.SECOND), algorithm=TokenBucket())
+    rates = [Rate(10**9, Duration.SECOND)]
+    return Limiter(StateBucket(rates, algorithm=TokenBucket()))
 
 
 @WITH.peer(

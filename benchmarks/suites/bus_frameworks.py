@@ -1,11 +1,11 @@
-"""Event buses and actor runtimes with queues, models or steps, beside the bus."""
+"""Actor and messaging runtimes beside the bus."""
 
 # ruff: noqa: PLC0415 - a worker has only the peers of its own environment
 
 import asyncio
 from dataclasses import dataclass
 
-from benchmarks.suites._bus_cases import ONE, TEN, TOPICS
+from benchmarks.suites._bus_cases import ONE, TEN, TOPICS, WILD
 from benchmarks.suites.bus import loop_over, loop_over_all
 
 
@@ -126,117 +126,24 @@ async def _faststream_topics():
         yield loop_over_all(faststream_emit(broker), subjects)
 
 
-def bubus_event():
-    from bubus import BaseEvent
-
-    class Reviewed(BaseEvent[int]):
-        path: str
-        line: int
-
-    return Reviewed
-
-
-def bubus_emit(bus, kind):
-    async def emit(topic, /, **data):
-        event = await bus.dispatch(kind(**data))
-        return await event.event_result()
-
-    return emit
-
-
-@ONE.peer("bubus", env="agents", package="bubus")
-async def _bubus():
-    from bubus import EventBus
-
-    bus, kind = EventBus(), bubus_event()
-
-    async def review(event: kind) -> int:
-        return event.line
-
-    bus.on(kind, review)
-    yield loop_over(bubus_emit(bus, kind))
-    await bus.stop()
-
-
-@TEN.peer("bubus", env="agents", package="bubus")
-async def _bubus_ten():
-    from bubus import EventBus
-
-    bus, kind = EventBus(), bubus_event()
-    for i in range(10):
-
-        async def review(event: kind) -> int:
-            return event.line
-
-        review.__name__ = f"review_{i}"
-        bus.on(kind, review)
-    yield loop_over(bubus_emit(bus, kind))
-    await bus.stop()
-
-
-def abxbus_event():
-    from abxbus import BaseEvent
-
-    class Reviewed(BaseEvent[int]):
-        path: str
-        line: int
-
-    return Reviewed
-
-
-def abxbus_emit(bus, kind):
-    async def emit(topic, /, **data):
-        event = await bus.emit(kind(**data)).now()
-        return await event.event_result()
-
-    return emit
-
-
-@ONE.peer("abxbus", env="agents", package="abxbus")
-async def _abxbus():
-    from abxbus import EventBus
-
-    bus, kind = EventBus(), abxbus_event()
-
-    async def review(event: kind) -> int:
-        return event.line
-
-    bus.on(kind, review)
-    yield loop_over(abxbus_emit(bus, kind))
-
-
-@TEN.peer("abxbus", env="agents", package="abxbus")
-async def _abxbus_ten():
-    from abxbus import EventBus
-
-    bus, kind = EventBus(), abxbus_event()
-    for i in range(10):
-
-        async def review(event: kind) -> int:
-            return event.line
-
-        review.__name__ = f"review_{i}"
-        bus.on(kind, review)
-    yield loop_over(abxbus_emit(bus, kind))
-
-
-@ONE.peer(
-    "llama-index-workflows, a run of one step",
-    env="agents",
-    package="llama-index-workflows",
+@TEN.peer(
+    "FastStream test broker, publish (no answer)", env="agents", package="faststream"
 )
-async def _workflow():
-    from workflows import Workflow, step
-    from workflows.events import StartEvent, StopEvent
+async def _faststream_ten():
+    from faststream.nats import TestNatsBroker
 
-    class Review(Workflow):
-        @step
-        async def review(self, event: StartEvent) -> StopEvent:
-            return StopEvent(result=event.line)
+    async with TestNatsBroker(faststream_broker([TOPIC] * 10)) as broker:
 
-    flow = Review(timeout=None)
+        async def emit(topic, /, **data):
+            await broker.publish(data, topic)
 
-    async def emit(topic, /, **data):
-        return await flow.run(**data)
+        yield loop_over(emit)
 
-    yield loop_over(emit)
+
+@WILD.peer("FastStream test broker, request", env="agents", package="faststream")
+async def _faststream_wild():
+    from faststream.nats import TestNatsBroker
+
+    subjects = [f"team{i}.*" for i in range(10_000)]
+    async with TestNatsBroker(faststream_broker(subjects)) as broker:
+        yield loop_over(faststream_emit(broker), "team5000.done")

@@ -127,3 +127,39 @@ async def _infinity_wild():
     idle = [Idle(subscriptions=[Regex(rf"team{i}\..*")]) for i in range(10_000)]
     async with await infinity_bus(events, [reviewer(), *idle]) as bus:
         yield loop_over(infinity_emit(bus))
+
+
+def _one_way(bus):
+    proxy = bus.proxy("bench")
+
+    async def emit(topic, /, **data):
+        asked = {"session_id": "s", "request_id": "r", **data}
+        await proxy.publish("review.ask", asked)
+
+    return emit
+
+
+@TEN.peer("infinity_bus publish (no answer)", env="newer", package="infinity-bus")
+async def _infinity_ten():
+    """Its publish only queues: wait until the ten have run."""
+    import asyncio
+
+    from infinity_bus import EventHandler
+
+    ran = asyncio.Semaphore(0)
+
+    class Counter(EventHandler):
+        async def handle(self, payload, bus_proxy, raw_event):
+            ran.release()
+
+    events, _ = infinity_parts()
+    counters = [Counter(subscriptions=["review.ask"]) for _ in range(10)]
+    async with await infinity_bus(events, counters) as bus:
+        publish = _one_way(bus)
+
+        async def emit(topic, /, **data):
+            await publish(topic, **data)
+            for _ in range(10):
+                await ran.acquire()
+
+        yield loop_over(emit)
