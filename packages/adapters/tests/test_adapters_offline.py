@@ -414,6 +414,22 @@ def test_the_same_prompt_gives_the_same_reply_in_every_process():
     assert len(said) == 1
 
 
+@pytest.mark.timeout(20)  # a quadratic reader needs minutes
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(" [1]" * 50_000, "one of a " * 25_000, "not found " * 20_000, "x." * 50_000),
+        *("A b. " * 20_000, "Text:\n" + "!" * 100_000, "# a" + " " * 100_000 + "b"),
+        *("a" * 200_000, "A" * 200_000, "Draft:\n" + " [1]" * 20_000, "?" * 100_000),
+        "Draft: x" + " " * 100_000 + "y\nRules:\n- " + "found only " * 20_000,
+        "Draft: x\nRules:\n- At most " + "9" * 10_000 + " words.",
+    ],
+    ids=lambda text: text[:12].strip(),
+)
+def test_a_long_odd_text_is_read_in_linear_time(text):
+    assert model.generate(text)
+
+
 titles = st.sampled_from(
     [
         *(

@@ -21,7 +21,6 @@ _ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+(.+)")
 _AMONG = re.compile(
     r"\b(?:one of|among|into|either)\b[^:\n]{0,40}:\s*([^\n]+)", re.IGNORECASE
 )
-_QUESTION = re.compile(r"[^.!?\n]*\?")
 _TASKS = {
     task: re.compile(rf"\b(?:{verbs})\b", re.IGNORECASE)
     for task, verbs in {
@@ -48,8 +47,7 @@ class Ask:
 
     def __init__(self, head: str, sections: Mapping[str, str]) -> None:
         self.head, self.sections = head, sections
-        asked = _QUESTION.findall(head)
-        self.question = sections.get("question") or (asked[-1].strip() if asked else "")
+        self.question = sections.get("question") or _last_question(head)
         # In a prompt without sections only its first line can be the instructions.
         first = head.split("\n", 1)[0].partition(":")[0]
         loose = first if len(first) < 200 and _verb(first) else ""
@@ -71,7 +69,7 @@ class Ask:
 
     def _reading(self) -> str:
         verb = _verb(self.told)
-        if verb == "summarise" or not (self.units and content(self.question)):
+        if verb == "summarise" or not content(self.question):
             return "summarise"
         return verb if verb in ("research", "draft") else "answer"
 
@@ -97,7 +95,7 @@ class Ask:
         if len(found) == 1 and ":" not in found[0]:
             found = found[0].split(",")
         if not found and (among := _AMONG.search(self.head)):
-            found = re.split(r",\s*(?:or\s+)?|\s+or\s+", among[1].split(". ")[0])
+            found = re.split(r",\s*(?:or\s+)?|\s+or\s+", among[1][:2000].split(". ")[0])
         parts = (label.partition(":") for label in found)
         named = ((name.strip(" \t.`'\"*"), about.strip()) for name, _, about in parts)
         return {name: about for name, about in named if name}
@@ -119,6 +117,12 @@ class Ask:
             mark: units(dedent("\n".join(lines)), mark, source)
             for mark, (source, lines) in found.items()
         }
+
+
+def _last_question(text: str) -> str:
+    end = text.rfind("?")
+    start = max(text.rfind(mark, 0, max(end, 0)) for mark in ".!?\n")
+    return text[start + 1 : end + 1].strip()
 
 
 def read(messages: Iterable[Mapping[str, Any]]) -> Ask:

@@ -9,7 +9,7 @@ from waybell_adapters._text import Unit, content, sentences, terms, words
 
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight")
-COUNT = rf"(\d+|{'|'.join(_NUMBERS)})"
+COUNT = rf"(\d{{1,6}}|{'|'.join(_NUMBERS)})"
 _UNITS = r"(word|sentence|line|character|source|citation|passage)s?"
 
 
@@ -51,7 +51,9 @@ class Draft:
     def _quotes(self) -> list[Quote]:
         found: list[Quote] = []
         start = 0
-        for run in re.finditer(rf"(?:\s+\[(?:{self._mark})\](?!\())+", self.text):
+        for run in re.finditer(
+            rf"(?:(?<!\s)\s++\[(?:{self._mark})\](?!\())+", self.text
+        ):
             said = sentences(self.text[start : run.start()])
             marks = tuple(run[0].replace("[", " ").replace("]", " ").split())
             found.extend(Quote(part, ()) for part in said[:-1])
@@ -85,7 +87,9 @@ Check: TypeAlias = Callable[[Draft, "re.Match[str]"], Iterator[Fault]]
 
 def check(rule: str, draft: Draft) -> list[Fault] | None:
     """What a draft does against a rule; None when the rule is not understood."""
-    found = ((test, re.search(form, rule, re.IGNORECASE)) for form, test in _RULES)
+    found = (
+        (test, re.search(form, rule[:300], re.IGNORECASE)) for form, test in _RULES
+    )
     met = [(test, match) for test, match in found if match]
     faults = [fault for test, match in met for fault in test(draft, match)]
     return faults if met else None

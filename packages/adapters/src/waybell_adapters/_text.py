@@ -24,9 +24,9 @@ _TAIL = re.compile(r"(?<=..)(?:(.)\1|(?<=.)()e)$")
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
-_END = re.compile(r"[.!?]+[\"')\]`*_]*(?=\s)|[\u3002\uff01\uff1f]")
+_END = re.compile(r"(?<![.!?])[.!?]++[\"')\]`*_]*+(?=\s)|[\u3002\uff01\uff1f]")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|Dr|Mr|Ms|St|No|[A-Z]))\.$")
-_HEADING = re.compile(r"#{1,6}\s+(.+?)[\s#]*$")
+_HEADING = re.compile(r"#{1,6}\s+(.+)")
 _ITEM = re.compile(r"(?:[-*+]|\d+[.)])\s+|>\s?")
 _COMMENT = re.compile(r"(?:#!?|//+|/\*+|\*/?|--)(?:\s+|$)")
 SCOPE = re.compile(
@@ -93,7 +93,7 @@ def sentences(text: str) -> list[str]:
     cut: list[str] = []
     start = 0
     for end in _END.finditer(text):
-        after = text[end.end() :].lstrip()[:1]
+        after = text[end.end() : end.end() + 20].lstrip()[:1]
         if after.islower() or _ABBREVIATION.search(text[start : end.end()]):
             continue
         cut.append(text[start : end.end()].strip())
@@ -146,7 +146,7 @@ def _markdown(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         elif fenced:
             yield "code", line
         elif heading := _HEADING.match(line):
-            yield "heading", heading[1]
+            yield "heading", heading[1].strip("# ")
         elif line.startswith("|"):
             yield "row", line.strip("| ")
         else:

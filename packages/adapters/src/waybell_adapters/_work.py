@@ -144,7 +144,7 @@ def _limit(ask: Ask, what: str) -> int | None:
     """The "at most 3 sentences" or "in 3 sentences" of the instructions."""
     said = f"{ask.told}\n{ask.sections.get('rules', '')}"
     found = re.search(rf"\b{COUNT} (?:{what})s?\b", said, re.IGNORECASE)
-    return max(1, number(found[1])) if found else None
+    return min(50, max(1, number(found[1]))) if found else None
 
 
 def _quote(unit: Unit) -> Quote:
@@ -161,7 +161,7 @@ def _joined(quotes: Sequence[Quote]) -> str:
 def _mended(quotes: list[Quote], ask: Ask, ranking: Ranking) -> list[Quote]:
     """Add and drop quotations until no stated rule is broken, or nothing helps."""
     problems = (problem.split(_BECAUSE)[0] for problem in ask.items("problems"))
-    rules = [*ask.items("rules"), *problems, *sentences(ask.told)]
+    rules = [*ask.items("rules"), *problems, *sentences(ask.told)][:40]
     seen: set[str] = set()
 
     def faults(quotes: list[Quote]) -> list[Fault]:
