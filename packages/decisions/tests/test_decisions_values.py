@@ -156,7 +156,7 @@ ODD = [
         (Broken(), "[unreadable Broken: RuntimeError]"),
         ([1, Broken()], [1, "[unreadable Broken: RuntimeError]"]),
         (BrokenMapping(a=1), "[unreadable BrokenMapping: RuntimeError]"),
-        ([{Broken()}], [["[unreadable Broken: RuntimeError]"]]),
+        ([{Broken()}], ["[unreadable set: RuntimeError]"]),
         ([Liar()], ["[unreadable Liar: RuntimeError]"]),
 ]  # fmt: skip
 
@@ -166,8 +166,8 @@ def test_an_odd_value_is_written_and_is_json(written, value, expected):
     assert written(value) == expected
 
 
-def test_a_long_integer_that_python_does_not_print_is_hexadecimal(written):
-    assert written(10**5000) == hex(10**5000)
+def test_an_integer_longer_than_python_prints_is_whole(written):
+    assert written(10**5000) == "1" + "0" * 5000
 
 
 def test_a_cycle_ends_where_it_begins(written):

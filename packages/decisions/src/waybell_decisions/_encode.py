@@ -1,7 +1,4 @@
-"""Turn any Python value into JSON that every parser accepts, without ever raising.
-
-orjson does the work; what it refuses is brought nearer to JSON one step at a time.
-"""
+"""Turn any Python value into JSON that every parser accepts, without ever raising."""
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -12,7 +9,6 @@ from typing import Any, cast
 import orjson
 
 
-VERSION = 1
 # How a line of ours begins. orjson never writes a space outside a string and always
 # escapes a quote inside one, so these bytes occur nowhere else in our output: a reader
 # finds a whole record even behind a torn one. See docs/decisions/torn-tail.md.
@@ -20,6 +16,7 @@ MARK = b'{"v":1, "id":"'
 _NEWLINE = orjson.OPT_APPEND_NEWLINE
 _DEEPEST = 100
 is_a: Callable[[Any, Any], bool] = isinstance  # does not narrow what is Any
+UNREADABLE = "[unreadable"
 _SPELT = "backslashreplace"  # how bytes and surrogates that are no text are shown
 
 
@@ -51,22 +48,13 @@ def _plain(value: Any, above: set[int]) -> Any:
         if isinstance(value, str):
             return str.encode(value, errors=_SPELT).decode()
         if isinstance(value, int):
-            return _whole(value)
+            small = -(2**63) <= value < 2**64
+            return int.__int__(value) if small else str(Decimal(value))
         if isinstance(value, float):
             return float.__float__(value) if isfinite(value) else None
         return _opened(value, above)
     except Exception as exc:  # whatever a stranger's __repr__ or __iter__ may raise
-        return f"[unreadable {type(value).__name__}: {type(exc).__name__}]"
-
-
-def _whole(value: int) -> int | str:
-    """Return an integer, as text where 64 bits cannot hold it."""
-    if -(2**63) <= value < 2**64:
-        return int.__int__(value)
-    try:
-        return int.__repr__(value)
-    except ValueError:  # more digits than the interpreter converts
-        return hex(value)
+        return f"{UNREADABLE} {type(value).__name__}: {type(exc).__name__}]"
 
 
 def _opened(value: Any, above: set[int]) -> Any:
@@ -89,6 +77,8 @@ def _opened(value: Any, above: set[int]) -> Any:
 
 
 def _key(key: object) -> str:
+    if isinstance(key, str):  # which never fails: the name decides what is redacted
+        return str.encode(key, errors=_SPELT).decode()
     found = plain(key)
     return found if isinstance(found, str) else orjson.dumps(found).decode()
 
@@ -105,13 +95,6 @@ def simpler(value: Any) -> Any:
     return repr(value)
 
 
-def _sorted(items: Any) -> list[Any]:
-    try:
-        return sorted(items, key=repr)  # the same set is the same line
-    except Exception:
-        return list(items)
-
-
 def _error(error: BaseException) -> dict[str, Any]:
     inner = getattr(error, "exceptions", ())
     found = {"type": type(error).__name__, "message": str(error)}
@@ -120,7 +103,7 @@ def _error(error: BaseException) -> dict[str, Any]:
 
 _KINDS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
     (Mapping, dict),
-    ((set, frozenset), _sorted),
+    ((set, frozenset), lambda items: sorted(items, key=repr)),
     ((bytes, bytearray, memoryview), lambda v: bytes(v).decode(errors=_SPELT)),
     (Decimal, str),
     (PathLike, lambda path: path.__fspath__()),

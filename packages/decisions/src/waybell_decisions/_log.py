@@ -6,12 +6,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import copy
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
+from structlog import get_context
 from structlog.typing import Processor
 
 from waybell_decisions._chain import Chain, active_span
-from waybell_decisions._encode import plain, to_json
+from waybell_decisions._encode import plain
 from waybell_decisions._records import By, Record, Records, Where
 from waybell_decisions._redact import Redactor, Rule
 from waybell_decisions._writer import Sealed, Writer
@@ -35,8 +36,6 @@ class DecisionLog:
             are replaced, or a function of key and value that returns what to write.
         drop: Key patterns left out, or a function of key and value that says whether.
         processors: structlog processors that see each record before it is redacted.
-        capture: What `around` keeps of events and answers: `"text"`, `"digest"`
-            (length and SHA-256 of the JSON) or `"none"`.
         now: The epoch, in seconds.
         clock: Measures deliveries, in seconds; the running loop's by default.
 
@@ -44,7 +43,7 @@ class DecisionLog:
         LogWriteError: If the file cannot be opened.
     """
 
-    __slots__ = ("_capture", "_chain", "_clock", "_pipeline", "_writer")
+    __slots__ = ("_clock", "_pipeline", "_writer")
 
     def __init__(
         self,
@@ -56,19 +55,15 @@ class DecisionLog:
         redact: Rule = (),
         drop: Rule = (),
         processors: Iterable[Processor] = (),
-        capture: Literal["text", "digest", "none"] = "text",
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] | None = None,
     ) -> None:
         if rotate_bytes is not None and rotate_bytes <= 0:
             raise ValueError(f"rotate_bytes must be positive, not {rotate_bytes!r}")
-        if capture not in {"text", "digest", "none"}:
-            raise ValueError(f"capture is text, digest or none, not {capture!r}")
-        redactor = Redactor(redact, drop) if redact or drop else None
-        self._capture, self._clock = capture, clock
-        self._writer = Writer(Path(path), fsync=fsync, rotate_bytes=rotate_bytes)
-        self._chain = Chain(self._writer, context, redactor, now)
-        self._pipeline = self._chain.pipeline(processors)
+        self._writer, self._clock = Writer(Path(path), fsync, rotate_bytes), clock
+        redactors = [Redactor(redact, drop)] if redact or drop else []
+        chain = Chain(self._writer, context, now)
+        self._pipeline = chain.pipeline([*processors, *redactors])
 
     def record(self, /, decision: object, **fields: object) -> str:
         """Append one record and return its id; any field, of any type, is taken.
@@ -81,18 +76,15 @@ class DecisionLog:
         return self._pipeline.send("record", {"decision": decision, **fields}) or ""
 
     def outcome(self, record_id: str, /, **fields: object) -> str:
-        """Append what became of a decision: a record whose `of` is that one's id.
-
-        Raises:
-            LogWriteError: As `record`.
-        """
+        """Append what became of a decision: a record whose `of` is that one's id."""
         fields = {"decision": "outcome", **fields}
         return self._pipeline.send("outcome", fields, of=record_id) or ""
 
     def bind(self, /, **fields: object) -> Self:
         """Return a log on the same file whose records have these fields too."""
         twin = copy(self)
-        twin._pipeline = self._pipeline.bound(fields)  # noqa: SLF001 - our own
+        bound = {**get_context(self._pipeline).get("bound", {}), **fields}
+        twin._pipeline = self._pipeline.bind(bound=bound)  # noqa: SLF001 - our own
         return twin
 
     async def around(
@@ -102,15 +94,15 @@ class DecisionLog:
 
         The record, of decision `deliver`, has the event's topic, ids and fields
         (`given`), the handler, `seconds`, the `outcome` (`ok`, `error`, `cancelled`)
-        and what was `returned` or the `error`. If it cannot be written, that is logged
-        as an error, and the delivery goes on.
+        and what was `returned` or the `error`; `drop=["given", "returned"]` keeps both
+        out. If it cannot be written, that is logged as an error.
         """
         import asyncio  # noqa: PLC0415 - whoever awaits this has it already
 
         clock = self._clock or asyncio.get_running_loop().time
         found = {name: _peek(event, name) for name in ("topic", "id", "parent", "root")}
         found["event"], found["handler"] = found.pop("id"), _peek(call_next, "handler")
-        found |= self._captured("given", event)
+        found["given"] = plain(event)  # a copy: a handler may change its values
         started = clock()
         try:
             answer = await call_next(event)
@@ -119,23 +111,10 @@ class DecisionLog:
             found |= {"outcome": "cancelled" if stopped else "error", "error": exc}
             raise
         else:
-            found |= {"outcome": "ok", **self._captured("returned", answer)}
+            found |= {"outcome": "ok", "returned": answer}
             return answer
         finally:
             self._deliver(seconds=clock() - started, **found)
-
-    def _captured(self, name: str, value: object) -> dict[str, object]:
-        if self._capture == "none":
-            return {}
-        value = plain(value)  # a copy: a handler may change its event's values
-        if self._capture == "text":
-            return {name: value}
-        from hashlib import sha256  # noqa: PLC0415 - few ask for digests
-
-        if self._chain.redactor is not None:  # a short secret's digest gives it away
-            value = self._chain.redactor({name: value})
-        body = to_json(value)
-        return {name: {"length": len(body), "sha256": sha256(body).hexdigest()}}
 
     def _deliver(self, **found: object) -> None:
         try:
@@ -159,11 +138,7 @@ class DecisionLog:
         return Records(Path(path))
 
     def query(
-        self,
-        decision: Any = None,
-        *,
-        where: Where | None = None,
-        outcomes: bool = False,
+        self, decision: Any = None, *, where: Where = None, outcomes: bool = False
     ) -> Records:
         """Return the records that match; see `Records.query`."""
         return Records(self.path).query(decision, where=where, outcomes=outcomes)

@@ -7,14 +7,14 @@ from typing import Any
 
 import orjson
 
-from waybell_decisions._encode import MARK, VERSION, is_a, plain, to_json
+from waybell_decisions._encode import MARK, is_a, plain, to_json
 from waybell_decisions._writer import backwards, parts
 
 
 _BLOCK = 1 << 20
 _NOTHING = object()
 Record = dict[str, Any]
-Where = Mapping[str, object] | Callable[[Record], object]
+Where = Mapping[str, object] | Callable[[Record], object] | None
 By = str | Callable[[Record], object]
 _Outcomes = dict[str, list[Record]] | None
 
@@ -50,11 +50,7 @@ class Records:
                 yield from self._matching(file, outcomes)
 
     def query(
-        self,
-        decision: Any = None,
-        *,
-        where: Where | None = None,
-        outcomes: bool = False,
+        self, decision: Any = None, *, where: Where = None, outcomes: bool = False
     ) -> "Records":
         """Narrow to the records that match.
 
@@ -81,18 +77,16 @@ class Records:
         return narrow
 
     def count(self, by: By = "decision") -> dict[Any, int]:
-        """Count the records of each value of a field, most frequent first.
+        """Count the records by a field, or by a function of the record.
 
-        Args:
-            by: A field (`"given.topic"` looks inside) or a function of the record.
-                Records without it count under None; lists and mappings as JSON.
+        The most frequent value comes first. Records without the field count under
+        None, and lists and mappings as JSON.
         """
         found: dict[Any, int] = {}
         for record in self:
-            key: Any = by(record) if callable(by) else _find(record, by)
+            key: Any = by(record) if callable(by) else _find(record, by, None)
             if is_a(key, (list, dict)):
                 key = to_json(key).decode()
-            key = None if key is _NOTHING else key
             found[key] = found.get(key, 0) + 1
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
@@ -102,7 +96,7 @@ class Records:
         matches = (
             record
             for path in reversed(self._parts())
-            for record in self._matching(_backwards(path), outcomes, reversed)
+            for record in self._matching(backwards(path), outcomes, reversed)
         )
         return list(islice(matches, n))[::-1]
 
@@ -125,14 +119,11 @@ class Records:
         return found
 
     def _matching(
-        self,
-        lines: Iterable[bytes],
-        outcomes: _Outcomes,
-        order: Callable[[Sequence[Record]], Iterable[Record]] = iter,
+        self, lines: Iterable[bytes], outcomes: _Outcomes, order: Any = iter
     ) -> Iterator[Record]:
         needles, tests = self._needles, self._tests
         for line in lines:
-            if needles and line.startswith(MARK) and _lacks(line, needles):
+            if line.startswith(MARK) and not all(text in line for text in needles):
                 continue
             for record in order(self._parsed(line)):
                 if outcomes is not None:
@@ -160,16 +151,15 @@ class Records:
         except orjson.JSONDecodeError:
             found = None
         # The same record written again by another tool, spaced otherwise, is ours.
-        if is_a(found, dict) and found.get("v") == VERSION and "id" in found:
+        if is_a(found, dict) and found.get("v") == 1 and "id" in found:
             return (found,)
-        short = found is None and (text[:6] == MARK[:6] or MARK.startswith(text))
-        self.torn += short
-        self.foreign += not short
+        self._not_ours(text if found is None else b"")
         return ()
 
     def _salvaged(self, line: bytes) -> Sequence[Record]:
         before, *pieces = line.split(MARK)
-        self.foreign += bool(before)
+        if before:
+            self._not_ours(before)
         found: list[Record] = []
         for piece in pieces:
             try:
@@ -178,13 +168,13 @@ class Records:
                 self.torn += 1
         return found
 
+    def _not_ours(self, text: bytes) -> None:
+        short = bool(text) and (text[:6] == MARK[:6] or MARK.startswith(text))
+        self.torn += short
+        self.foreign += not short
 
-def _backwards(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        yield from backwards(file.fileno(), file.seek(0, 2))
 
-
-def _find(value: Any, path: str) -> Any:
+def _find(value: Any, path: str, default: Any = _NOTHING) -> Any:
     """Look a field up by its name, or by names and indices joined by dots."""
     if is_a(value, dict) and path in value:
         return value[path]
@@ -192,8 +182,8 @@ def _find(value: Any, path: str) -> Any:
     try:
         inner = value[int(name)] if is_a(value, list) else value[name]
     except (LookupError, TypeError, ValueError):
-        return _NOTHING
-    return _find(inner, rest) if rest else inner
+        return default
+    return _find(inner, rest, default) if rest else inner
 
 
 def _test(path: str, value: Any) -> Callable[[Record], bool]:
@@ -213,7 +203,3 @@ def _needle(path: str, value: str) -> bytes:
     if name.lstrip("-").isdecimal():
         return to_json(value)  # an index has no key
     return to_json(name)[1:] + b":" + to_json(value)
-
-
-def _lacks(line: bytes, needles: tuple[bytes, ...]) -> bool:
-    return any(needle not in line for needle in needles)

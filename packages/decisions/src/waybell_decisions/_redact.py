@@ -1,26 +1,22 @@
 """What must not be written, by name or by judgement; any doubt counts as yes."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, MutableMapping
 from fnmatch import translate
 from typing import Any
 
-from waybell_decisions._encode import is_a, plain
+from waybell_decisions._encode import UNREADABLE, is_a, plain
 
 
+Fields = MutableMapping[str, Any]
 Rule = str | Iterable[str] | Callable[[str, Any], Any]
+LINKS = ("trace_id", "span_id", "of")
 _REDACTED, _FAILED = "[redacted]", "[redaction failed]"
 _DROPPED = object()
 
 
 class Redactor:
-    """Replaces and removes values before a record is encoded.
-
-    Args:
-        redact: Key patterns whose values are replaced, or a function of key and value
-            that returns what to write.
-        drop: Key patterns to leave out, or a function of key and value.
-    """
+    """A structlog processor that replaces and removes values, at any depth."""
 
     __slots__ = ("_drop", "_redact")
 
@@ -28,12 +24,13 @@ class Redactor:
         self._drop = _rule(drop, lambda found, _value: found)
         self._redact = _rule(redact, lambda found, v: _REDACTED if found else v)
 
-    def __call__(self, fields: Mapping[str, object]) -> dict[str, object]:
-        """Return a clean copy, made of what JSON knows; fields are seen at any depth."""
+    def __call__(self, _logger: object, _name: str, fields: Fields) -> Fields:
+        """Return a clean copy, made of what JSON knows; links stay as they are."""
+        links = {key: fields.pop(key) for key in LINKS if key in fields}
         try:
-            return self._mapping(plain(fields))
+            return {**links, **self._mapping(plain(fields))}
         except Exception:  # the stack may end anywhere: nothing raw may leave
-            return {"redaction": _FAILED}
+            return {**links, "redaction": _FAILED}
 
     def _mapping(self, fields: Any) -> dict[str, object]:
         pairs = ((key, self._value(key, value)) for key, value in fields.items())
@@ -41,6 +38,8 @@ class Redactor:
 
     def _value(self, key: str, value: Any) -> Any:
         try:
+            if key.startswith(UNREADABLE):
+                return _FAILED
             if self._drop(key, value):
                 return _DROPPED
             found: Any = self._redact(key, value)
@@ -57,12 +56,11 @@ class Redactor:
 
 
 def _rule(
-    given: Rule, verdict: Callable[[bool, Any], object]
-) -> Callable[[str, Any], object]:
+    given: Rule, verdict: Callable[[bool, Any], Any]
+) -> Callable[[str, Any], Any]:
     """Return a function as it is; turn key patterns, in any case, into one."""
     if callable(given):
         return given
-    patterns = [given] if isinstance(given, str) else list(given)
-    never = "(?!)"
-    match = re.compile("|".join(map(translate, patterns)) or never, re.IGNORECASE).match
+    patterns = map(translate, [given] if isinstance(given, str) else given)
+    match = re.compile("|".join(patterns) or "(?!)", re.IGNORECASE).match
     return lambda key, value: verdict(match(key) is not None, value)

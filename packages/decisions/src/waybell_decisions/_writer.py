@@ -1,11 +1,15 @@
 """The file: whole lines appended by one write each, torn ones sealed, parts rotated."""
 
 import errno
+import fcntl
 import logging
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -15,7 +19,7 @@ from weakref import WeakSet
 from waybell_decisions._encode import MARK
 
 
-_BLOCK = 1 << 20
+_BLOCK, _PATIENCE = 1 << 20, 100
 _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS lacks it
 _logger = logging.getLogger("waybell_decisions")
 
@@ -40,12 +44,10 @@ class Sealed(NamedTuple):
 class _Part:
     """An open file; closed when the last thread that writes to it lets go."""
 
-    __slots__ = ("fd", "number", "path", "regular", "torn")
+    __slots__ = ("fd", "number", "path", "torn")
 
     def __init__(self, path: Path, number: int, fd: int) -> None:
-        self.path, self.number, self.fd = str(path), number, fd
-        self.regular = stat.S_ISREG(os.fstat(fd).st_mode)
-        self.torn = False
+        self.path, self.number, self.fd, self.torn = str(path), number, fd, False
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         # Closed at once, the number could be used again under a thread that is still
@@ -53,38 +55,29 @@ class _Part:
         close(self.fd)
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Writer:
-    """Appends lines to a path and, when parts are limited, to the parts after it.
+    """Appends lines to a path and, when their size is limited, to the parts after it."""
 
-    Args:
-        path: The first part. Folders are made.
-        fsync: Force each line to the disk.
-        rotate_bytes: Start a new part where a line would pass this size.
-        write: Like `os.write`.
-    """
+    path: Path
+    fsync: bool = False
+    rotate_bytes: int | None = None
+    write: Callable[[int, bytes], int] = os.write
+    sealed: tuple[Sealed, ...] = ()
+    stamp: tuple[str, int, "count[int]"] = field(init=False)
+    _lock: Lock = field(init=False)
+    _part: _Part | None = field(init=False)
 
-    __slots__ = ("__weakref__", "_fsync", "_limit", "_lock", "_part", "_write",
-                 "path", "sealed", "stamp")  # fmt: skip
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        fsync: bool = False,
-        rotate_bytes: int | None = None,
-        write: Callable[[int, bytes], int] = os.write,
-    ) -> None:
-        self._fsync, self._limit, self._write = fsync, rotate_bytes, write
-        self.path = path
-        self.sealed: tuple[Sealed, ...] = ()
+    def __post_init__(self) -> None:
+        """Open the last part there is."""
         self.renew()
         _writers.add(self)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            last = max((number for number, _ in parts(path)), default=0)
-            self._part: _Part | None = self._opened(last)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            last = max((number for number, _ in parts(self.path)), default=0)
+            self._part = self._opened(last)
         except OSError as exc:
-            raise _refused(exc, path) from exc
+            raise _refused(exc, self.path) from exc
 
     def renew(self) -> None:
         """Take a new identity, as the child of a fork must."""
@@ -98,11 +91,11 @@ class Writer:
         if part is None:
             raise LogWriteError(errno.EBADF, "the log is closed", str(self.path))
         try:
-            if self._limit is not None and part.regular:
-                part = self._with_room(part, len(line), self._limit)
-            if part.torn or self._write(part.fd, line) != len(line):
+            if self.rotate_bytes is not None:
+                part = self._with_room(part, len(line))
+            if part.torn or self.write(part.fd, line) != len(line):
                 self._on_a_new_line(part, line)
-            if self._fsync:
+            if self.fsync:
                 _sync(part.fd)
         except OSError as exc:
             raise _refused(exc, part.path) from exc
@@ -118,58 +111,71 @@ class Writer:
         # The rest of a record cut short may not be appended later: another process
         # may have written in between. The piece stays, and the record comes again.
         part.torn = True
-        if self._write(part.fd, b"\n" + line) != len(line) + 1:
+        if self.write(part.fd, b"\n" + line) != len(line) + 1:
             raise OSError(errno.EIO, "only a part of the record could be written")
         part.torn = False
 
-    def _with_room(self, part: _Part, size: int, limit: int) -> _Part:
-        end = os.lseek(part.fd, 0, os.SEEK_END)
-        if end == 0 or end + size <= limit:
+    def _with_room(self, part: _Part, size: int) -> _Part:
+        if self._fits(part, size):
             return part
         with self._lock:
             if self._part is part:
                 self._part = self._opened(part.number + 1, size)
             return self._part or part  # closed meanwhile: the record is still taken
 
+    def _fits(self, part: _Part, size: int) -> bool:
+        end = os.fstat(part.fd).st_size
+        return not end or self.rotate_bytes is None or end + size <= self.rotate_bytes
+
     def _opened(self, number: int, size: int = 0) -> _Part:
         """Open the first part from `number` on that has room for `size` bytes."""
         while True:
             path = part_path(self.path, number)
-            part = _Part(path, number, _create(path, fsync=self._fsync))
-            if not part.regular:
-                return part
+            part = _Part(path, number, _create(path, fsync=self.fsync))
             self._seal(part)
-            end = os.lseek(part.fd, 0, os.SEEK_END)
-            if self._limit is None or end == 0 or end + size <= self._limit:
+            if self._fits(part, size):
                 return part
             number += 1
 
     def _seal(self, part: _Part) -> None:
         """End an unfinished last line; see docs/decisions/torn-tail.md."""
-        size = os.fstat(part.fd).st_size
-        if size == 0 or os.pread(part.fd, 1, size - 1) == b"\n":
-            return
-        # The kernel orders appends: a write in flight ends before this one begins,
-        # so what stands at `size` now tells whether there was a writer.
-        self._write(part.fd, b"\n")
-        ours = os.lseek(part.fd, 0, os.SEEK_CUR) - 1
-        if ours != size and os.pread(part.fd, len(MARK), size) != MARK:
-            return
-        torn = len(next(backwards(part.fd, size)))
-        found = Sealed(part.path, size - torn, torn)
-        self.sealed += (found,)
-        _logger.warning("%s: sealed a torn record at offset %d of %d bytes", *found)
+        size = _unfinished(part.fd)
+        if size:
+            # The kernel orders appends: should a record have begun after all, it ends
+            # before this newline, and what stands at `size` tells.
+            self.write(part.fd, b"\n")
+            ours = os.lseek(part.fd, 0, os.SEEK_CUR) - 1
+            if ours == size or os.pread(part.fd, len(MARK), size) == MARK:
+                torn = len(next(backwards(part.path, size)))
+                found = Sealed(part.path, size - torn, torn)
+                self.sealed += (found,)
+                _logger.warning("%s: sealed a torn record at %d of %d bytes", *found)
+        with suppress(OSError):
+            fcntl.flock(part.fd, fcntl.LOCK_UN)
 
 
 _writers: "WeakSet[Writer]" = WeakSet()
+os.register_at_fork(after_in_child=lambda: list(map(Writer.renew, _writers)))
 
 
-def _renew_all() -> None:
-    for writer in _writers:
-        writer.renew()
-
-
-os.register_at_fork(after_in_child=_renew_all)
+def _unfinished(fd: int) -> int:
+    """Return where a file ends whose last record nobody is writing on; else 0."""
+    size = 0
+    for _ in range(_PATIENCE):
+        size = os.fstat(fd).st_size
+        if size == 0 or os.pread(fd, 1, size - 1) == b"\n":
+            return 0
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The kernel sets no mode, not even the same, amid a write: after this, a
+            # record that was in flight is there.
+            os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode))
+        except OSError:  # another opener is at it, or the file is not ours to lock
+            time.sleep(0.001)
+            continue
+        if os.fstat(fd).st_size == size:
+            break
+    return size
 
 
 def part_path(path: Path, number: int) -> Path:
@@ -201,18 +207,20 @@ def _create(path: Path, *, fsync: bool) -> int:
     return fd
 
 
-def backwards(fd: int, end: int) -> Iterator[bytes]:
-    """Yield the lines that stand before `end`, the last one first."""
+def backwards(path: str | Path, end: int | None = None) -> Iterator[bytes]:
+    """Yield the lines of a file, or those before `end`, the last one first."""
     pending: list[bytes] = []  # pieces of the line whose start is not yet read
-    while end:
-        size = min(_BLOCK, end)
-        end -= size
-        first, *lines = os.pread(fd, size, end).split(b"\n")
-        if lines:
-            yield b"".join([lines.pop(), *reversed(pending)])
-            yield from reversed(lines)
-            pending = []
-        pending.append(first)
+    with open(path, "rb") as file:  # noqa: PTH123 - of either type
+        left = file.seek(0, os.SEEK_END) if end is None else end
+        while left:
+            size = min(_BLOCK, left)
+            left = file.seek(left - size)
+            first, *lines = file.read(size).split(b"\n")
+            if lines:
+                yield b"".join([lines.pop(), *reversed(pending)])
+                yield from reversed(lines)
+                pending = []
+            pending.append(first)
     yield b"".join(reversed(pending))
 
 
