@@ -208,7 +208,9 @@ def test_a_draft_that_keeps_the_rules_is_approved():
         ("a\nb", "At most 1 line", "it has 2"),
         ("abc", "At most 2 characters", "it has 3"),
         ("A hold.", 'Mentions "cap" and "hold"', "it lacks 'cap'"),
-        ("A hold.", "mention the cap.", "it lacks 'the cap'"),
+        ("A hold.", "mention the cap.", "it lacks 'cap'"),
+        ("A hold.", "It mentions pool.py.", "it lacks 'pool.py'"),
+        ("A hold.", "Do not include `hold` or “cap”.", "it has 'hold'"),
         ("A hold.", 'Never mentions "hold".', "it has 'hold'"),
         ("{", "Is valid JSON.", "cannot be parsed"),
         ("X" * 99, "Nothing invented.", f"{'X' * 57}..."),
@@ -240,10 +242,15 @@ def test_a_kept_rule_is_no_problem(draft, rule):
 
 
 def test_a_rule_that_cannot_be_checked_is_listed_not_judged():
-    assert verdict("Fine. [1]", "- Is friendly.") == {
+    rules = [
+        "Is friendly.",
+        "Says in which of the files it is.",
+        "Mentions who is to do what, and when.",
+    ]
+    assert verdict("Fine. [1]", "\n".join(f"- {rule}" for rule in rules)) == {
         "approved": True,
         "problems": [],
-        "unchecked": ["Is friendly."],
+        "unchecked": rules,
     }
 
 

@@ -11,6 +11,7 @@ from waybell_adapters._text import Unit, content, sentences, terms, words
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight")
 COUNT = rf"(\d{{1,6}}|{'|'.join(_NUMBERS)})"
 _UNITS = r"(word|sentence|line|character|source|citation|passage)s?"
+_NOT = r"(\b(?:not|never|no|avoids?|without)\b[^\"“`]{0,12})?"
 
 
 class Quote(NamedTuple):
@@ -161,7 +162,7 @@ def _answers(draft: Draft, _: "re.Match[str]") -> Iterator[Fault]:
 
 
 def _mentions(draft: Draft, match: "re.Match[str]") -> Iterator[Fault]:
-    wanted = re.findall(r"[\"“`']([^\"”`']+)[\"”`']", match[2]) or [match[2]]
+    wanted = re.findall(r"[\"“`]([^\"”`]+)[\"”`]", match[2]) or [match[2].strip(".")]
     for phrase in wanted:
         there = words(phrase) in words(draft.text)
         if there and match[1]:
@@ -189,6 +190,7 @@ _RULES: tuple[tuple[str, Check], ...] = (
     (r"\b(?:found|said|stated|supported|grounded|taken|only|nothing)\b.*\b(?:source|passage)s?\b", _grounded),
     (r"\binvent|\bverbatim\b", _grounded),
     (r"\b(?:answers?|addresse?s?|relevant to|on) the question\b", _answers),
-    (r"(\b(?:not|never|no|avoids?|without)\b[^\"“`']{0,12})?\b(?:mention|include|contain|say)(?:s|ing)?\b (.+?)[.;]?$", _mentions),
+    (rf"{_NOT}\b(?:mention|include|contain|say|name|use)(?:s|ing)?\b[^\"“`]*([\"“`].+)", _mentions),
+    (rf"{_NOT}\bmention(?:s|ing)?\b (?:the |an? )?([\w./-]+(?: [\w./-]+){{0,2}})[.;]?$", _mentions),
     (r"\bvalid json\b", _is_json),
 )  # fmt: skip
