@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from time import perf_counter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from waybell_budget import Budget, BudgetExceeded, BudgetPool
 from waybell_bus import EventBus
@@ -150,7 +150,11 @@ class Run:
         try:
             with self.span(stage.name):
                 async with nullcontext() if hold is None else hold:
-                    value = await _timed(worker, prompt, hold, extras)
+                    try:
+                        value = await _timed(worker, prompt, hold, extras)
+                    finally:
+                        if hold is not None and not stage.limited:
+                            _presume_free(hold)
         except BaseException as error:
             seen |= _failure(error)
             raise
@@ -172,12 +176,18 @@ async def _timed(
     async with limit:
         value = await worker.call(prompt, {**extras, "budget": hold})
     if hold is not None:
-        _account(hold, value, stage)
+        _account(hold, value)
     unwrap = getattr(value, "unwrap", None)
     return unwrap() if callable(unwrap) else value
 
 
-def _account(hold: Budget, value: object, stage: Stage) -> None:
+def _presume_free(hold: Budget) -> None:
+    """An agent that names no limit and reports no cost, a plain function, is free."""
+    if not hold.snapshot().by_line:
+        hold.charge(usd=0, line="free")
+
+
+def _account(hold: Budget, value: object) -> None:
     """Charge what an answer says it cost, unless the agent has charged already.
 
     Raises:
@@ -187,12 +197,11 @@ def _account(hold: Budget, value: object, stage: Stage) -> None:
         return
     usage, cost = getattr(value, "usage", None), getattr(value, "cost", None)
     model = getattr(value, "model", None)
+    if cost is None and usage is None:
+        return
+    line: Literal["free", "billed"] = "free" if cost == 0 else "billed"
     try:
-        if cost is not None or usage is not None:
-            line = "free" if cost == 0 else "billed"
-            hold.charge(usd=cost, usage=usage, model=model, line=line)
-        elif not stage.limited:
-            hold.charge(usd=0, line="free")  # a plain function: nothing to report
+        hold.charge(usd=cost, usage=usage, model=model, line=line)
     except BudgetExceeded as error:
         error.reply = value  # type: ignore[attr-defined]  # paid for: not to be lost
         raise

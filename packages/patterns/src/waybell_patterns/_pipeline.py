@@ -100,7 +100,7 @@ class Pipeline(Pattern[PipelineResult]):
             holds = await run.hold(ahead, stack)
             for worker in ahead:
                 walk.at = name = worker.stage.name
-                results = {done: text_of(v) for done, v in walk.results.items()}
+                results = dict(walk.results)
                 asked = prompt if worker.stage.prompt else compose(prompt, results)
                 walk.results[name] = value = await run.ask(
                     worker, asked, holds.get(name), stage=name, results=results

@@ -1,0 +1,251 @@
+"""The desk: agents on topics, and the four patterns that put them together."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from waybell._desk import _prompts as prompts
+from waybell._desk._corpus import Passage
+from waybell._desk._retrieve import Ranked, fuse, strategies
+from waybell_adapters import LLMAdapter, Reply, agenerate
+from waybell_budget import Budget, BudgetPool
+from waybell_bus import Event, EventBus
+from waybell_deadline import Deadline
+from waybell_decisions import DecisionLog
+from waybell_patterns import Broadcast, Pipeline, Router, Stage, Supervisor
+from waybell_sim import Faults
+from waybell_trace import Tracer
+
+
+_FOUND = 8  # passages that the writer reads
+_SHARE = {"classify": "0.01", "draft": "0.04", "review": "0.10"}  # US dollars
+_MARK = re.compile(r"\[(\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the desk says, and on what ground.
+
+    Args:
+        intent: What the question was taken for.
+        text: The answer, with marks like [1].
+        sources: The cited passages by mark.
+        verdict: How the review ended.
+        problems: What the last review still found.
+        strategies: The retrieval strategies that answered.
+        failures: Those that failed, and why.
+    """
+
+    intent: str
+    text: str
+    sources: Mapping[int, Passage]
+    verdict: str
+    problems: tuple[str, ...]
+    strategies: tuple[str, ...]
+    failures: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What research found; its text is the section that the others are given."""
+
+    passages: Sequence[Passage]
+    answered: tuple[str, ...]
+    failures: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        """The section of passages."""
+        return prompts.passages(self.passages)
+
+
+class Desk:
+    """A research desk over the passages of one folder.
+
+    Args:
+        passages: What it may cite.
+        model: Classifies, writes, reviews and revises.
+        pool: Pays for all of it.
+        tracer: Keeps a span of every delivery and model call.
+        log: Keeps a record of every decision.
+        seed: Decides which retrievals fail.
+        fault_rate: How often the trigram strategy fails, 0 to 1.
+        priced_as: The model whose price in the pool is charged for the tokens; by
+            default each reply's own cost.
+    """
+
+    __slots__ = ("_log", "_model", "_passages", "_priced_as", "_tracer", "bus", "pool")
+
+    def __init__(
+        self,
+        passages: Sequence[Passage],
+        *,
+        model: LLMAdapter,
+        pool: BudgetPool,
+        tracer: Tracer,
+        log: DecisionLog,
+        seed: int = 0,
+        fault_rate: float = 0.25,
+        priced_as: str | None = None,
+    ) -> None:
+        self._passages = passages
+        self._model = model
+        self.pool = pool
+        self._tracer = tracer
+        self._log = log
+        self._priced_as = priced_as
+        self.bus = bus = EventBus()
+        bus.use(tracer.around)
+        bus.use(log.around)
+        for name in ("classifier", "writer", "reviewer", "editor"):
+            bus.on(f"agent:{name}", partial(self._ask_model, name))
+        faults = Faults(timeout=fault_rate, delays=(), seed=seed)
+        for name, search in strategies(passages).items():
+            searched = faults.wrap(search) if name == "trigram" else search
+            bus.on(f"retrieve:{name}", partial(_search, searched))
+        for intent in prompts.INTENTS:
+            bus.on(f"desk:{intent}", self._pipeline(intent))
+
+    async def ask(self, question: str, deadline: Deadline) -> Answer:
+        """Answer one question.
+
+        Args:
+            question: What is asked.
+            deadline: When the answer must be there.
+
+        Raises:
+            IncompleteError: A stage failed; its `result` has what was finished.
+            UnknownIntentError: The model named no intent that there is.
+            DeadlineExceeded: It passed before a draft was there.
+        """
+        router = Router(
+            {intent: Stage(intent, f"desk:{intent}") for intent in prompts.INTENTS},
+            classify=Stage(
+                "classify",
+                "agent:classifier",
+                usd=_SHARE["classify"],
+                prompt=lambda asked, _: prompts.classify(asked),
+            ),
+            threshold=0.3,
+            default="explain",
+            bus=self.bus,
+            budget=self.pool,
+            log=self._log,
+            tracer=self._tracer,
+        )
+        async with deadline:
+            routed = await router.run(question)
+        answer: Answer = routed.value
+        return answer
+
+    def _pipeline(self, intent: str) -> Pipeline:
+        """Research, draft and review, each from a hold of its own."""
+        return Pipeline(
+            [
+                Stage("research", self._research),
+                Stage(
+                    "draft",
+                    "agent:writer",
+                    usd=_SHARE["draft"],
+                    prompt=partial(prompts.draft, intent),
+                ),
+                Stage("review", partial(self._review, intent), usd=_SHARE["review"]),
+            ],
+            bus=self.bus,
+            budget=self.pool,
+            log=self._log,
+            tracer=self._tracer,
+        )
+
+    async def _research(self, question: str) -> Found:
+        """Ask the three strategies at once; two answers are enough."""
+        names = ("bm25", "trigram", "outline")
+        broadcast = Broadcast(
+            {name: f"retrieve:{name}" for name in names},
+            quorum=2,
+            aggregate=lambda rankings: fuse(rankings.values(), _FOUND),
+            bus=self.bus,
+            log=self._log,
+            tracer=self._tracer,
+        )
+        result = await broadcast.run(question)
+        found = [self._passages[number] for number in result.unwrap()]
+        failures = {name: str(error) for name, error in result.failures.items()}
+        return Found(found, tuple(result.answers), failures)
+
+    async def _review(
+        self, intent: str, question: str, results: Mapping[str, Any], budget: Budget
+    ) -> Answer:
+        """Review the draft, and have it revised, until the rules are kept."""
+        found, first = results["research"], str(results["draft"])
+
+        async def improve(prompt: str, round: int, budget: Budget) -> Any:  # noqa: A002
+            if round == 1:
+                return first
+            return await self.bus.request("agent:editor", prompt=prompt, budget=budget)
+
+        supervisor = Supervisor(
+            improve,
+            "agent:reviewer",
+            rules=prompts.RULES,
+            revise=lambda asked, draft, problems: prompts.revise(
+                asked, draft, problems, found.text
+            ),
+            review=lambda asked, draft, _: prompts.review(asked, draft, found.text),
+            bus=self.bus,
+            log=self._log,
+            tracer=self._tracer,
+        )
+        done = await supervisor.run(
+            question, budget=budget, deadline=Deadline.current()
+        )
+        marks = [int(mark) for mark in _MARK.findall(str(done))]
+        sources = {
+            mark: found.passages[mark - 1]
+            for mark in dict.fromkeys(marks)
+            if 1 <= mark <= len(found.passages)
+        }
+        problems = done.reviews[-1].problems if done.reviews else ()
+        return Answer(
+            intent, str(done), sources, done.verdict, problems,
+            found.answered, found.failures,
+        )  # fmt: skip
+
+    async def _ask_model(self, name: str, event: Event) -> Reply:
+        """One turn of an agent: a model call, traced and paid for."""
+        budget: Budget | None = event.get("budget")
+        with self._tracer.agent(name), self._tracer.llm(
+            self._priced_as or "offline", provider="waybell"
+        ) as span:
+            reply = await agenerate(
+                self._model, event["prompt"], deadline=Deadline.current()
+            )
+            usd = self._charge(budget, reply)
+            span.record_usage(
+                model=reply.model,
+                input_tokens=reply.usage.input_tokens,
+                output_tokens=reply.usage.output_tokens,
+                usd=usd,
+            )
+            span.record_text(prompt=event["prompt"], reply=reply)
+        return reply
+
+    def _charge(self, budget: Budget | None, reply: Reply) -> Any:
+        """Book a reply, at its own cost or as if another model had run."""
+        if budget is None:
+            return reply.cost
+        before = budget.snapshot().usd_spent
+        model = self._priced_as or reply.model
+        if self._priced_as is not None:
+            budget.charge(model=model, usage=reply.usage)
+        elif reply.cost == 0:
+            budget.charge(usd=0, model=model, usage=reply.usage, line="free")
+        else:
+            budget.charge(usd=reply.cost, model=model, usage=reply.usage)
+        return budget.snapshot().usd_spent - before
+
+
+def _search(search: Callable[[str, int], Ranked], event: Event) -> Ranked:
+    return search(event["prompt"], 3 * _FOUND)
