@@ -151,7 +151,12 @@ class Desk:
                     usd=_SHARE["draft"],
                     prompt=partial(prompts.draft, intent),
                 ),
-                Stage("review", partial(self._review, intent), usd=_SHARE["review"]),
+                Stage(
+                    "review",
+                    partial(self._review, intent),
+                    usd=_SHARE["review"],
+                    prompt=lambda asked, _: asked,  # it composes its own from results
+                ),
             ],
             bus=self.bus,
             budget=self.pool,
