@@ -39,14 +39,14 @@ class Program:
         deadline = deadline or Deadline(seconds)
         due = self.now() + deadline.remaining()
         inside = [*walls, (deadline, due)]
-        notes = {"swallowed": False}
+        notes = {"ending": None}
         task = asyncio.current_task()
         before, ended = task.cancelling(), "error"
         try:
             async with deadline:
                 await self.body(inside, depth, notes)
             ended = "value"
-            return notes["swallowed"]
+            return notes["ending"]
         except DeadlineExceeded as error:
             ended = "exceeded"
             self.expect(
@@ -56,7 +56,7 @@ class Program:
             self.expect(error.deadline not in outer, "an outer one's error", deadline)
             if error.deadline is not deadline:
                 raise
-            return False
+            return None
         except asyncio.CancelledError:
             ended = "cancelled"
             self.expect(self.excused(walls), "a cancellation of nobody's", deadline)
@@ -65,7 +65,7 @@ class Program:
             slack = depth * CLEANUP * (4 if self.shields else 1)
             self.expect(self.now() <= due + slack, "ended late", ended, due)
             if not self.excused(walls):
-                swallowed = ended == "value" and notes["swallowed"]
+                swallowed = ended == "value" and notes["ending"] == "swallowed"
                 self.expect(not swallowed, "a swallowed expiry raised nothing")
                 self.expect(task.cancelling() == before, "requests left")
 
@@ -75,8 +75,9 @@ class Program:
     async def body(self, walls, depth, notes):
         for _ in range(self.rng.randrange(1, 4)):
             try:
-                if await self.step(walls, depth):
-                    notes["swallowed"] = True
+                ending = await self.step(walls, depth)
+                if ending:
+                    notes["ending"] = ending
                     return
             except asyncio.CancelledError:
                 mood = self.rng.choice(["yield", "yield", "clean", "swallow", "fail"])
@@ -86,7 +87,7 @@ class Program:
                     raise ValueError("clean-up failed") from None
                 if mood != "swallow":
                     raise
-                notes["swallowed"] = True
+                notes["ending"] = "swallowed"
                 return
 
     async def clean_up(self, deadline):
@@ -113,8 +114,8 @@ class Program:
         elif kind == "wall":
             return await self.wall(walls, depth - 1)
         elif kind in ("gather", "group"):
-            await self.children(kind, walls, depth - 1)
-        return False
+            return await self.children(kind, walls, depth - 1)
+        return None
 
     async def children(self, kind, walls, depth):
         if kind == "gather":
@@ -123,26 +124,31 @@ class Program:
             gathering = asyncio.gather(*tasks)
             gathering.add_done_callback(retrieve)
             await gathering
-            return
+            return None
         trouble = [None, inf]  # a failing child makes its group cancel the others
 
         async def child():
             try:
                 await self.wall([*walls, trouble], depth)
-            except Exception:
+            except asyncio.CancelledError:
+                raise
+            except BaseException:
                 trouble[1] = -inf
                 raise
 
-        group = asyncio.TaskGroup()
+        group, over = asyncio.TaskGroup(), None
         try:
             async with group:
                 group.create_task(child())
                 group.create_task(child())
         except* TimeoutError:
+            # The group may have swallowed a cancellation in favour of this error.
             await asyncio.sleep(0)
+            over = "over" if self.excused(walls) else None
         finally:
             if GROUPS_LEAK and group._parent_cancel_requested:
                 asyncio.current_task().uncancel()
+        return over
 
 
 async def group_leaks():

@@ -210,6 +210,32 @@ async def test_it_ends_a_gather_and_a_task_group():
     assert balanced()
 
 
+async def test_a_cancellation_in_an_except_star_block_is_one_too():
+    async def body():
+        try:
+            raise ExceptionGroup("several", [ValueError()])
+        except* ValueError:
+            await asyncio.sleep(100)
+
+    deadline = Deadline(5)
+    with pytest.raises(DeadlineExceeded) as caught:
+        async with deadline:
+            await body()
+    assert caught.value.deadline is deadline
+    assert balanced()
+
+
+async def test_errors_that_except_star_puts_beside_the_cancellation_stay():
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with Deadline(5):
+            try:
+                raise ExceptionGroup("several", [ValueError(), KeyError()])
+            except* ValueError:
+                await asyncio.sleep(100)
+    assert caught.group_contains(KeyError)
+    assert balanced()
+
+
 async def test_a_failing_child_is_not_hidden_by_the_deadline():
     async def child():
         try:

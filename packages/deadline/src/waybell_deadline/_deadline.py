@@ -119,7 +119,7 @@ class Deadline:
         """Whole milliseconds left, rounded down, as text; `never` without a limit."""
         left = self.remaining()
         most = 10**_LONGEST_HEADER - 1
-        return "never" if left == inf else str(min(int(left * 1000), most))
+        return "never" if left == inf else str(int(min(left * 1000, most)))
 
     @classmethod
     def from_header(cls, text: str, *, clock: Clock | None = None) -> Self:
