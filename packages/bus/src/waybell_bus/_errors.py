@@ -7,14 +7,14 @@ class BusError(Exception):
     """Anything a bus itself refuses to do."""
 
     _names: ClassVar[tuple[str, ...]] = ()
-    _says: ClassVar[str] = "{}"
+    _says: ClassVar[str] = ""
 
     def __init__(self, *details: Any) -> None:
         super().__init__(*details)
         self.__dict__.update(zip(self._names, details, strict=False))
 
     def __str__(self) -> str:
-        return self._says.format(*self.args)
+        return self._says.format(*self.args) or super().__str__()
 
 
 class BusClosedError(BusError, RuntimeError):
