@@ -1,7 +1,9 @@
 """Run every snippet we publish: READMEs, docs and docstrings."""
 
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
+from pathlib import Path
 
+import pytest
 from sybil import Sybil
 from sybil.parsers.myst import DocTestDirectiveParser, PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
@@ -20,3 +22,19 @@ _docstrings = Sybil(
     parsers=[DocTestParser(_OPTIONS)], patterns=["packages/*/src/**/*.py"]
 )
 pytest_collect_file = (_prose + _docstrings).pytest()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the examples of one file in their order, whatever shuffled the tests.
+
+    They share a namespace: a later example uses the names of an earlier one.
+    """
+    places: dict[Path, list[int]] = {}
+    for place, item in enumerate(items):
+        if type(item).__name__ == "SybilItem":
+            places.setdefault(item.path, []).append(place)
+    for found in places.values():
+        ordered = sorted((items[n] for n in found), key=lambda item: item.location[1])
+        for place, item in zip(found, ordered, strict=True):
+            items[place] = item

@@ -14,7 +14,9 @@ UV = ROOT / ".venv/bin/uv"
 
 
 def _run(*command: str | Path) -> int:
-    return subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode
+    return subprocess.run(
+        [str(part) for part in command], cwd=ROOT, check=False
+    ).returncode
 
 
 def prove(name: str) -> bool:
@@ -29,7 +31,7 @@ def prove(name: str) -> bool:
             "--constraint", "requirements/dev.txt", f"./packages/{name}",
             "--group", f"{package}/pyproject.toml:test",
         ) == 0
-        and _run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", package) == 0
+        and _run(python, "-m", "pytest", "-q", "-o", f"cache_dir={home}/.pytest", package) == 0
     )  # fmt: skip
 
 
@@ -42,7 +44,9 @@ def main() -> int:
         print(f"== {name}", flush=True)
         if not prove(name):
             failed.append(name)
-    print("alone:", f"failed: {', '.join(failed)}" if failed else f"all {len(names)} pass")
+    print(
+        "alone:", f"failed: {', '.join(failed)}" if failed else f"all {len(names)} pass"
+    )
     return len(failed)
 
 

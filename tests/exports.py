@@ -41,7 +41,8 @@ def rendered() -> dict[Path, str]:
     return {
         HOME / "_names.py": f'"""Which package defines each public name. {NOTE}"""\n\n'
         f"HOMES = {{\n{table}}}\n",
-        HOME / "__init__.pyi": f"# {NOTE}\n{imports}\n__version__: str\n__all__: list[str]\n",
+        HOME
+        / "__init__.pyi": f"# {NOTE}\n{imports}\n__version__: str\n__all__: list[str]\n",
     }
 
 

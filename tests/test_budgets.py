@@ -50,7 +50,11 @@ def too_big(path: Path) -> Iterator[str]:
             continue
         if "# budget: " in lines[node.lineno - 1]:
             continue
-        body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+        body = (
+            node.body[1:]
+            if ast.get_docstring(node) and len(node.body) > 1
+            else node.body
+        )
         size = (body[-1].end_lineno or 0) - body[0].lineno + 1
         if size > 40:
             yield f"{path.name}:{node.lineno} {node.name} has {size} lines, budget 40"
