@@ -368,10 +368,10 @@ async def test_handlers_that_wait_for_each_other_without_end_are_stopped():
     async def pong(event):
         return await bus.emit("ping")
 
-    with pytest.raises(NestingError, match="ping -> pong -> ping") as caught:
+    with pytest.raises(NestingError, match="pong -> ping -> pong") as caught:
         await bus.emit("start")
     assert caught.value.depth == 64
-    assert caught.value.topics in {("ping", "pong", "ping"), ("pong", "ping", "pong")}
+    assert caught.value.topics == ("pong", "ping", "pong")
 
 
 async def test_nesting_without_a_loop_names_every_topic():

@@ -74,13 +74,21 @@ class EventBus(Dispatch):
             return await self._emit(event, plan)
         token = _handle(event)
         try:
-            return await solo(event)
-        except Exception:
-            self._ledger.count("errors")
+            answer = await solo(event)
+        except BaseException as error:
+            self._left(event, token, error)
             raise
-        finally:
-            _handled(token)
-            event._trail = None
+        _handled(token)
+        event._trail = None
+        return answer
+
+    def _left(self, event: Event, token: Any, error: BaseException) -> None:
+        """Whatever was handling the event raised."""
+        event._trail = None
+        if not isinstance(error, GeneratorExit):  # Which comes from the collector, in
+            _handled(token)  # any context but ours.
+        if isinstance(error, Exception):
+            self._ledger.count("errors")
 
     async def _emit(self, event: Event, plan: Plan) -> Any:
         with Handling(event):
@@ -113,13 +121,17 @@ class EventBus(Dispatch):
         """
         event = self._event(topic, fields)
         plan = self._plans[topic]
+        if plan.solo is not None:
+            token = _handle(event)
+            try:
+                answer = await plan.solo(event)
+            except BaseException as error:
+                self._left(event, token, error)
+                raise
+            _handled(token)
+            event._trail = None
+            return answer
         with Handling(event):
-            if plan.solo is not None:
-                try:
-                    return await plan.solo(event)
-                except Exception:
-                    self._ledger.count("errors")
-                    raise
             self._refuse(event, plan)
             leg = self._pick(event, plan)
             clock = self._announce(event, plan)

@@ -107,7 +107,7 @@ def _limited(route: Route, size: int, inner: Call) -> Call:
         loop = asyncio.get_running_loop()
         limit = route.limits.get(loop)  # One in all plans, under every topic.
         if limit is None:
-            for closed in filter(asyncio.AbstractEventLoop.is_closed, [*route.limits]):
+            for closed in [each for each in [*route.limits] if each.is_closed()]:
                 route.limits.pop(closed, None)
             limit = route.limits.setdefault(loop, Limit(route.name, size))
         hold = await limit.take()

@@ -49,7 +49,8 @@ class Handling:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        current.reset(self._token)
+        if kind is not GeneratorExit:  # From the collector, in whatever context.
+            current.reset(self._token)
         self._event._trail = None
 
 
