@@ -22,8 +22,8 @@ _PATIENCE = 1.0  # seconds that a cancelled agent is given to end
 class _Poll:
     """Who has answered so far, and who has failed."""
 
-    answers: dict[str, Any] = field(default_factory=dict)
-    failures: dict[str, Exception] = field(default_factory=dict)
+    answers: dict[str, Any] = field(default_factory=dict[str, Any])
+    failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
 
     def note(self, name: str, task: "asyncio.Task[Any]") -> None:
         """Take what a finished task has to say."""

@@ -122,7 +122,10 @@ class Run:
         stages = [worker.stage for worker in workers if worker.stage.limited]
         if not stages:
             return {}
-        parts = {s.name: {"max_usd": s.usd, "max_tokens": s.tokens} for s in stages}
+        parts: dict[str, Any] = {
+            stage.name: {"max_usd": stage.usd, "max_tokens": stage.tokens}
+            for stage in stages
+        }
         return await stack.enter_async_context(self._pool(parts).partition(parts))
 
     def _pool(self, limited: object) -> BudgetPool:

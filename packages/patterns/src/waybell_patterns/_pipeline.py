@@ -67,7 +67,7 @@ class Pipeline(Pattern[PipelineResult]):
         names = [worker.stage.name for worker in self._workers]
         error: Exception | None = None
         with self._opened(names, prompt) as journal:
-            done = {} if journal is None else journal.finished
+            done: dict[str, Any] = {} if journal is None else journal.finished
             walk = _Walk({name: done[name] for name in names if name in done})
             resumed = tuple(walk.results)
             try:

@@ -164,15 +164,21 @@ class Verdict:
         """
         if isinstance(answer, cls):
             return answer
-        data = {"approved": answer} if isinstance(answer, bool) else answer
-        data = data if isinstance(data, Mapping) else json_object(text_of(answer))
-        approved, problems = data.get("approved"), data.get("problems") or ()
+        data = _fields(answer)
+        approved: Any = data.get("approved")
+        problems: Any = data.get("problems") or ()
         if not isinstance(approved, bool):
             said = text_of(answer)[:200]
             return cls(False, (f"the review was not a verdict: {said!r}",), False)
         whole = isinstance(problems, str | Mapping) or not hasattr(problems, "__iter__")
-        listed = [problems] if whole else problems
+        listed: Any = [problems] if whole else problems
         return cls(approved, tuple(str(problem) for problem in listed))
+
+
+def _fields(answer: Any) -> Mapping[str, Any]:
+    if isinstance(answer, bool):
+        return {"approved": answer}
+    return answer if isinstance(answer, Mapping) else json_object(text_of(answer))
 
 
 def json_object(text: str) -> Mapping[str, Any]:
@@ -181,7 +187,7 @@ def json_object(text: str) -> Mapping[str, Any]:
     if body.startswith("```"):
         body = body.strip("`").removeprefix("json")
     try:
-        data = json.loads(body)
+        data: Any = json.loads(body)
     except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}

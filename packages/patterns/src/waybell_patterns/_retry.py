@@ -39,7 +39,7 @@ def transient(error: BaseException) -> bool:
 
 
 def _matcher(on: Errors) -> Callable[[BaseException], bool]:
-    kinds = on if isinstance(on, type | tuple) else None
+    kinds: Any = on if isinstance(on, type | tuple) else None
     if kinds is not None:
         return lambda error: isinstance(error, kinds)
     test = cast("Callable[[Exception], bool]", on)

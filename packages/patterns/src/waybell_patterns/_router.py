@@ -86,8 +86,10 @@ def _intent(answer: Any) -> tuple[str, float | None]:
     if isinstance(answer, str):
         answer = json_object(text_of(answer)) or answer
     if isinstance(answer, Mapping):
-        named = answer.get("intent", answer.get("label", ""))
-        answer = (named, answer.get("confidence"))
-    intent, confidence = answer if isinstance(answer, tuple) else (answer, None)
-    number = isinstance(confidence, int | float) and not isinstance(confidence, bool)
-    return text_of(intent).strip(), float(confidence) if number else None
+        fields: Mapping[str, Any] = answer
+        named = fields.get("intent", fields.get("label", ""))
+        answer = (named, fields.get("confidence"))
+    pair: tuple[Any, ...] = answer if isinstance(answer, tuple) else (answer, None)
+    intent, sure = (*pair, None)[:2]
+    number = isinstance(sure, int | float) and not isinstance(sure, bool)
+    return text_of(intent).strip(), sure if number else None

@@ -34,7 +34,7 @@ class _Progress:
     """What a run has so far; it survives whatever ends the run."""
 
     draft: Any = None
-    reviews: list[Verdict] = field(default_factory=list)
+    reviews: list[Verdict] = field(default_factory=list[Verdict])
 
 
 class Supervisor(Pattern[Supervised]):
