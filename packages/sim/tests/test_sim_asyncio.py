@@ -391,3 +391,36 @@ def test_a_run_opens_no_file_descriptor():
     numbers = []
     simulate(main, seeds=20)
     assert len(set(numbers)) == 1
+
+
+def test_a_generator_abandoned_at_the_very_end_is_still_closed():
+    closed = []
+
+    async def main():
+        async def numbers():
+            try:
+                yield 1
+                yield 2
+            finally:
+                await asyncio.sleep(0)
+                closed.append(True)
+
+        async for _ in numbers():
+            break
+
+    simulate(main, seeds=20)
+    assert len(closed) == 20
+
+
+def test_callbacks_without_end_do_not_keep_a_finished_program():
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        def again():
+            loop.call_soon(again)
+
+        again()
+        await asyncio.sleep(0)
+
+    assert simulate(main, seeds=2).steps < 3000
+    simulate(main, seeds=2, max_steps=40)

@@ -196,6 +196,21 @@ def test_an_exception_in_a_callback_fails_the_run():
     assert isinstance(failure_of(main).cause, ZeroDivisionError)
 
 
+def test_a_callback_that_cannot_even_be_described_fails_the_run():
+    class Odd:
+        def __call__(self):
+            raise KeyError
+
+        def __repr__(self):
+            raise OSError("no words")
+
+    async def main():
+        asyncio.get_running_loop().call_soon(Odd())
+        await asyncio.sleep(1)
+
+    assert "OSError: no words" in str(failure_of(main))
+
+
 def test_a_complaint_without_an_exception_fails_the_run():
     async def main():
         asyncio.get_running_loop().call_exception_handler({"message": "odd"})

@@ -154,39 +154,35 @@ def test_a_sync_test_cannot_be_simulated(session):
     assert "test_sync: @pytest.mark.simulate needs an async test" in out
 
 
-def test_unknown_settings_are_refused(session):
-    out = session("@pytest.mark.simulate(sedes=5)\nasync def test_it():\n    pass\n")
-    assert "got an unexpected keyword argument 'sedes'" in out
-
-
-def test_the_random_is_for_simulated_tests(session):
-    out = session("def test_plain(rng):\n    pass\n")
-    assert "the fixture rng needs @pytest.mark.simulate" in out
-
-
-def test_a_fixture_of_ones_own_named_rng_stays_ones_own(session):
+def test_misuse_is_named_and_a_fixture_of_ones_own_named_rng_stays_ones_own(session):
     source = """
-        @pytest.fixture
-        def rng():
-            return "mine"
+        @pytest.mark.simulate(sedes=5)
+        async def test_unknown():
+            pass
 
-        @pytest.mark.simulate
-        async def test_it(rng):
-            assert rng == "mine"
-    """
-    assert "1 passed" in session(source)
+        def test_plain(rng):
+            pass
 
-
-def test_a_timeout_names_the_seed_that_took_so_long(session):
-    source = """
-        @pytest.mark.timeout(0.5, method="signal")
+        @pytest.mark.timeout(0.3, method="signal")
         @pytest.mark.simulate
         async def test_busy():
             while True:
                 pass
+
+        class TestOwn:
+            @pytest.fixture
+            def rng(self):
+                return "mine"
+
+            @pytest.mark.simulate
+            async def test_it(self, rng):
+                assert rng == "mine"
     """
     out = session(source)
+    assert "got an unexpected keyword argument 'sedes'" in out
+    assert "the fixture rng needs @pytest.mark.simulate" in out
     assert "seed 0 failed after 0 passed: Failed: Timeout" in out
+    assert "2 failed, 1 passed, 1 error" in out
 
 
 def test_the_package_does_not_import_pytest():

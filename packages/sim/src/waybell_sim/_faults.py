@@ -113,8 +113,7 @@ class Faults:
     @property
     def rng(self) -> random.Random:
         """The Random that decides now."""
-        rng = run_rng.get(self._own)
-        if rng is None:
+        if (rng := run_rng.get(self._own)) is None:
             raise RuntimeError("outside of simulate(), Faults needs a seed")
         return rng
 

@@ -22,7 +22,6 @@ from waybell_sim._tasks import SimFuture, SimTask, describe, retrieve, unseen
 _SCHEDULE = 0x5EED
 # Timers nearer to each other than this fire together: 0.1 + 0.2 collides with 0.3.
 _RESOLUTION = 1e-9
-# The run's Random, for whatever wants to be as reproducible as the schedule.
 run_rng: contextvars.ContextVar[random.Random] = contextvars.ContextVar("run_rng")
 
 _OUTSIDE = """
@@ -42,11 +41,6 @@ class SimLoop(asyncio.BaseEventLoop):
     3.13: `_ready`, `_scheduled`, `_run_once`, `_stopping`, `_write_to_self` and
     `_asyncgen_firstiter_hook`, and of handles `_run`, `_cancelled`, `_scheduled` and
     `_when`. There is no selector, and no socket pair to wake one.
-
-    Args:
-        seed: Decides every choice.
-        max_steps: Callbacks that may run.
-        max_time: How far the clock may go.
     """
 
     _scheduled: list[Any]
@@ -67,6 +61,14 @@ class SimLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         """Return the virtual seconds since the run began."""
         return self._now
+
+    def pending(self) -> list[asyncio.Task[Any]]:
+        """Return the tasks that are not done, in the order they were started."""
+        return [task for task in self.tasks if not task.done()]
+
+    def idle_or_at(self, steps: int) -> bool:
+        """Whether no callback could run now, or so many have."""
+        return not self._ready or self.steps >= steps
 
     def drive(self, goal: Callable[[], bool]) -> BaseException | None:
         """Run callbacks until the goal is met; return what prevented it."""
@@ -118,7 +120,7 @@ class SimLoop(asyncio.BaseEventLoop):
             self._ready.append(timer)
 
     def _describe(self, what: str) -> str:
-        lines = [describe(task) for task in self.tasks if not task.done()]
+        lines = [describe(task) for task in self.pending()]
         lines += [f"failed, unseen: {error!r}" for error in retrieve(self.tasks)]
         return "\n  ".join([f"{what}; pending at {self._now:g} s:", *lines])
 
@@ -155,9 +157,8 @@ class SimLoop(asyncio.BaseEventLoop):
     async def shutdown_asyncgens(self) -> None:
         """Close the asynchronous generators still open, in the order they began."""
         closing = [agen.aclose() for agen in self.agens]
-        for error in await asyncio.gather(*closing, return_exceptions=True):
-            if isinstance(error, BaseException):
-                self.lost.append(error)
+        ends = await asyncio.gather(*closing, return_exceptions=True)
+        self.lost += [end for end in ends if isinstance(end, BaseException)]
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> SimFuture:  # type: ignore[override]
         """Run the function inline, as one step among the others.
@@ -204,8 +205,7 @@ class SimLoop(asyncio.BaseEventLoop):
         """Close the loop and let go of its tasks, which would keep it alive."""
         super().close()
         for task in self.tasks:
-            # Said already, or interrupted.
-            setattr(task, "_log_destroy_pending", False)  # noqa: B010 - not in the stubs
+            setattr(task, "_log_destroy_pending", False)  # noqa: B010 - said already
         self.tasks.clear()
 
 

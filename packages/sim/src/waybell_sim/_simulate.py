@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import gc
 import inspect
 import os
@@ -95,19 +96,17 @@ def _run(loop: SimLoop, main: Callable[..., Awaitable[Any]], takes_rng: bool) ->
         await (main(loop.rng) if takes_rng else main())
 
     run_rng.set(loop.rng)
-    task = loop.create_task(program(), name="main")
-    failure = loop.drive(task.done)
+    top = loop.create_task(program(), name="main")
+    failure = loop.drive(top.done)
     if failure is None:
-        cancelled = task.cancelled()
-        failure = asyncio.CancelledError("main") if cancelled else task.exception()
+        failure = asyncio.CancelledError("main") if top.cancelled() else top.exception()
     # Cleaning up may take as long again.
     loop.max_steps += loop.steps
     loop.max_time += loop.time()
     late = _end_tasks(loop)
     if late is None and loop.agens:
         late = loop.drive(loop.create_task(loop.shutdown_asyncgens()).done)
-    found = [failure, late, *loop.lost, *retrieve(loop.tasks)]
-    errors = list(dict.fromkeys(error for error in found if error is not None))
+    errors = [e for e in (failure, late, *loop.lost, *retrieve(loop.tasks)) if e]
     if errors:
         for other in errors[1:]:
             errors[0].add_note(f"also: {type(other).__name__}: {other}")
@@ -116,14 +115,19 @@ def _run(loop: SimLoop, main: Callable[..., Awaitable[Any]], takes_rng: bool) ->
 
 def _end_tasks(loop: SimLoop) -> BaseException | None:
     """Cancel what is pending, again and again, since clean-up may start tasks."""
-    while pending := [task for task in loop.tasks if not task.done()]:
+    while True:
+        pending = loop.pending()
         for task in pending:
             task.cancel()
         for task in pending:
             if failure := loop.drive(task.done):
                 failure.add_note("its remaining tasks had been cancelled before")
                 return failure
-    return None
+        # Callbacks start tasks too: so it is that abandoned generators are closed.
+        limit = min(loop.steps + 1000, loop.max_steps)
+        failure = loop.drive(functools.partial(loop.idle_or_at, limit))
+        if failure or not loop.pending():
+            return failure
 
 
 @contextlib.contextmanager

@@ -51,8 +51,7 @@ def describe(task: asyncio.Task[Any]) -> str:
 
 
 def unseen(task: asyncio.Task[Any]) -> bool:
-    """Whether the task failed and nobody has asked."""
-    # What asyncio itself asks before it logs "exception was never retrieved".
+    """Whether the task failed and nobody has asked, as asyncio itself finds out."""
     return task.done() and bool(getattr(task, "_log_traceback", False))
 
 
