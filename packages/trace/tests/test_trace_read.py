@@ -160,14 +160,14 @@ def test_foreign_lines_and_stumps_are_counted_and_cost_no_span(tmp_path):
         + two  # glued to the stump of a process that died
         + one[:50]
         + b"\n"
-        b'[1,2]\n\xff\xfe\n{"resourceSpans":7}\n' + three + b'{"half'
+        b'[1,2]\n\xff\xfe\n{"resourceSpans":7}\n{"resou\n' + three + b'{"half'
     )
     with SpanReader(path) as reader:
         assert [span.name for span in reader] == ["s1", "s2"]
-    assert (reader.foreign, reader.torn) == (3, 4)
+    assert (reader.foreign, reader.torn) == (4, 4)
     assert list(reader) == []
     traces = read_traces(path)
-    assert (len(traces.spans), traces.foreign, traces.torn) == (2, 3, 4)
+    assert (len(traces.spans), traces.foreign, traces.torn) == (2, 4, 4)
 
 
 def test_a_reader_can_be_left_early(tmp_path):

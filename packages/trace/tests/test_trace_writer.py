@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from waybell_trace import _writer
+from waybell_trace import _ids
 from waybell_trace._writer import LineFile
 
 
@@ -159,6 +159,6 @@ def test_a_child_of_a_fork_counts_with_a_lock_of_its_own(tmp_path):
     file = LineFile(tmp_path / "lines.jsonl", "span")
     held = file._lock
     with held:
-        _writer._forked()
+        _ids._forked()
         file.lose("by the child")
     assert (file.lost, file._lock is held) == (1, False)

@@ -1,6 +1,7 @@
 """OpenTelemetry spans of agent runs as durable OTLP/JSON lines.
 
->>> import tempfile; from waybell_trace import Tracer, read_traces
+>>> import tempfile
+>>> from waybell_trace import Tracer, read_traces
 >>> with tempfile.TemporaryDirectory() as folder, Tracer(folder + "/t.jsonl") as tracer:
 ...     with tracer.agent("writer"), tracer.llm("small-1", provider="local") as span:
 ...         span.record_usage(input_tokens=12, output_tokens=3, usd="0.0004")

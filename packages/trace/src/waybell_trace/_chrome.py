@@ -1,9 +1,6 @@
-"""Spans as Chrome trace events.
+"""Spans in the Chrome trace event format: a JSON array of objects with a phase."""
 
-See https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU.
-"""
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
@@ -11,16 +8,12 @@ from waybell_trace._record import SpanRecord
 from waybell_trace._values import text
 
 
-if TYPE_CHECKING:
-    from waybell_trace._traces import Traces
-
-
-def chrome(traces: "Traces") -> bytes:
+def chrome(spans: list[SpanRecord]) -> bytes:
     """A JSON array of events: each trace is a process, each lane of it a thread."""
     events: list[dict[str, Any]] = []
     processes: dict[str, int] = {}
     lanes: dict[int, list[list[SpanRecord]]] = {}
-    for span in sorted(traces.spans, key=lambda s: (s.start_ns, -(s.end_ns or 2**63))):
+    for span in sorted(spans, key=lambda s: (s.start_ns, -(s.end_ns or 2**63))):
         process = processes.setdefault(span.trace_id, len(processes) + 1)
         if process not in lanes:
             lanes[process] = []

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 # Seeded by the operating system, apart from the generator users may seed.
 _source = random.Random()
 # How many forks lie between the first process and this one.
-_forks = [0]
+forks = [0]
 
 
 class FreshIds(IdGenerator):
@@ -25,19 +25,10 @@ class FreshIds(IdGenerator):
         """A 128-bit id, never 0."""
         return _source.getrandbits(128) or 1
 
-    def is_trace_id_random(self) -> bool:
-        """Whether all bits are random (W3C Trace Context, level 2): yes."""
-        return True
-
-
-def process() -> int:
-    """A number that changes when this process is the child of a fork."""
-    return _forks[0]
-
 
 def _forked() -> None:
     _source.seed()
-    _forks[0] += 1
+    forks[0] += 1
 
 
 os.register_at_fork(after_in_child=_forked)

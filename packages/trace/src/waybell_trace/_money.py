@@ -5,10 +5,8 @@ from typing import Final
 
 
 NANO: Final = 1_000_000_000
-# Digits enough for any price; what is beyond them still rounds up.
 _UP: Final = Context(prec=60, rounding=ROUND_CEILING)
-# More dollars than there are; an exponent typed wrong must not fill the memory.
-_MOST: Final = Decimal(10) ** 15
+_MOST: Final = Decimal(10) ** 15  # a wrong exponent must not fill the memory
 
 
 def nano_dollars(usd: str | float | Decimal) -> int:
@@ -27,11 +25,7 @@ def nano_dollars(usd: str | float | Decimal) -> int:
 
 
 def whole(name: str, count: int) -> int:
-    """`count` itself.
-
-    Raises:
-        ValueError: It is not an integer, or negative.
-    """
+    """`count` itself, if it is an integer, 0 or more; else ValueError."""
     if type(count) is not int or count < 0:
         raise ValueError(f"{name} must be an integer, 0 or more, not {count!r}")
     return count

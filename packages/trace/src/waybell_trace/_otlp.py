@@ -5,7 +5,7 @@ See https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/.
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import orjson
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanKind
+from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from waybell_trace._values import DEPTH, plain, text
 
@@ -21,11 +21,15 @@ from waybell_trace._values import DEPTH, plain, text
 Json = dict[str, Any]
 
 _KINDS: Final = {kind: kind.value + 1 for kind in SpanKind}
-_HAS_REMOTE: Final = 0x100
-_IS_REMOTE: Final = 0x300
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**63 - 1
 _NOT_FINITE: Final = {inf: "Infinity", -inf: "-Infinity"}
+_SELDOM: Final[dict[type, Callable[[Any], Json]]] = {
+    type(None): lambda _: {},
+    bytes: lambda value: {"bytesValue": b64encode(value).decode()},
+    # JSON has no such number; proto3 writes its name.
+    float: lambda value: {"doubleValue": _NOT_FINITE.get(value, "NaN")},
+}
 _FRAMES: Final = 64
 
 
@@ -51,26 +55,18 @@ def _integer(value: int) -> Json:
 
 
 def _compound(value: Any, kind: type, depth: int) -> Json:
-    if value is None:
-        return {}
-    if kind is float:  # JSON has no such number; proto3 writes its name
-        return {"doubleValue": _NOT_FINITE.get(value, "NaN")}
-    if issubclass(kind, bytes):
-        return {"bytesValue": b64encode(value).decode()}
+    if convert := _SELDOM.get(kind):
+        return convert(value)
     if depth > DEPTH:
         return {"stringValue": "..."}
+    # proto3 leaves out lists that are empty.
     if issubclass(kind, Mapping):
-        return {"kvlistValue": _list("values", encode_attributes(value, depth + 1))}
-    if issubclass(kind, Sequence) and not issubclass(kind, str):
-        return {
-            "arrayValue": _list("values", [encode_value(v, depth + 1) for v in value])
-        }
+        values = encode_attributes(value, depth + 1)
+        return {"kvlistValue": {"values": values} if values else {}}
+    if kind is tuple:
+        values = [encode_value(item, depth + 1) for item in value]
+        return {"arrayValue": {"values": values} if values else {}}
     return encode_value(plain(value, depth), depth)
-
-
-def _list(name: str, values: list[Json]) -> Json:
-    # proto3 leaves out what is empty.
-    return {name: values} if values else {}
 
 
 def encode_attributes(attributes: Mapping[str, object], depth: int = 0) -> list[Json]:
@@ -86,19 +82,13 @@ def encode_attributes(attributes: Mapping[str, object], depth: int = 0) -> list[
     ]
 
 
-def _event(event: Event) -> Json:
-    item: Json = {"timeUnixNano": str(event.timestamp), "name": text(event.name)}
-    return _detail(item, event)
-
-
-def _link(link: Link) -> Json:
-    context = link.context
-    item: Json = {
+def _identity(context: Any, origin: SpanContext | None) -> Json:
+    remote = origin is not None and origin.is_remote
+    return {
         "traceId": f"{context.trace_id:032x}",
         "spanId": f"{context.span_id:016x}",
-        "flags": _IS_REMOTE if context.is_remote else _HAS_REMOTE,
+        "flags": 0x300 if remote else 0x100,  # whether it is remote, and: that is known
     }
-    return _detail(item, link)
 
 
 def _detail(item: Json, source: Event | Link) -> Json:
@@ -144,34 +134,34 @@ def encode_span(span: ReadableSpan) -> Json:
     """A `Span` of the protocol's JSON mapping."""
     context: Any = span.context  # never None in a span that has started
     parent = span.parent
-    item: Json = {
-        "traceId": f"{context.trace_id:032x}",
-        "spanId": f"{context.span_id:016x}",
-        "flags": _IS_REMOTE if parent is not None and parent.is_remote else _HAS_REMOTE,
-        "name": text(span.name),
-        "kind": _KINDS[span.kind],
-        "startTimeUnixNano": str(span.start_time),
-        "endTimeUnixNano": str(span.end_time),
-    }
+    item = _identity(context, parent)
+    item["name"] = text(span.name)
+    item["kind"] = _KINDS[span.kind]
+    item["startTimeUnixNano"] = str(span.start_time)
+    item["endTimeUnixNano"] = str(span.end_time)
     if parent is not None:
         item["parentSpanId"] = f"{parent.span_id:016x}"
     if state := context.trace_state:
         item["traceState"] = state.to_header()
     if attributes := _copy(span.attributes):
         item["attributes"] = encode_attributes(attributes)
-    return _what_happened(item, span)
+    status: Json = {"code": code} if (code := span.status.status_code.value) else {}
+    if description := span.status.description:
+        status["message"] = description
+    item["status"] = status
+    return _add_lists(item, span)
 
 
-def _what_happened(item: Json, span: ReadableSpan) -> Json:
+def _add_lists(item: Json, span: ReadableSpan) -> Json:
     if events := span.events:
-        item["events"] = [_event(event) for event in events]
+        item["events"] = [
+            _detail(
+                {"timeUnixNano": str(event.timestamp), "name": text(event.name)}, event
+            )
+            for event in events
+        ]
     if links := span.links:
-        item["links"] = [_link(link) for link in links]
-    status = span.status
-    shown: Json = {"code": code} if (code := status.status_code.value) else {}
-    if status.description:
-        shown["message"] = status.description
-    item["status"] = shown
+        item["links"] = [_detail(_identity(x.context, x.context), x) for x in links]
     # Only a provider with limits of its own drops anything.
     if dropped := span.dropped_attributes:
         item["droppedAttributesCount"] = dropped
@@ -215,26 +205,19 @@ def _around(
     resource: Resource, scope: InstrumentationScope | None
 ) -> tuple[bytes, bytes]:
     """What stands before and after the spans."""
-    about: Json = {"scope": _scope(scope), "spans": [0]}
-    if scope and scope.schema_url:
-        about["schemaUrl"] = scope.schema_url
-    whole: Json = {
-        "resource": _list("attributes", encode_attributes(resource.attributes)),
-        "scopeSpans": [about],
-    }
-    if resource.schema_url:
-        whole["schemaUrl"] = resource.schema_url
+    about = _present(attributes=encode_attributes(resource.attributes))
+    shown: Json = {}
+    if scope is not None:
+        attributes = encode_attributes(scope.attributes or {})
+        shown = _present(name=scope.name, version=scope.version, attributes=attributes)
+    spans = _present(schemaUrl=scope.schema_url if scope else None)
+    spans |= {"scope": shown, "spans": [0]}
+    whole = _present(schemaUrl=resource.schema_url)
+    whole |= {"resource": about, "scopeSpans": [spans]}
     # No text can hold this mark: in JSON its quotes would be escaped.
     head, tail = dumps({"resourceSpans": [whole]}).split(b'"spans":[0]')
     return head + b'"spans":[', b"]" + tail + b"\n"
 
 
-def _scope(scope: InstrumentationScope | None) -> Json:
-    if scope is None:
-        return {}
-    item = _list("attributes", encode_attributes(scope.attributes or {}))
-    return item | {
-        key: value
-        for key, value in (("name", scope.name), ("version", scope.version))
-        if value
-    }
+def _present(**fields: object) -> Json:
+    return {key: value for key, value in fields.items() if value}

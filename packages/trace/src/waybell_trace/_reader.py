@@ -1,13 +1,17 @@
 """Reads files of spans line by line."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Final, Self
 
 import orjson
 
 from waybell_trace._record import SpanRecord, spans_of
+
+
+_LINE: Final = b'{"resourceSpans":['
+_START: Final = b'{"traceId":"'
 
 
 class SpanReader:
@@ -20,21 +24,12 @@ class SpanReader:
         path: The file; its writer may still be at work.
     """
 
-    __slots__ = ("_convert", "_file", "_mark", "_pending", "foreign", "torn")
+    __slots__ = ("_file", "_pending", "foreign", "torn")
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        _convert: Callable[[dict[str, Any]], Iterator[SpanRecord]] = spans_of,
-        _mark: bytes = b'{"resourceSpans":',
-    ) -> None:
-        self._file: BinaryIO = Path(path).open("rb")  # noqa: SIM115 - closed by close
-        self._convert = _convert
-        self._mark = _mark
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._file = Path(path).open("rb")  # noqa: SIM115 - closed by close
         self._pending: Iterator[SpanRecord] = iter(())
-        self.foreign = 0
-        self.torn = 0
+        self.foreign = self.torn = 0
 
     def __iter__(self) -> Self:
         return self
@@ -62,14 +57,17 @@ class SpanReader:
         if not line.strip():
             return []
         try:
-            return list(self._convert(orjson.loads(line)))
+            return list(spans_of(orjson.loads(line)))
         except Exception:
+            mark = _LINE if _LINE in line else _START
             # A process that died while writing leaves a stump, on which another one
             # that was already writing has put its line.
-            if (at := line.rfind(self._mark)) > 0:
+            if (at := line.rfind(mark)) > 0:
                 self.torn += 1
                 return self._spans(line[at:])
-            if line.startswith(self._mark[:-1]) or not line.endswith(b"\n"):
+            stump = line.strip()
+            known = stump in {_LINE[: len(stump)], _START[: len(stump)]}
+            if at == 0 or known or not line.endswith(b"\n"):
                 self.torn += 1
             else:
                 self.foreign += 1

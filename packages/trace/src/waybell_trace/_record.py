@@ -2,9 +2,9 @@
 
 from base64 import b64decode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from waybell_trace import _semconv as names
 from waybell_trace._capture import restored
@@ -38,42 +38,27 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SpanRecord:
-    """One span as a file tells it.
-
-    Args:
-        name: What the work was.
-        trace_id: 32 hex digits, common to a tree.
-        span_id: 16 hex digits.
-        parent_id: The parent's `span_id`; None for a root.
-        start_ns: Nanoseconds since 1970.
-        end_ns: The same; None if the span never ended.
-        attributes: What was attached.
-        events: What happened: nanoseconds, name and attributes of each.
-        links: Trace and span ids of other spans.
-        failed: Whether its status is an error.
-        error: What the status says about it.
-        resource: Who wrote it: `service.name` and so on.
-    """
+    """One span as a file tells it."""
 
     name: str
-    trace_id: str
-    span_id: str
-    parent_id: str | None
-    start_ns: int
-    end_ns: int | None
+    trace_id: str  # 32 hex digits, common to a tree
+    span_id: str  # 16 hex digits
+    parent_id: str | None  # None for a root
+    start_ns: int  # nanoseconds since 1970
+    end_ns: int | None  # None if it never ended
     attributes: dict[str, Any]
-    events: tuple[tuple[int, str, dict[str, Any]], ...] = ()
-    links: tuple[tuple[str, str], ...] = ()
+    events: tuple[tuple[int, str, dict[str, Any]], ...] = ()  # time, name, attributes
+    links: tuple[tuple[str, str], ...] = ()  # trace and span ids
     failed: bool = False
-    error: str | None = None
-    resource: dict[str, Any] | None = None
+    error: str | None = None  # what its status says
+    resource: dict[str, Any] = field(default_factory=dict[str, Any])  # who wrote it
 
     @property
     def seconds(self) -> float | None:
         """How long it took; None if it never ended."""
-        return (
-            None if self.end_ns is None else max(0, self.end_ns - self.start_ns) / NANO
-        )
+        if self.end_ns is None:
+            return None
+        return max(0, self.end_ns - self.start_ns) / NANO
 
     @property
     def agent(self) -> str | None:
@@ -109,29 +94,15 @@ class SpanRecord:
 
 
 def spans_of(message: dict[str, Any]) -> Iterator[SpanRecord]:
-    """The spans of one `TracesData` object.
-
-    Raises:
-        Exception: It is none; of whatever kind, as the data is a stranger's.
-    """
+    """The spans of one `TracesData` object, or of a line of the file of starts."""
+    if "spanId" in message:
+        yield _span(message, {})
+        return
     for resource in message["resourceSpans"]:
         about = _attributes(resource.get("resource", {}))
         for scope in resource.get("scopeSpans", ()):
             for item in scope.get("spans", ()):
                 yield _span(item, about)
-
-
-def started(message: dict[str, Any]) -> Iterator[SpanRecord]:
-    """The one span whose start a line of the side file tells."""
-    yield SpanRecord(
-        name=message["name"],
-        trace_id=message["traceId"],
-        span_id=message["spanId"],
-        parent_id=_id(message["parentSpanId"]),
-        start_ns=int(message["startTimeUnixNano"]),
-        end_ns=None,
-        attributes=message["attributes"],
-    )
 
 
 def _span(item: dict[str, Any], resource: dict[str, Any]) -> SpanRecord:
@@ -142,19 +113,13 @@ def _span(item: dict[str, Any], resource: dict[str, Any]) -> SpanRecord:
         span_id=item["spanId"].lower(),
         parent_id=_id(item.get("parentSpanId")),
         start_ns=int(item.get("startTimeUnixNano", 0)),
-        end_ns=int(item.get("endTimeUnixNano", 0)),
+        end_ns=int(item["endTimeUnixNano"]) if "endTimeUnixNano" in item else None,
         attributes=_attributes(item),
         events=tuple(
-            (
-                int(event.get("timeUnixNano", 0)),
-                event.get("name", ""),
-                _attributes(event),
-            )
-            for event in item.get("events", ())
+            (int(e.get("timeUnixNano", 0)), e.get("name", ""), _attributes(e))
+            for e in item.get("events", ())
         ),
-        links=tuple(
-            (link["traceId"], link["spanId"]) for link in item.get("links", ())
-        ),
+        links=tuple((x["traceId"], x["spanId"]) for x in item.get("links", ())),
         failed=status.get("code") in (2, "STATUS_CODE_ERROR"),
         error=status.get("message"),
         resource=resource,
@@ -167,9 +132,10 @@ def _id(written: str | None) -> str | None:
 
 
 def _attributes(item: dict[str, Any]) -> dict[str, Any]:
-    return {
-        entry["key"]: _value(entry.get("value")) for entry in item.get("attributes", ())
-    }
+    found = item.get("attributes", ())
+    if isinstance(found, dict):
+        return cast("dict[str, Any]", found)  # a start's, which are plain JSON
+    return {entry["key"]: _value(entry.get("value")) for entry in found}
 
 
 def _value(value: dict[str, Any] | None) -> Any:

@@ -8,15 +8,17 @@ What none of them names, cost above all, is under ``waybell.``.
 """
 
 OPERATION = "gen_ai.operation.name"
-CHAT = "chat"
-INVOKE_AGENT = "invoke_agent"
-INVOKE_WORKFLOW = "invoke_workflow"
-EXECUTE_TOOL = "execute_tool"
+KIND = "openinference.span.kind"
 AGENT = "gen_ai.agent.name"
-WORKFLOW = "gen_ai.workflow.name"
-TOOL = "gen_ai.tool.name"
-PROVIDER = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"
+# By kind: the operation, which attribute is its name, and whether it leaves the process.
+OPERATIONS = {
+    "AGENT": ("invoke_agent", AGENT, False),
+    "CHAIN": ("invoke_workflow", "gen_ai.workflow.name", False),
+    "LLM": ("chat", REQUEST_MODEL, True),
+    "TOOL": ("execute_tool", "gen_ai.tool.name", False),
+}
+PROVIDER = "gen_ai.provider.name"
 RESPONSE_MODEL = "gen_ai.response.model"
 USAGE = (
     "gen_ai.usage.input_tokens",
@@ -31,7 +33,6 @@ EXCEPTION = "exception"
 EXCEPTION_TYPE = "exception.type"
 EXCEPTION_MESSAGE = "exception.message"
 EXCEPTION_STACKTRACE = "exception.stacktrace"
-KIND = "openinference.span.kind"
 CAPTURE = "waybell.capture"
 LENGTH = {"prompt": "waybell.prompt.length", "reply": "waybell.reply.length"}
 SHA256 = {"prompt": "waybell.prompt.sha256", "reply": "waybell.reply.sha256"}

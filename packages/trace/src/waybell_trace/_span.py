@@ -13,7 +13,7 @@ from opentelemetry.context import Context, attach, detach
 
 from waybell_trace import _semconv as names
 from waybell_trace._capture import Capture, captured
-from waybell_trace._ids import process
+from waybell_trace._ids import forks
 from waybell_trace._money import nano_dollars, whole
 from waybell_trace._values import SIMPLE, clean, plain, text
 
@@ -47,18 +47,11 @@ class Span:
     Made by a `Tracer`; starts when entered, is OpenTelemetry's current span inside the
     block, and is on file when the block is left. An exception that leaves the block,
     cancellation included, is recorded and goes on.
-
-    Args:
-        source: What its tracer lends it.
-        name: What the work is.
-        attributes: What is known at the start.
-        kind: OpenTelemetry's kind.
-        context: The parent's context; None for the current one.
     """
 
-    __slots__ = ("_how", "_otel", "_process", "_source", "_token", "_usage")
+    __slots__ = ("_forks", "_how", "_otel", "_source", "_token", "_usage")
 
-    _process: int
+    _forks: int
     _token: Token[Context]
 
     def __init__(
@@ -67,10 +60,9 @@ class Span:
         name: str,
         attributes: Mapping[str, object],
         kind: otel.SpanKind = otel.SpanKind.INTERNAL,
-        context: Context | None = None,
     ) -> None:
         self._source = source
-        self._how = (name, context, kind, attributes)
+        self._how = (name, kind, attributes)
         self._otel: otel.Span = _NOT_STARTED
         self._usage: dict[str, int] | None = None
 
@@ -160,19 +152,19 @@ class Span:
         self._otel.set_status(otel.Status(otel.StatusCode.ERROR, description))
 
     def __enter__(self) -> Self:
-        name, context, kind, attributes = self._how
+        name, kind, attributes = self._how
         if self._otel is not _NOT_STARTED:
             raise RuntimeError(f"span {name!r} was entered before: make another one")
         start, stamp, _, _ = self._source
         time = stamp and stamp()
-        self._otel = start(name, context, kind, _checked(attributes), (), time)
-        self._process = process()
+        self._otel = start(name, None, kind, _checked(attributes), (), time)
+        self._forks = forks[0]
         self._token = attach(otel.set_span_in_context(self._otel))
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         detach(self._token)
-        if self._process != process():
+        if self._forks != forks[0]:
             return  # a forked child left the block: the span is its parent's
         _, stamp, lose, _ = self._source
         try:
@@ -185,10 +177,8 @@ class Span:
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: object, error: BaseException | None, _: object
-    ) -> None:
-        self.__exit__(kind, error, _)
+    async def __aexit__(self, *left: Any) -> None:  # noqa: PYI036 - passed on
+        self.__exit__(*left)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate `function`, sync or async: each call is a new span.
@@ -200,8 +190,8 @@ class Span:
             function
         ):
             raise TypeError(f"{function!r} is a generator: open the span inside it")
-        name, context, kind, attributes = self._how
-        again = functools.partial(Span, self._source, name, attributes, kind, context)
+        name, kind, attributes = self._how
+        again = functools.partial(Span, self._source, name, attributes, kind)
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -228,6 +218,5 @@ def _checked(attributes: Mapping[str, object]) -> Any:
 
 def _leaves(error: BaseException) -> bool:
     # A generator that is closed and a program that ends well have not failed.
-    if isinstance(error, SystemExit):
-        return error.code in (None, 0)
-    return isinstance(error, GeneratorExit)
+    ends = isinstance(error, SystemExit) and error.code in (None, 0)
+    return ends or isinstance(error, GeneratorExit)

@@ -40,9 +40,6 @@ class Tracer:
             (length and hash) or "text".
         service_name: The resource's `service.name`; by default OTEL_SERVICE_NAME.
         now: A clock giving the seconds since 1970; by default the system's.
-
-    Raises:
-        OSError: The file cannot be opened or made.
     """
 
     __slots__ = ("_files", "_source")
@@ -56,8 +53,7 @@ class Tracer:
         service_name: str | None = None,
         now: Callable[[], float] | None = None,
     ) -> None:
-        if capture not in get_args(Capture):
-            known = get_args(Capture)
+        if capture not in (known := get_args(Capture)):
             raise ValueError(f"capture must be one of {known}, not {capture!r}")
         if provider is not None and not isinstance(provider, TracerProvider):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"provider must be an SDK TracerProvider, not {provider!r}")
@@ -80,11 +76,6 @@ class Tracer:
         return self._files.spans.path
 
     @property
-    def capture(self) -> Capture:
-        """How much of prompts and replies is kept."""
-        return self._source.capture
-
-    @property
     def lost(self) -> int:
         """Ended spans that could not be written, in this process."""
         return self._files.spans.lost
@@ -105,31 +96,25 @@ class Tracer:
 
     def agent(self, name: str, /, **attributes: object) -> Span:
         """A span of an agent's turn."""
-        given = {names.KIND: "AGENT", names.AGENT: name}
-        return _known(self._source, names.INVOKE_AGENT, name, given | attributes)
+        return _known(self._source, "AGENT", name, attributes)
 
     def llm(
         self, model: str, /, provider: str | None = None, **attributes: object
     ) -> Span:
         """A span of a call to a model, where usage belongs."""
-        given = {names.KIND: "LLM", names.REQUEST_MODEL: model}
         if provider is not None:
-            given[names.PROVIDER] = provider
-        return _known(self._source, names.CHAT, model, given | attributes)
+            attributes[names.PROVIDER] = provider
+        return _known(self._source, "LLM", model, attributes)
 
     def tool(self, name: str, /, **attributes: object) -> Span:
         """A span of a tool's run."""
-        given = {names.KIND: "TOOL", names.TOOL: name}
-        return _known(self._source, names.EXECUTE_TOOL, name, given | attributes)
+        return _known(self._source, "TOOL", name, attributes)
 
     def workflow(self, name: str, /, **attributes: object) -> Span:
         """A span of several agents' joint work."""
-        given = {names.KIND: "CHAIN", names.WORKFLOW: name}
-        return _known(self._source, names.INVOKE_WORKFLOW, name, given | attributes)
+        return _known(self._source, "CHAIN", name, attributes)
 
-    async def around(
-        self, event: Any, call_next: Callable[[Any], Awaitable[R]], /
-    ) -> R:
+    async def around(self, event: Any, call_next: Callable[..., Awaitable[R]], /) -> R:
         """A bus middleware: each delivery is a span, nested as the events are.
 
         Args:
@@ -184,10 +169,11 @@ def carry(function: Callable[P, R], /) -> Callable[P, R]:
     return carried
 
 
-def _known(source: Source, operation: str, name: str, given: dict[str, Any]) -> Span:
-    kind = otel.SpanKind.CLIENT if operation == names.CHAT else otel.SpanKind.INTERNAL
-    given = {names.OPERATION: operation} | given
-    return Span(source, f"{operation} {name}", given, kind)
+def _known(source: Source, kind: str, name: str, given: dict[str, Any]) -> Span:
+    operation, key, leaves = names.OPERATIONS[kind]
+    given = {names.OPERATION: operation, names.KIND: kind, key: name} | given
+    way = otel.SpanKind.CLIENT if leaves else otel.SpanKind.INTERNAL
+    return Span(source, f"{operation} {name}", given, way)
 
 
 def _private(service_name: str | None, files: FileProcessor) -> TracerProvider:

@@ -4,33 +4,26 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import reduce
 from math import ceil
 from pathlib import Path
 
+from waybell_trace._chrome import chrome
 from waybell_trace._reader import SpanReader
-from waybell_trace._record import SpanRecord, Usage, started
+from waybell_trace._record import SpanRecord, Usage
 from waybell_trace._writer import starts_path
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The spans of one agent (or of another group) together.
-
-    Args:
-        name: Whose they are.
-        calls: How many there are.
-        failed: How many of them failed.
-        unfinished: How many of them never ended.
-        durations: Seconds of those that ended, sorted.
-        usage: What they and the spans below them used, counted once.
-    """
+    """The spans of one agent (or of another group) together."""
 
     name: str
     calls: int
     failed: int
-    unfinished: int
-    durations: tuple[float, ...]
-    usage: Usage
+    unfinished: int  # never ended
+    durations: tuple[float, ...]  # seconds of those that ended, sorted
+    usage: Usage  # of them and the spans below them, counted once
 
     def percentile(self, percent: float) -> float | None:
         """The duration that `percent` of the calls do not exceed (nearest rank)."""
@@ -44,33 +37,23 @@ class Traces:
 
     Usage counts where it is recorded deepest: what an enclosing span repeats of the
     spans below it is left out, for tokens of each kind and cost separately.
-
-    Args:
-        spans: In any order; of two with one id the later one holds.
-        foreign: Lines that were something else.
-        torn: Lines that were cut short.
+    Of two spans with one id the later one holds. `foreign` and `torn` count the lines
+    that were something else, and that were cut short.
     """
 
-    __slots__ = ("_below", "_used", "foreign", "roots", "spans", "torn")
+    __slots__ = ("_below", "_order", "_used", "foreign", "roots", "spans", "torn")
 
     def __init__(
         self, spans: Iterable[SpanRecord], *, foreign: int = 0, torn: int = 0
     ) -> None:
         known = {_id(span): span for span in spans}
         self.spans = sorted(known.values(), key=lambda span: span.start_ns)
-        self.foreign = foreign
-        self.torn = torn
-        self.roots: list[SpanRecord] = []
+        self.foreign, self.torn = foreign, torn
+        self.roots = [span for span in self.spans if _above(span) not in known]
         self._below: dict[tuple[str, str], list[SpanRecord]] = defaultdict(list)
         for span in self.spans:
-            parent = (span.trace_id, span.parent_id or "")
-            (self._below[parent] if parent in known else self.roots).append(span)
-        reached = {_id(span) for root in self.roots for span in self.walk(root)}
-        for span in self.spans:
-            if _id(span) not in reached:
-                # Ids of foreign files may form a circle, which no root reaches.
-                self.roots.append(circle := _circle(span, known))
-                reached.update(_id(below) for below in self.walk(circle))
+            self._below[_above(span)].append(span)
+        self._order = self._parents_first(known)
         self._used = self._once()
 
     @property
@@ -101,7 +84,7 @@ class Traces:
     def usage(self, span: SpanRecord | None = None) -> Usage:
         """What `span` and all below it used, or the whole file; counted once."""
         spans = self.spans if span is None else self.walk(span)
-        return _total(self._used[_id(below)] for below in spans)
+        return reduce(Usage.plus, (self._used[_id(each)] for each in spans), Usage())
 
     def agents(self) -> dict[str, Stats]:
         """Calls, failures, latency, tokens and cost of each agent."""
@@ -115,59 +98,58 @@ class Traces:
                 the group of the nearest span above it, or to "" if there is none.
         """
         calls: dict[str, list[SpanRecord]] = defaultdict(list)
-        used: dict[str, list[Usage]] = defaultdict(list)
+        used: dict[str, Usage] = defaultdict(Usage)
         owner: dict[tuple[str, str], str] = {}
-        for span in (span for root in self.roots for span in self.walk(root)):
+        for span in self._order:
             name = key(span)
             if name is not None:
                 calls[name].append(span)
-            owner[_id(span)] = name or owner.get(
-                (span.trace_id, span.parent_id or ""), ""
-            )
-            if any(n is not None for n in self._used[_id(span)]):
-                used[owner[_id(span)]].append(self._used[_id(span)])
+            mine = owner[_id(span)] = name or owner.get(_above(span), "")
+            used[mine] = used[mine].plus(self._used[_id(span)])
         return {
-            name: Stats(
-                name=name,
-                calls=len(spans := calls[name]),
-                failed=sum(span.failed for span in spans),
-                unfinished=sum(span.end_ns is None for span in spans),
-                durations=tuple(
-                    sorted(s.seconds for s in spans if s.seconds is not None)
-                ),
-                usage=_total(used[name]),
-            )
-            for name in {**calls, **used}
+            name: _stats(name, calls[name], usage)
+            for name, usage in used.items()
+            if name or usage != Usage()
         }
 
     def to_chrome(self, path: str | os.PathLike[str]) -> None:
         """Write a file that chrome://tracing and ui.perfetto.dev show."""
-        from waybell_trace._chrome import chrome  # noqa: PLC0415 - seldom needed
+        Path(path).write_bytes(chrome(self.spans))
 
-        Path(path).write_bytes(chrome(self))
+    def _parents_first(
+        self, known: dict[tuple[str, str], SpanRecord]
+    ) -> list[SpanRecord]:
+        order = [span for root in self.roots for span in self.walk(root)]
+        reached = {_id(span) for span in order}
+        for span in self.spans:
+            if _id(span) not in reached:
+                # Ids of foreign files may form a circle, which no root reaches.
+                self.roots.append(circle := _circle(span, known))
+                order += (found := self.walk(circle))
+                reached.update(_id(below) for below in found)
+        return order
 
     def _once(self) -> dict[tuple[str, str], Usage]:
         used: dict[tuple[str, str], Usage] = {}
         below: dict[tuple[str, str], Usage] = defaultdict(Usage)
-        for root in self.roots:
-            for span in reversed(self.walk(root)):
-                own, deeper = span.usage, below[_id(span)]
-                pairs = zip(own, deeper, strict=True)
-                used[_id(span)] = Usage(*(a if b is None else None for a, b in pairs))
-                parent = (span.trace_id, span.parent_id or "")
-                below[parent] = below[parent].plus(own).plus(deeper)
+        for span in reversed(self._order):
+            own, deeper = span.usage, below[_id(span)]
+            pairs = zip(own, deeper, strict=True)
+            used[_id(span)] = Usage(*(a if b is None else None for a, b in pairs))
+            below[_above(span)] = below[_above(span)].plus(own).plus(deeper)
         return used
 
 
 def read_traces(path: str | os.PathLike[str]) -> Traces:
     """All spans of a file, and those its side file says have started but not ended."""
     spans: list[SpanRecord] = []
-    readers = [SpanReader(path)]
-    if Path(starts := starts_path(path)).exists():
-        readers.insert(0, SpanReader(starts, _convert=started, _mark=b'{"traceId":'))
+    starts = Path(starts_path(path))
+    # Starts first, so that an end replaces its start.
+    readers = [
+        SpanReader(file) for file in (starts, path) if file is path or starts.exists()
+    ]
     for reader in readers:
-        with reader:
-            spans += reader  # an end replaces its start
+        spans += reader
     foreign, torn = (sum(getattr(r, n) for r in readers) for n in ("foreign", "torn"))
     return Traces(spans, foreign=foreign, torn=torn)
 
@@ -176,16 +158,20 @@ def _id(span: SpanRecord) -> tuple[str, str]:
     return span.trace_id, span.span_id
 
 
+def _above(span: SpanRecord) -> tuple[str, str]:
+    return span.trace_id, span.parent_id or ""
+
+
 def _circle(span: SpanRecord, known: dict[tuple[str, str], SpanRecord]) -> SpanRecord:
     climbed = set[tuple[str, str]]()
     while _id(span) not in climbed:
         climbed.add(_id(span))
-        span = known[span.trace_id, span.parent_id or ""]
+        span = known[_above(span)]
     return span
 
 
-def _total(usages: Iterable[Usage]) -> Usage:
-    total = Usage()
-    for usage in usages:
-        total = total.plus(usage)
-    return total
+def _stats(name: str, calls: list[SpanRecord], usage: Usage) -> Stats:
+    failed = sum(span.failed for span in calls)
+    unfinished = sum(span.end_ns is None for span in calls)
+    durations = sorted(span.seconds for span in calls if span.seconds is not None)
+    return Stats(name, len(calls), failed, unfinished, tuple(durations), usage)

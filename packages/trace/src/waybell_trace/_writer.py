@@ -10,11 +10,11 @@ from typing import Final
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from waybell_trace._ids import forks
 from waybell_trace._otlp import Lines, encode_start
 
 
 _log: Final = logging.getLogger("waybell_trace")
-_files: "weakref.WeakSet[LineFile]" = weakref.WeakSet()
 
 
 class LineFile:
@@ -29,7 +29,8 @@ class LineFile:
     """
 
     __slots__ = (
-        "__weakref__", "_closed", "_fd", "_lock", "_torn", "_what", "lost", "path", "sealed"
+        "__weakref__", "_closed", "_fd", "_forks", "_lock", "_torn", "_what", "lost",
+        "path", "sealed",
     )  # fmt: skip
 
     def __init__(self, path: str | os.PathLike[str], what: str) -> None:
@@ -39,13 +40,13 @@ class LineFile:
         self._what = what
         self._torn = False
         self._closed = False
+        self._forks = forks[0]
         self._lock = threading.Lock()
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.open(self.path, flags, 0o600)
         # The number is given back only when nobody can write to it any more.
         weakref.finalize(self, os.close, self._fd).atexit = False
-        _files.add(self)
         self._seal()
 
     def write(self, line: bytes) -> None:
@@ -60,6 +61,9 @@ class LineFile:
 
     def lose(self, error: BaseException | str) -> None:
         """Count a line that could not be written; the first one is warned of."""
+        if self._forks != forks[0]:
+            # Another thread may have held it at the fork.
+            self._forks, self._lock = forks[0], threading.Lock()
         with self._lock:
             self.lost += 1
             first = self.lost == 1
@@ -77,10 +81,6 @@ class LineFile:
         null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         os.dup2(null, self._fd, inheritable=False)
         os.close(null)
-
-    def renew(self) -> None:
-        """Forget, in a forked child, a lock that another thread held at the fork."""
-        self._lock = threading.Lock()
 
     def _rewrite(self, line: bytes) -> None:
         # A write was cut short (disk full, quota). Finishing it later could land behind
@@ -111,10 +111,7 @@ class LineFile:
 class FileProcessor(SpanProcessor):
     """Writes the line of a span in the very call that ends it, so that nothing waits.
 
-    A provider's `shutdown` or `force_flush` has nothing to do here: nothing is buffered.
-
-    Args:
-        path: Where ended spans go; starts go to the file `starts_path` names.
+    Nothing is buffered, so a provider's `shutdown` and `force_flush` find nothing to do.
     """
 
     __slots__ = ("_lines", "spans", "starts")
@@ -148,11 +145,3 @@ def starts_path(path: str | os.PathLike[str]) -> str:
     """The side file of `path`: `traces.jsonl` has `traces.starts.jsonl`."""
     file = Path(path)
     return str(file.with_name(f"{file.stem}.starts{file.suffix}"))
-
-
-def _forked() -> None:
-    for file in list(_files):
-        file.renew()
-
-
-os.register_at_fork(after_in_child=_forked)
