@@ -138,12 +138,14 @@ class Lane:
         if case.kind == "value":
             self.count = case.count
             return
-        while not self.failure:
+        for _ in range(20):
             wall = max(self._ask("run", self.count).get("wall", 1), 1)
-            if wall >= effort.run_ns // 5 or self.count >= 10_000_000:
-                self.count = max(1, self.count * effort.run_ns // wall)
+            if self.failure or 0.5 < wall / effort.run_ns < 2:
                 return
-            self.count *= 2 if wall > 100_000 else 10
+            wanted = self.count * effort.run_ns / wall
+            self.count = max(1, int(min(wanted, 10 * self.count)))
+            if self.count == 1:
+                return
 
     def measure(self, case: Case) -> None:
         """One round."""

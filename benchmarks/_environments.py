@@ -81,19 +81,20 @@ def _make(name: str, pins: Path, folder: Path) -> Environment:
 
 
 def _install(python: Path, pins: Path) -> list[str]:
+    """Install all at once, else one by one: some may have no wheel for this machine."""
     install = ("pip", "install", "--no-deps", "--python", str(python))
     try:
         _uv(*install, "--requirements", str(pins))
     except subprocess.SubprocessError:
-        missing = []
-        for line in pins.read_text().splitlines():
-            if line and not line.startswith("#"):
-                try:
-                    _uv(*install, line)
-                except subprocess.SubprocessError:
-                    missing.append(line.partition(" ")[0])
-        if len(missing) > len(pins.read_text().splitlines()) // 2:
-            raise
+        missing: list[str] = []
+        lines = [line for line in pins.read_text().splitlines() if line[0] != "#"]
+        for tried, line in enumerate(lines, 1):
+            try:
+                _uv(*install, line)
+            except subprocess.SubprocessError:
+                missing.append(line.partition(" ")[0])
+                if len(missing) == tried > 1:  # None at all: there is no network.
+                    raise
         return missing
     return []
 

@@ -100,11 +100,14 @@ def paired(samples: Samples, reference: Samples) -> tuple[float, float, float] |
         for mine, theirs in zip(samples, reference, strict=False)
         if mine and theirs and theirs.cpu
     ]
-    if not ratios:
-        return None
-    if len(ratios) == 1:
-        return ratios[0], ratios[0], ratios[0]
-    low, middle, high = quantiles(ratios, n=4, method="inclusive")
+    return quartiles(ratios) if ratios else None
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The lower one, the median and the upper one."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, middle, high = quantiles(values, n=4, method="inclusive")
     return low, middle, high
 
 

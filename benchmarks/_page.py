@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from benchmarks._cases import Suite
 from benchmarks._driver import Effort
 from benchmarks._environments import NEWER, environment
-from benchmarks._figures import CaseResult, Row, Verdict, verdict
+from benchmarks._figures import CaseResult, Row, Verdict, quartiles, verdict
 
 
 @dataclass(slots=True)
@@ -129,8 +129,11 @@ def _values(result: CaseResult) -> str:
 
 
 def _imports(result: CaseResult) -> str:
-    rows = [(_label(row), number(row.cpu)) for row in _ordered(result.rows)]
-    return _table(["", "CPU ms"], rows)
+    rows = []
+    for row in _ordered(result.rows):
+        low, middle, high = quartiles([s.cpu for s in row.samples if s])
+        rows.append((_label(row), number(middle), f"{number(low)} to {number(high)}"))
+    return _table(["", "CPU ms", "middle half"], rows)
 
 
 def _growth(result: CaseResult) -> str:

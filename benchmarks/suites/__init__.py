@@ -1,4 +1,13 @@
-"""The suites, in the order of the page. A new one: write a module, name it here."""
+"""The suites, in the order of the page.
+
+A new suite is a module with `Case`s, contestants registered on them, and a `SUITE`
+that is named in `SUITES` below. A contestant is a generator function that yields
+`run(n)`; `@CASE.limit(...)`, `@CASE.ours(...)` and `@CASE.peer(..., env=...)` register
+it. Import nothing but the standard library and `benchmarks` at the top of a module:
+each environment imports them all. Peers of an environment are pinned in
+`benchmarks/peers/<env>.txt`; a new file there is a new environment. Modules that add
+contestants to the cases of others go into `ADDITIONS`.
+"""
 
 from benchmarks.suites import (
     budget,

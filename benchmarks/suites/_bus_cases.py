@@ -56,9 +56,9 @@ GROWTH = Case(
     "growth",
     "Cost against growth",
     kind="growth",
-    note="One emit to one async handler while so many topics, wildcard "
-    "subscriptions or handlers of other topics are there; and one more "
-    "subscription made and removed.",
+    note="One emit to one async handler while so many topics or wildcard "
+    "subscriptions with a handler each are there, of a topic seen before and of a "
+    "new one; and one more subscription made and removed.",
 )
 
 CASES = (

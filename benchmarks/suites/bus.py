@@ -90,7 +90,7 @@ async def _limit_ten():
 @TOPICS.limit(LIMIT)
 async def _limit_topics():
     topics = [f"review.{i}" for i in range(1000)]
-    yield loop_over_all(emitter({topic: [answer] for topic in topics}), topics)
+    yield await warmed(emitter({topic: [answer] for topic in topics}), topics)
 
 
 @SUSPENDING.limit("`asyncio.gather`")
@@ -113,6 +113,13 @@ async def _task_group():
         return [task.result() for task in tasks]
 
     yield loop_over(emit)
+
+
+async def warmed(emit, topics):
+    """A run over all topics, each sent once already: what is cached is there."""
+    run = loop_over_all(emit, topics)
+    await run(len(topics))
+    return run
 
 
 def new_bus(**settings):
@@ -152,7 +159,7 @@ async def _ours_topics():
     topics = [f"review.{i}" for i in range(1000)]
     for topic in topics:
         bus.on(topic, answer)
-    yield loop_over_all(bus.emit, topics)
+    yield await warmed(bus.emit, topics)
 
 
 def wild_bus(size=10_000):

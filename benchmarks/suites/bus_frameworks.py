@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from benchmarks.suites._bus_cases import ONE, TEN, TOPICS, WILD
-from benchmarks.suites.bus import loop_over, loop_over_all
+from benchmarks.suites.bus import loop_over, warmed
 
 
 TOPIC = "review.done"
@@ -84,7 +84,7 @@ async def _autogen_topics():
     async def emit(topic, /, path, line):
         return await runtime.send_message(Note(path, line), AgentId(topic, "default"))
 
-    yield loop_over_all(emit, names)
+    yield await warmed(emit, names)
     await runtime.stop()
 
 
@@ -123,7 +123,7 @@ async def _faststream_topics():
 
     subjects = [f"review.{i}" for i in range(MANY)]
     async with TestNatsBroker(faststream_broker(subjects)) as broker:
-        yield loop_over_all(faststream_emit(broker), subjects)
+        yield await warmed(faststream_emit(broker), subjects)
 
 
 @TEN.peer(

@@ -1,6 +1,6 @@
 """What a bus costs as topics and subscriptions grow."""
 
-from itertools import repeat
+from itertools import count, repeat
 
 from benchmarks.suites._bus_cases import GROWTH
 from benchmarks.suites.bus import answer, emitter, loop_over, new_bus
@@ -34,6 +34,21 @@ def _wildcards(size):
         yield loop_over(bus.emit, f"team{size // 2}.done")
 
 
+def _new_topics(size):
+    @GROWTH.ours("emit of a new topic, wildcards", size=size)
+    async def _emit():
+        bus, number = new_bus(), count()
+        for i in range(size):
+            bus.on(f"team{i}.*", answer)
+
+        async def run(times):
+            for _ in repeat(None, times):
+                topic = f"team{size // 2}.n{next(number)}"
+                await bus.emit(topic, path="a.py", line=3)
+
+        yield run
+
+
 def _registering(size):
     @GROWTH.ours("`on` and `off`, topics", size=size)
     def _on_off():
@@ -53,4 +68,5 @@ for _size in SIZES:
     _table(_size)
     _topics(_size)
     _wildcards(_size)
+    _new_topics(_size)
     _registering(_size)

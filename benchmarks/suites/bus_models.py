@@ -3,7 +3,7 @@
 # ruff: noqa: PLC0415 - a worker has only the peers of its own environment
 
 from benchmarks.suites._bus_cases import ONE, TEN, TOPICS
-from benchmarks.suites.bus import loop_over, loop_over_all
+from benchmarks.suites.bus import loop_over, warmed
 
 
 MANY = 1000
@@ -127,7 +127,7 @@ async def _bubus_topics():
     bus, kinds = EventBus(), many_kinds(bubus_event())
     for kind in kinds.values():
         bus.on(kind, by_line)
-    yield loop_over_all(many_emit(bus, kinds, bubus_emit), list(kinds))
+    yield await warmed(many_emit(bus, kinds, bubus_emit), list(kinds))
     await bus.stop()
 
 
@@ -136,7 +136,7 @@ async def _abxbus_topics():
     bus, kinds = abxbus_bus(), many_kinds(abxbus_event())
     for kind in kinds.values():
         bus.on(kind, by_line)
-    yield loop_over_all(many_emit(bus, kinds, abxbus_emit), list(kinds))
+    yield await warmed(many_emit(bus, kinds, abxbus_emit), list(kinds))
 
 
 async def by_line(event):

@@ -3,7 +3,7 @@
 # ruff: noqa: PLC0415 - a worker has only the peers of its own environment
 
 from benchmarks.suites._bus_cases import ONE, TEN, TOPICS, WILD
-from benchmarks.suites.bus import loop_over, loop_over_all
+from benchmarks.suites.bus import loop_over, warmed
 
 
 TOPIC = "review.done"
@@ -44,7 +44,7 @@ async def _async_event_bus_ten():
 @TOPICS.peer("async-event-bus", env="newer", package="async-event-bus")
 async def _async_event_bus_topics():
     topics = [f"review.{i}" for i in range(MANY)]
-    yield loop_over_all(async_event_bus(topics), topics)
+    yield await warmed(async_event_bus(topics), topics)
 
 
 def infinity_parts():

@@ -10,7 +10,7 @@ from benchmarks.suites.bus import (
     answer,
     handlers,
     loop_over,
-    loop_over_all,
+    warmed,
 )
 from benchmarks.suites.bus_memory import memory_of
 
@@ -78,7 +78,7 @@ async def _blinker_topics():
     space = Namespace()
     for name in NAMES:
         space.signal(name).connect(answer, weak=False)
-    yield loop_over_all(blinker_emit(space), NAMES)
+    yield await warmed(blinker_emit(space), NAMES)
 
 
 @MEMORY.peer("blinker", env="own", package="blinker")
@@ -135,7 +135,7 @@ async def _emitix_topics():
     bus = EventBus()
     for name in NAMES:
         bus.on(name, by_keyword)
-    yield loop_over_all(bus.emit_async, NAMES)
+    yield await warmed(bus.emit_async, NAMES)
 
 
 def _emitix_wild_bus():
@@ -184,14 +184,14 @@ def _registering(kind):
     return register
 
 
-def pyee_run(emitter, topics):
+async def pyee_run(emitter, topics):
     """The handlers' tasks must end too: give the loop its turns."""
 
     async def emit(topic, /, **data):
         emitter.emit(topic, **data)
         await emitter.wait_for_complete()
 
-    return loop_over_all(emit, topics)
+    return await warmed(emit, topics)
 
 
 @ONE.peer("pyee (no answer)", package="pyee")
@@ -200,7 +200,7 @@ async def _pyee():
 
     emitter = AsyncIOEventEmitter()
     emitter.on(TOPIC, by_keyword)
-    yield pyee_run(emitter, [TOPIC])
+    yield await pyee_run(emitter, [TOPIC])
 
 
 @TEN.peer("pyee (no answer)", package="pyee")
@@ -210,7 +210,7 @@ async def _pyee_ten():
     emitter = AsyncIOEventEmitter()
     for handler in keyword_handlers():
         emitter.on(TOPIC, handler)
-    yield pyee_run(emitter, [TOPIC])
+    yield await pyee_run(emitter, [TOPIC])
 
 
 @TOPICS.peer("pyee (no answer)", package="pyee")
@@ -220,7 +220,7 @@ async def _pyee_topics():
     emitter = AsyncIOEventEmitter()
     for name in NAMES:
         emitter.on(name, by_keyword)
-    yield pyee_run(emitter, NAMES)
+    yield await pyee_run(emitter, NAMES)
 
 
 @MEMORY.peer("pyee", package="pyee")
@@ -256,7 +256,7 @@ async def _pymitter_topics():
     emitter = _pymitter()
     for name in NAMES:
         emitter.on(name, by_keyword)
-    yield loop_over_all(emitter.emit_async, NAMES)
+    yield await warmed(emitter.emit_async, NAMES)
 
 
 def _pymitter_wild_bus():
