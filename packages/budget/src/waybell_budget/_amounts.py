@@ -1,0 +1,51 @@
+"""Money as integer nano-dollars and tokens as integers, exactly or not at all."""
+
+from decimal import Decimal, InvalidOperation
+
+
+Amount = int | str | Decimal | float
+NANO = 10**9
+
+
+def nanos(amount: Amount, name: str, up: bool = False) -> int:
+    """Dollars as nano-dollars: what caps allow rounds down, what was charged up."""
+    if type(amount) is float and 0.0 <= amount < 1e6:
+        # Below 15 digits, a decimal that gives this float is its shortest repr.
+        count = round(amount * NANO)
+        if count / NANO == amount:
+            return count
+    value = _decimal(amount, name)
+    if not value.is_finite() or value < 0 or value >= 10**15:
+        raise ValueError(f"{name} must be an amount from 0 to 1e15, not {amount!r}")
+    if value.adjusted() < -30:  # its ratio could be integers of megabytes
+        return int(up and value > 0)
+    top, bottom = value.as_integer_ratio()  # exact, whatever the decimal context
+    return -(-top * NANO // bottom) if up else top * NANO // bottom
+
+
+def _decimal(amount: object, name: str) -> Decimal:
+    if isinstance(amount, bool):
+        raise ValueError(f"{name} must be an amount, not {amount!r}")  # noqa: TRY004  # as any refused value
+    if isinstance(amount, float):
+        amount = float.__repr__(amount)  # a subclass may print itself otherwise
+    if not isinstance(amount, int | str | Decimal):
+        raise TypeError(f"{name} must be int, str, Decimal or float, not {amount!r}")
+    try:
+        return Decimal(amount)
+    except InvalidOperation:
+        raise ValueError(f"{name} must be an amount, not {amount!r}") from None
+
+
+def whole(count: object, name: str) -> int:
+    """A number of tokens: an integer from zero up."""
+    if isinstance(count, bool) or (isinstance(count, int) and count < 0):
+        raise ValueError(f"{name} must be a count of tokens, not {count!r}")
+    if not isinstance(count, int):
+        raise TypeError(f"{name} must be an int, not {count!r}")
+    return count
+
+
+def dollars(count: int) -> Decimal:
+    """Nano-dollars as an exact decimal without trailing zeros."""
+    units, part = divmod(count, NANO)
+    return Decimal(f"{units}.{part:09d}".rstrip("0").rstrip("."))

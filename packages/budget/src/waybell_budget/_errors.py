@@ -1,0 +1,66 @@
+"""What can go wrong: one root, and leaves that are also the nearest builtin."""
+
+from decimal import Decimal
+
+
+class BudgetError(Exception):
+    """Root of all that this package raises, wrong arguments aside."""
+
+
+class AskedError(BudgetError):
+    """Something was asked for on one axis.
+
+    Args:
+        axis: `"usd"` or `"tokens"`.
+        asked: Dollars or tokens asked, or already spent.
+        left: Dollars or tokens that could have been given.
+    """
+
+    _text = "{} asked, {} left"
+
+    def __init__(self, axis: str, asked: Decimal | int, left: Decimal | int) -> None:
+        super().__init__(axis, asked, left)
+        self.axis = axis
+        self.asked = asked
+        self.left = left
+
+    def __str__(self) -> str:
+        unit = "${}" if self.axis == "usd" else "{} tokens"
+        return self._text.format(unit.format(self.asked), unit.format(self.left))
+
+
+class BudgetExceeded(AskedError):
+    """More was asked, or has been spent, than was left."""
+
+
+class BudgetDeadlockError(AskedError, RuntimeError):
+    """The wait would never end: the waiter's own holds keep the money."""
+
+    _text = "{} asked, at most {} while the waiter keeps its own holds"
+
+
+class BudgetTimeoutError(AskedError, TimeoutError):
+    """The money did not come free in time."""
+
+    _text = "waited too long: {} asked, {} free"
+
+
+class BudgetClosedError(BudgetError, RuntimeError):
+    """A budget was used outside its own block."""
+
+
+class UnknownPriceError(BudgetError, LookupError):
+    """Nobody knows what a model costs, and unknown is not zero.
+
+    Args:
+        model: The model, None when none was named.
+        hint: What to do about it.
+    """
+
+    def __init__(self, model: str | None, hint: str) -> None:
+        super().__init__(model, hint)
+        self.model = model
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"no price for {self.model!r}: {self.hint}"

@@ -1,0 +1,184 @@
+"""Several holds opened together or not at all, at once or after a wait."""
+# pyright: reportPrivateUsage=false
+# ruff: noqa: SLF001 - the attributes are private to the package, not to the class
+
+import sys
+import threading
+from contextvars import ContextVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from waybell_budget._account import Account, error, room
+from waybell_budget._errors import BudgetClosedError, BudgetTimeoutError
+from waybell_budget._ledger import GRANTED, WAITING, Waiter
+
+
+if TYPE_CHECKING:
+    from waybell_budget._budget import Budget
+    from waybell_budget._purse import Purse
+
+Parts = TypeVar("Parts", bound="list[Budget] | dict[str, Budget]")
+# The last hold that this context opened; `Budget._outer` leads to those around it.
+innermost: ContextVar["Budget | None"] = ContextVar("waybell_budget", default=None)
+
+
+class Partition(Generic[Parts]):
+    """Several holds of one pool, for `with` and `async with`.
+
+    Args:
+        pool: Where the money comes from.
+        parts: The holds.
+        seconds: How long to wait for them, None for not at all.
+    """
+
+    __slots__ = ("_budgets", "_ledger", "_parts", "_pool", "_seconds")
+
+    def __init__(self, pool: "Purse", parts: Parts, seconds: float | None) -> None:
+        self._pool = pool
+        self._parts = parts
+        self._seconds = seconds
+        self._ledger = pool._ledger
+        self._budgets = list(parts.values()) if isinstance(parts, dict) else parts
+
+    def __enter__(self) -> Parts:
+        waiter = self._request()
+        if self._seconds is not None:
+            _refuse_on_loop()
+            gate = threading.Lock()
+            gate.acquire()
+            waiter.wake = gate.release
+            try:
+                if self._join(waiter):
+                    gate.acquire(timeout=self._seconds)
+            except BaseException:
+                self._leave(waiter)
+                raise
+        return self._conclude(waiter)
+
+    async def __aenter__(self) -> Parts:
+        waiter = self._request()
+        if self._seconds is not None:
+            try:
+                await self._wait(waiter, self._seconds)
+            except BaseException:
+                self._leave(waiter)
+                raise
+        return self._conclude(waiter)
+
+    async def _wait(self, waiter: Waiter, seconds: float) -> None:
+        """Come back when the waiter is granted, refused, or out of time."""
+        import asyncio  # noqa: PLC0415  # whoever gets here has it, others need not
+
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        thread = threading.get_ident()
+
+        def ring() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        def wake() -> None:
+            try:
+                if threading.get_ident() == thread and not loop.is_closed():
+                    ring()
+                else:
+                    loop.call_soon_threadsafe(ring)
+            except RuntimeError:  # the loop is closed: nobody will come for the money
+                self._leave(waiter)
+
+        waiter.wake = wake
+        if self._join(waiter):
+            timer = loop.call_later(seconds, ring)
+            try:
+                await done
+            finally:
+                timer.cancel()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        for budget in self._budgets:
+            budget.settle()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__()
+
+    def _request(self) -> Waiter:
+        """All that the parts want, as one request."""
+        draws: dict[Account, int] = {}
+        for budget in self._budgets:
+            for account in (budget, budget._tokens):
+                if account is not None and account._cap is not None and account._parent:
+                    drawn = draws.get(account._parent, 0)
+                    draws[account._parent] = drawn + account._cap
+        mine: list[Account] = []
+        holder = innermost.get()
+        while holder is not None:
+            if holder._ledger is self._ledger and holder._is_open:
+                mine += [holder] if holder._tokens is None else [holder, holder._tokens]
+            holder = holder._outer
+        return Waiter(list(draws.items()), mine, _nothing)
+
+    def _check(self) -> None:
+        if not all(budget._state == 0 for budget in self._budgets):
+            raise BudgetClosedError("a hold is entered once; acquire another")
+        if reason := self._pool._barred():
+            raise reason
+
+    def _join(self, waiter: Waiter) -> bool:
+        """Whether there is anything to wait for."""
+        with self._ledger.lock:
+            self._check()
+            self._ledger.join(waiter)
+            return waiter.state == WAITING
+
+    def _leave(self, waiter: Waiter) -> None:
+        with self._ledger.lock:
+            self._ledger.leave(waiter)
+        self._ledger.deliver()
+
+    def _conclude(self, waiter: Waiter) -> Parts:
+        """Open what was granted, or say why it was not."""
+        try:
+            with self._ledger.lock:
+                self._admit(waiter)
+        except BaseException:
+            self._leave(waiter)
+            raise
+        for budget in self._budgets:
+            budget._push()
+        return self._parts
+
+    def _admit(self, waiter: Waiter) -> None:
+        self._check()
+        if self._seconds is None:
+            if reason := waiter.lack():
+                raise reason
+            self._ledger.grant(waiter)
+        if waiter.refusal is not None:
+            raise waiter.refusal
+        if waiter.state != GRANTED:
+            lines = waiter.lines.items()
+            short = [(line, amount) for line, amount in lines if amount > room(line)]
+            line, amount = (short or list(lines))[0]
+            raise error(BudgetTimeoutError, line, amount, room(line))
+        for budget in self._budgets:
+            budget._admit()
+
+
+def _refuse_on_loop() -> None:
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise RuntimeError("waiting would block the event loop; use `async with`")
+
+
+def _nothing() -> None:
+    """What is not in line is not woken."""

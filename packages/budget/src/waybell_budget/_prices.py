@@ -1,0 +1,168 @@
+"""What a model call costs: own rates first, the genai-prices extra second."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast
+
+from waybell_budget._amounts import Amount, dollars, nanos, whole
+from waybell_budget._errors import BudgetExceeded, UnknownPriceError
+
+
+class Counts(NamedTuple):
+    """Tokens of one call; `read` and `written` are the cached parts of the input."""
+
+    input: int
+    output: int
+    read: int = 0
+    written: int = 0
+
+
+def counts_of(usage: object) -> Counts:
+    """Read a usage mapping or object.
+
+    Args:
+        usage: Has any of `input_tokens`, `output_tokens`, `cache_read_tokens` and
+            `cache_write_tokens`. Input counts what is cached too, as OpenTelemetry has
+            it; where the cached is more than all, the vendor counts it apart.
+
+    Raises:
+        ValueError: None of the four is there, or one is not a count.
+    """
+    found: list[int | None] = []
+    fields: object = usage
+    mapping = (
+        cast("Mapping[str, object]", usage) if isinstance(usage, Mapping) else None
+    )
+    for name in (
+        "input_tokens",
+        "output_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+    ):
+        count = getattr(fields, name, None) if mapping is None else mapping.get(name)
+        found.append(None if count is None else whole(count, name))
+    if all(count is None for count in found):
+        raise ValueError(f"usage names no tokens: {usage!r}")
+    given, output, read, written = (count or 0 for count in found)
+    if read + written > given:
+        given += read + written
+    return Counts(given, output, read, written)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What one model costs, in dollars per million tokens.
+
+    Args:
+        input: For what goes in.
+        output: For what comes out.
+        cache_read: For input read from a cache; None for as much as `input`.
+        cache_write: For input written to a cache; None for as much as `input`.
+    """
+
+    input: Amount
+    output: Amount
+    cache_read: Amount | None = None
+    cache_write: Amount | None = None
+
+    def __post_init__(self) -> None:
+        self.cost(Counts(0, 0))  # refuses what is not a price
+
+    def cost(self, counts: Counts) -> int:
+        """Nano-dollars for a call, rounded up."""
+        fresh = counts.input - counts.read - counts.written
+        total = 0
+        for count, rate, name in (
+            (fresh, self.input, "input"),
+            (counts.output, self.output, "output"),
+            (counts.read, self.cache_read, "cache_read"),
+            (counts.written, self.cache_write, "cache_write"),
+        ):
+            total += count * nanos(self.input if rate is None else rate, name, True)
+        return -(-total // 10**6)
+
+
+class PriceBook:
+    """Finds the price of a call, or says that nobody knows it.
+
+    Args:
+        own: Prices by the exact name of the model.
+        unknown: What to do for a model without a price.
+        ceiling: The price that stands in with `unknown="ceiling"`.
+    """
+
+    __slots__ = ("ceiling", "own")
+
+    def __init__(
+        self,
+        own: Mapping[str, Price] | None,
+        unknown: Literal["refuse", "ceiling"],
+        ceiling: Price | None,
+    ) -> None:
+        if unknown not in ("refuse", "ceiling"):
+            raise ValueError(f"unknown must be 'refuse' or 'ceiling', not {unknown!r}")
+        if (unknown == "ceiling") is (ceiling is None):
+            raise ValueError("unknown='ceiling' and ceiling=Price(...) need each other")
+        self.own = dict(own or {})
+        self.ceiling = ceiling
+
+    def cost(self, model: str | None, counts: Counts) -> tuple[int, bool]:
+        """Nano-dollars for a call, and whether that is only the ceiling.
+
+        Raises:
+            UnknownPriceError: Nobody knows the price and there is no ceiling.
+        """
+        price = self.own.get(model or "")
+        if price is not None:
+            return price.cost(counts), False
+        try:
+            return _published(model, counts), False
+        except UnknownPriceError:
+            if self.ceiling is None:
+                raise
+            return self.ceiling.cost(counts), True
+
+    def affordable(self, model: str | None, given: int, limit: int, left: int) -> int:
+        """The most output tokens, up to `limit`, that cost no more than `left`.
+
+        Raises:
+            BudgetExceeded: Not even one can be paid.
+            UnknownPriceError: Nobody knows the price and there is no ceiling.
+        """
+        one, _ = self.cost(model, Counts(given, 1))
+        if one > left:
+            raise BudgetExceeded("usd", dollars(one), dollars(left))
+        low, high = 1, limit + 1  # the first can be paid, the second not or not wanted
+        middle = limit
+        while high - low > 1:
+            if self.cost(model, Counts(given, middle))[0] <= left:
+                low = middle
+            else:
+                high = middle
+            middle = (low + high) // 2
+        return low
+
+
+def _published(model: str | None, counts: Counts) -> int:
+    """What genai-prices says; `provider:model` asks for that provider's price."""
+    if model is None:
+        raise UnknownPriceError(None, "name the model, or give usd=")
+    try:
+        import genai_prices  # noqa: PLC0415  # an extra, and slow to import
+    except ImportError:
+        hint = "give prices={...}, or install waybell-budget[prices]"
+        raise UnknownPriceError(model, hint) from None
+    provider, _, name = model.rpartition(":")
+    usage = genai_prices.Usage(
+        input_tokens=counts.input,
+        output_tokens=counts.output,
+        cache_read_tokens=counts.read,
+        cache_write_tokens=counts.written,
+    )
+    try:
+        found = genai_prices.calc_price(usage, name, provider_id=provider or None)
+    except LookupError:
+        raise UnknownPriceError(model, "give prices={...}") from None
+    if not found.total_price and any(counts):
+        raise UnknownPriceError(model, "listed without a price; give prices={...}")
+    return nanos(found.total_price, "price", True)

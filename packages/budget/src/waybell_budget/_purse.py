@@ -1,0 +1,306 @@
+"""What a pool and its holds have in common: spending and asking."""
+# pyright: reportPrivateUsage=false, reportIncompatibleVariableOverride=false
+# ruff: noqa: SLF001 - the attributes are private to the package, not to the class
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from waybell_budget._account import (
+    Account,
+    Alarm,
+    error,
+    free,
+    overdrawn,
+    passed,
+    source,
+    watch,
+)
+from waybell_budget._amounts import NANO, Amount, dollars, nanos, whole
+from waybell_budget._errors import (
+    BudgetClosedError,
+    BudgetError,
+    BudgetExceeded,
+    UnknownPriceError,
+)
+from waybell_budget._ledger import Ledger
+from waybell_budget._prices import counts_of
+from waybell_budget._snapshot import BudgetSnapshot, Key, Line, Lines
+
+
+# A hold is made, then open in one of four ways, then closed. While open it is kept for
+# later, not charged, charged, or charged for a call whose price nobody knows.
+CLOSED, NEW, KEPT, SILENT, HEARD, OWING = range(-1, 5)
+_log = logging.getLogger("waybell_budget")
+
+
+class Purse(Account):
+    """What can be spent from and asked, a pool or a hold; its own dollar account."""
+
+    __slots__ = ("_label", "_ledger", "_lines", "_state", "_tokens")
+    _axis = "usd"
+    _parent: "Purse | None"
+    _tokens: Account | None  # None, for a hold without, until it is needed
+    _label: str | None
+    _ledger: Ledger
+    _lines: Lines | None
+    _state: int
+
+    @property
+    def _is_open(self) -> bool:
+        return self._state > NEW
+
+    def charge(  # budget: one door for each way of saying what was spent
+        self,
+        *,
+        usd: Amount | None = None,
+        tokens: int | None = None,
+        model: str | None = None,
+        usage: object = None,
+        label: str | None = None,
+        line: Line = "billed",
+    ) -> None:
+        """Book what was spent, all of it, and then complain if it was too much.
+
+        Args:
+            usd: Dollars; without them, `model` and `usage` are priced.
+            tokens: Tokens; without them, those of `usage`.
+            model: The model that was called.
+            usage: A mapping or object with some of `input_tokens`, `output_tokens`,
+                `cache_read_tokens`, `cache_write_tokens`.
+            label: What to book it under.
+            line: `"billed"`, `"estimated"`, or `"free"` for what costs no dollars.
+
+        Raises:
+            BudgetExceeded: It is more than the hold, or, on an axis that is not held,
+                than was free. It is booked.
+            BudgetClosedError: The hold is not open. It is booked, to the parent.
+            UnknownPriceError: The tokens are booked. State the dollars by another
+                charge, else the rest of the hold is booked when it ends.
+        """
+        nano = count = unknown = wrong = key = None
+        if usd is not None:
+            nano = nanos(usd, "usd", True)
+        if tokens is not None:
+            count = whole(tokens, "tokens")
+        if usage or model or label or self._label or line != "billed":
+            nano, count, key, unknown = self._itemise(
+                nano, count, (label or self._label, model, line), usage
+            )
+        elif usd is None and tokens is None:
+            raise ValueError("charge needs usd, tokens, or model and usage")
+        ledger, purse = self._ledger, self
+        with ledger.lock:
+            if 0 < self._state < OWING and unknown is None:
+                self._state = HEARD
+            else:
+                purse, wrong = self._hear(unknown, usd is not None)
+            if nano is not None:
+                beyond = ledger.book(purse, nano)
+                if beyond is not None:
+                    wrong = wrong or passed(beyond, nano)
+            if count is not None:
+                beyond = ledger.book(purse._tokens or purse._counted(), count)
+                if beyond is not None:
+                    wrong = wrong or passed(beyond, count)
+            if key is not None:
+                purse._tally(key, nano or 0, count or 0)
+        if ledger.outbox:
+            ledger.deliver()
+        if wrong is not None:
+            raise wrong
+
+    def _itemise(
+        self, nano: int | None, count: int | None, key: Key, usage: object
+    ) -> tuple[int | None, int | None, Key, UnknownPriceError | None]:
+        """Fill in what the model, its usage and the line say."""
+        label, model, line = key
+        if line not in ("billed", "estimated", "free"):
+            raise ValueError(f"line must be billed, estimated or free, not {line!r}")
+        if line == "free":
+            if nano:
+                raise ValueError("what is free cannot cost usd")
+            nano = 0
+        if not usage:
+            if nano is None and count is None:
+                raise ValueError("charge needs usd, tokens, or model and usage")
+            return nano, count, key, None
+        counts = counts_of(usage)
+        count = counts.input + counts.output if count is None else count
+        if nano is None:
+            try:
+                nano, ceiling = self._ledger.prices.cost(model, counts)
+            except UnknownPriceError as unknown:
+                return None, count, key, unknown
+            line = "estimated" if ceiling else line
+        return nano, count, (label, model, line), None
+
+    def check(self, *, usd: Amount | None = None, tokens: int | None = None) -> None:
+        """Ask whether so much could be spent now; nothing is booked.
+
+        Raises:
+            BudgetExceeded: It could not.
+            BudgetClosedError: The hold is not open.
+        """
+        nano = 0 if usd is None else nanos(usd, "usd", True)
+        count = 0 if tokens is None else whole(tokens, "tokens")
+        usd_left, tokens_left = self._free()
+        if usd_left is not None and nano > usd_left:
+            raise BudgetExceeded("usd", dollars(nano), dollars(usd_left))
+        if tokens_left is not None and count > tokens_left:
+            raise BudgetExceeded("tokens", count, tokens_left)
+
+    def clamp(
+        self, max_tokens: int, *, model: str | None = None, input_tokens: int = 0
+    ) -> int:
+        """Lower a limit on output tokens to what can be paid.
+
+        Args:
+            max_tokens: The limit wanted, from 1 up.
+            model: The model to be called; needed where dollars are limited.
+            input_tokens: What it will be given, which is paid for first.
+
+        Raises:
+            BudgetExceeded: Not even one token can be paid.
+            UnknownPriceError: Dollars are limited and nobody knows the price.
+            BudgetClosedError: The hold is not open.
+        """
+        limit = whole(max_tokens, "max_tokens")
+        given = whole(input_tokens, "input_tokens")
+        if limit == 0:
+            raise ValueError("max_tokens must be at least 1, not 0")
+        usd_left, tokens_left = self._free()
+        if tokens_left is not None:
+            if given + 1 > tokens_left:
+                raise BudgetExceeded("tokens", given + 1, tokens_left)
+            limit = min(limit, tokens_left - given)
+        if usd_left is None:
+            return limit
+        return self._ledger.prices.affordable(model, given, limit, usd_left)
+
+    def snapshot(self) -> BudgetSnapshot:
+        """How it stands, all of one moment."""
+        with self._ledger.lock:
+            tokens, opened = self._counted(), self._is_open
+            usd_left = free(self) if opened else 0
+            lines = self._lines or Lines()
+            return BudgetSnapshot(
+                usd_cap=None if self._cap is None else dollars(self._cap),
+                usd_spent=dollars(self._spent),
+                usd_held=dollars(self._held),
+                usd_remaining=None if usd_left is None else dollars(usd_left),
+                usd_overdrawn=dollars(overdrawn(self)),
+                tokens_cap=tokens._cap,
+                tokens_spent=tokens._spent,
+                tokens_held=tokens._held,
+                tokens_remaining=free(tokens) if opened else 0,
+                tokens_overdrawn=overdrawn(tokens),
+                unreported=lines.unreported,
+                by_label=lines.by(0),
+                by_model=lines.by(1),
+                by_line=lines.by(2, self._spent, tokens._spent),
+            )
+
+    def on_threshold(
+        self, fraction: Amount, callback: Callable[[BudgetSnapshot], object]
+    ) -> None:
+        """Call back once, when spending reaches a part of the cap on either axis.
+
+        Whoever makes the charge makes the call, outside the lock; it is made at once
+        when the threshold is already passed. What it raises is logged.
+
+        Raises:
+            BudgetError: There is no cap to reach a part of.
+        """
+        share = nanos(fraction, "fraction")
+        if not 0 < share <= NANO:
+            raise ValueError(f"fraction must be above 0, up to 1, not {fraction!r}")
+        alarm = Alarm(partial(_call_back, callback, self))
+        with self._ledger.lock:
+            accounts = (self, self._counted())
+            capped = [account for account in accounts if account._cap is not None]
+            for account in capped:
+                threshold = -(-(account._cap or 0) * share // NANO)
+                watch(account).alarms.append((threshold, alarm))
+            self._ledger.look(capped)
+        self._ledger.deliver()
+        if not capped:
+            raise BudgetError("there is no cap to reach a part of")
+
+    def _counted(self) -> Account:
+        """The account of tokens, made when it is first needed."""
+        with self._ledger.lock:
+            if self._tokens is None:
+                above = None if self._parent is None else self._parent._counted()
+                self._tokens = Account(above, None)
+            return self._tokens
+
+    def _free(self) -> tuple[int | None, int | None]:
+        """Nano-dollars and tokens that can be spent, None for no limit."""
+        with self._ledger.lock:
+            if not self._is_open:
+                raise BudgetClosedError("the budget is not open")
+            self._state = max(self._state, SILENT)
+            return free(self), free(self._counted())
+
+    def _barred(self) -> BudgetError | None:
+        """Why nothing at all can be held from here now."""
+        if not self._is_open:
+            return BudgetClosedError("a budget gives holds only inside its own block")
+        for account in (self, self._counted()) if self._ledger.overdrawn else ():
+            decides = source(account)
+            if decides is not None and overdrawn(decides):
+                return error(BudgetExceeded, decides, 0, 0)
+        return None
+
+    def _hear(
+        self, unknown: UnknownPriceError | None, stated: bool
+    ) -> tuple["Purse", BudgetError | None]:
+        """Note that a charge came: whose it is, and what is wrong with it."""
+        purse: Purse = self
+        wrong: BudgetError | None = None
+        while not purse._is_open and purse._parent is not None:
+            purse = purse._parent
+            wrong = BudgetClosedError("the budget is not open; booked to its parent")
+        if unknown is not None:
+            owed = purse._owe(unknown)
+            return purse, wrong or owed
+        if stated or purse._state != OWING:
+            purse._state = HEARD
+        return purse, wrong
+
+    def _owe(self, unknown: UnknownPriceError) -> UnknownPriceError | None:
+        """Take note of dollars that nobody can tell; None where they are no limit."""
+        if self._parent is not None and self._cap is not None:
+            self._state = OWING
+            return unknown
+        self._state = HEARD
+        limited = source(self) is not None
+        self._miss(warn=limited)
+        return unknown if limited else None
+
+    def _miss(self, *, warn: bool) -> None:
+        """Count a cost that is not known, here and above, and warn of it."""
+        purse: Purse | None = self
+        while purse is not None:
+            purse._lines = purse._lines or Lines()
+            purse._lines.unreported += 1
+            purse = purse._parent
+        if warn:
+            text = "the cost of a call was never reported (label %r)"
+            self._ledger.outbox.append(partial(_log.warning, text, self._label))
+
+    def _tally(self, key: Key, nano: int, count: int) -> None:
+        """Add a charge to its label, model and line, here and above."""
+        purse: Purse | None = self
+        while purse is not None:
+            purse._lines = purse._lines or Lines()
+            purse._lines.add(key, nano, count)
+            purse = purse._parent
+
+
+def _call_back(callback: Callable[[BudgetSnapshot], object], purse: Purse) -> None:
+    try:
+        callback(purse.snapshot())
+    except Exception:
+        _log.exception("a budget's threshold callback failed")
