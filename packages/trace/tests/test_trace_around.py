@@ -1,6 +1,7 @@
 """The bus middleware, on fakes of the shape it promises to work with."""
 
 import asyncio
+import tempfile
 from collections.abc import Mapping
 
 import pytest
@@ -122,3 +123,28 @@ async def test_messages_of_other_shapes_do_not_break_reading(tracer, path):
         with tracer.span("x", **{"gen_ai.input.messages": messages}):
             pass
     assert [span.prompt for span in read_traces(path).spans] == [None] * 4
+
+
+@pytest.mark.simulate(seeds=30)
+async def test_spans_nest_under_any_schedule(rng):
+    with tempfile.TemporaryDirectory() as folder:
+        loop = asyncio.get_running_loop()
+        tracer = Tracer(f"{folder}/t.jsonl", now=loop.time)
+
+        async def work(depth):
+            async with tracer.span(f"{depth}"):
+                await asyncio.sleep(rng.choice([0, 0, 1, 2]))
+                if depth < 3:
+                    below = (work(depth + 1) for _ in range(rng.randint(0, 3)))
+                    await asyncio.gather(*below)
+
+        await asyncio.gather(work(0), work(0))
+        tracer.close()
+        traces = read_traces(tracer.path)
+    assert [root.name for root in traces.roots] == ["0", "0"]
+    for span in traces.spans:
+        assert all(int(c.name) == int(span.name) + 1 for c in traces.children(span))
+        assert all(
+            span.start_ns <= c.start_ns <= c.end_ns <= span.end_ns
+            for c in traces.children(span)
+        )

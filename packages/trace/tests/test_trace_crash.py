@@ -148,7 +148,7 @@ def test_forks_while_writing_lose_and_repeat_nothing(tmp_path):
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         sys.exit(max(codes) or tracer.lost)
     """
-    child = start(code, path)
+    child = start(code, path, PYTHONWARNINGS="ignore::DeprecationWarning")
     _, errors = child.communicate()
     assert (child.returncode, errors) == (0, b"")
     names, bad = ended(path)

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import math
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -15,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from waybell_trace import Tracer, _ids, carry
+from waybell_trace import Tracer, _ids, carry, read_traces
 
 
 def names(spans):
@@ -527,3 +529,22 @@ def test_a_forked_child_that_leaves_the_block_does_not_end_its_parents_span(
     with tracer.span("the child's own"):
         pass
     assert [item["name"] for item in written(path)] == ["the child's own"]
+
+
+def test_endless_recursion_through_spans_costs_few_of_them(tracer, path, caplog):
+    def deeper(level):
+        with tracer.span(f"level {level}"):
+            deeper(level + 1)
+
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 150)
+    try:
+        with pytest.raises(RecursionError):
+            deeper(0)
+    finally:
+        sys.setrecursionlimit(before)
+    traces = read_traces(path)
+    assert len(traces.failed) > 40
+    assert all(span.error.startswith("RecursionError") for span in traces.failed)
+    assert len(traces.failed) + tracer.lost >= len(traces.spans)
+    assert max(map(len, path.read_bytes().splitlines())) < 20_000

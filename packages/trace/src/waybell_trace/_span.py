@@ -138,7 +138,7 @@ class Span:
             name = f"{kind.__module__}.{name}"
         message = text(error)
         try:
-            trace = "".join(traceback.format_exception(error))
+            trace = "".join(traceback.format_exception(error, limit=-50))  # innermost
         except Exception as second:  # an exception may fail to show itself
             trace = f"{name}, which cannot be shown: {type(second).__name__}"
         shown = {
@@ -156,8 +156,8 @@ class Span:
         if self._otel is not _NOT_STARTED:
             raise RuntimeError(f"span {name!r} was entered before: make another one")
         start, stamp, _, _ = self._source
-        time = stamp and stamp()
-        self._otel = start(name, None, kind, _checked(attributes), (), time)
+        now = stamp and stamp()
+        self._otel = start(name, None, kind, _checked(attributes), (), now)
         self._forks = forks[0]
         self._token = attach(otel.set_span_in_context(self._otel))
         return self
