@@ -274,3 +274,16 @@ async def test_middleware_wraps_the_wait_and_sees_the_timeout():
     with pytest.raises(TimeoutError):
         await bus.emit("t")
     assert len(seen) == 1
+
+
+async def test_a_thread_that_never_began_gives_its_place_back():
+    bus = EventBus(max_threads=1)
+    bus.on("t", len, thread=True)
+    work = bus._loops.here()
+    work.pool().shutdown()
+    with pytest.raises(RuntimeError):
+        await bus.emit("t")
+    assert work.threads.holds == set()
+    work.end()
+    assert await bus.emit("t", n=1) == 1
+    await bus.close()

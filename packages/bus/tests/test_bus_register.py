@@ -321,3 +321,11 @@ async def test_history_is_a_ring_and_off_by_default():
         await bus.emit("t", n=n)
     assert [event["n"] for event in bus.history] == [1, 2]
     assert EventBus().history == []
+
+
+async def test_of_two_who_hold_the_same_plan_one_gets_the_answer_for_once():
+    bus = EventBus()
+    bus.once("t", lambda event: 1)
+    plan = bus._plans["t"]
+    assert len(bus._ready(plan.legs)) == 1
+    assert bus._ready(plan.legs) == []
