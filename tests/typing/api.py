@@ -1,0 +1,93 @@
+"""Never run: the type checkers must accept this file as it stands."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, assert_type
+
+from waybell import (
+    Broadcast,
+    BroadcastResult,
+    Budget,
+    BudgetPool,
+    Deadline,
+    DecisionLog,
+    Event,
+    EventBus,
+    LLMAdapter,
+    OfflineAdapter,
+    Outcome,
+    Pipeline,
+    PipelineResult,
+    Reply,
+    Retry,
+    Routed,
+    Router,
+    ScriptedAdapter,
+    Stage,
+    Supervised,
+    Supervisor,
+    Tracer,
+    read_traces,
+    simulate,
+)
+
+
+bus = EventBus()
+
+
+@bus.on("agent:writer", priority=1, timeout=2.0, concurrency=3)
+async def write(event: Event) -> str:
+    assert_type(event.topic, str)
+    assert_type(event.parent, str | None)
+    return str(event["prompt"])
+
+
+@bus.observe("**", settled=True)
+def watch(event: Event, outcome: Outcome) -> None:
+    assert_type(outcome.seconds, float)
+
+
+async def uses() -> None:
+    assert_type(await write(Event()), str)  # registration returns the function itself
+    assert_type(await bus.gather("agent:writer"), list[Outcome])
+    async with bus.subscribe("**", maxsize=4, overflow="drop_oldest") as events:
+        async for event in events:
+            assert_type(event, Event)
+
+    pool = BudgetPool(usd="0.10", tokens=1000)
+    async with pool.acquire(max_usd="0.05") as budget:
+        assert_type(budget, Budget)
+        budget.charge(usd=Decimal("0.01"), label="draft")
+    assert_type(pool.snapshot().usd_spent, Decimal)
+    assert_type(pool.snapshot().usd_remaining, Decimal | None)
+
+    deadline = Deadline(seconds=5)
+    assert_type(deadline.remaining(), float)
+    assert_type(deadline.timeout(cap=2), float | None)
+    assert_type(Deadline.current(), Deadline | None)
+
+    pipeline = Pipeline([Stage("draft", "agent:writer", usd="0.01")], bus=bus, budget=pool)
+    assert_type(await pipeline.run("x", deadline=deadline), PipelineResult)
+    assert_type(await Broadcast({"a": write, "b": write}).run("x"), BroadcastResult)
+    assert_type(await Supervisor(write, write).run("x"), Supervised)
+    assert_type(await Router({"a": write}, classify=write).run("x"), Routed)
+    assert_type(await Retry(write, attempts=2).run("x"), Any)
+
+
+def sync_uses() -> None:
+    model: LLMAdapter = OfflineAdapter()
+    script: LLMAdapter = ScriptedAdapter(["hello"])
+    assert_type(model.generate("x"), Reply)
+    assert_type(script.generate("x").cost, Decimal | None)
+    log = DecisionLog("decisions.jsonl")
+    assert_type(log.record(decision="route", to="a"), str)
+    with Tracer("traces.jsonl") as tracer, tracer.span("work", size=3) as span:
+        span.add_event("halfway", done=0.5)
+    counts: Mapping[str, int] = {s.name: s.calls for s in read_traces("t").agents().values()}
+    print(counts)
+    simulate(uses, seeds=10)
+
+
+Deadline()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+BudgetPool(dollars=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+bus.subscribe("**", overflow="explode")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
