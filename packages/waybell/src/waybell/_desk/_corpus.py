@@ -10,6 +10,11 @@ from pathlib import Path
 _SKIPPED = frozenset(
     {"__pycache__", "node_modules", "dist", "build", "_build", "venv", "site-packages"}
 )
+_CHECKOUT = (
+    "*.md", "docs/**/*.md", "packages/*/README.md", "packages/*/src/**/*.py",
+    "examples/**/*.py",
+)  # fmt: skip
+_INSTALLED = ("waybell/**/*.py", "waybell_*/**/*.py")
 _MAX_BYTES = 1_000_000
 _MAX_FILES = 5_000
 _MAX_LINES = 24
@@ -93,6 +98,27 @@ def read_corpus(root: Path, *, only: tuple[str, ...] = ()) -> Corpus:
             f"{root}: no text to read" + (f" ({left})" if left else ": it is empty")
         )
     return corpus
+
+
+def default_corpus() -> Corpus:
+    """The docs and sources of Waybell: of the checkout, else as installed.
+
+    A checkout is known by its pyproject.toml; the current folder's comes first.
+    """
+    here = Path(__file__).resolve()
+    for folder in (Path.cwd() / "x", here):
+        for parent in folder.parents:
+            if _is_checkout(parent):
+                return read_corpus(parent, only=_CHECKOUT)
+    return read_corpus(here.parents[2], only=_INSTALLED)
+
+
+def _is_checkout(folder: Path) -> bool:
+    try:
+        text = (folder / "pyproject.toml").read_text("utf-8")
+    except (OSError, ValueError):
+        return False
+    return re.search(r'^name = "waybell-workspace"$', text, re.MULTILINE) is not None
 
 
 def _files(root: Path, only: tuple[str, ...]) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ from waybell._desk import _prompts as prompts
 from waybell._desk._corpus import Passage
 from waybell._desk._retrieve import Ranked, fuse, strategies
 from waybell_adapters import LLMAdapter, Reply, agenerate
-from waybell_budget import Budget, BudgetPool
+from waybell_budget import Budget, BudgetExceeded, BudgetPool
 from waybell_bus import Event, EventBus
 from waybell_deadline import Deadline
 from waybell_decisions import DecisionLog
@@ -20,7 +21,12 @@ from waybell_trace import Tracer
 
 
 _FOUND = 8  # passages that the writer reads
-_SHARE = {"classify": "0.01", "draft": "0.04", "review": "0.10"}  # US dollars
+# The parts of the pool's cap that the stages may spend; some is left for errors.
+_SHARE = {
+    "classify": Decimal("0.05"),
+    "draft": Decimal("0.4"),
+    "review": Decimal("0.5"),
+}
 _MARK = re.compile(r"\[(\d+)\]")
 
 
@@ -125,7 +131,7 @@ class Desk:
             classify=Stage(
                 "classify",
                 "agent:classifier",
-                usd=_SHARE["classify"],
+                usd=self._share("classify"),
                 prompt=lambda asked, _: prompts.classify(asked),
             ),
             threshold=0.3,
@@ -148,13 +154,13 @@ class Desk:
                 Stage(
                     "draft",
                     "agent:writer",
-                    usd=_SHARE["draft"],
+                    usd=self._share("draft"),
                     prompt=partial(prompts.draft, intent),
                 ),
                 Stage(
                     "review",
                     partial(self._review, intent),
-                    usd=_SHARE["review"],
+                    usd=self._share("review"),
                     prompt=lambda asked, _: asked,  # it composes its own from results
                 ),
             ],
@@ -176,17 +182,18 @@ class Desk:
             tracer=self._tracer,
         )
         result = await broadcast.run(question)
-        found = [self._passages[number] for number in result.unwrap()]
+        numbers: Ranked = result.unwrap()
+        found = [self._passages[number] for number in numbers]
         failures = {name: str(error) for name, error in result.failures.items()}
         return Found(found, tuple(result.answers), failures)
 
     async def _review(
-        self, intent: str, question: str, results: Mapping[str, Any], budget: Budget
+        self, intent: str, question: str, results: Mapping[str, Any], budget: Any
     ) -> Answer:
         """Review the draft, and have it revised, until the rules are kept."""
         found, first = results["research"], str(results["draft"])
 
-        async def improve(prompt: str, round: int, budget: Budget) -> Any:  # noqa: A002
+        async def improve(prompt: str, round: int, budget: Any) -> Any:  # noqa: A002
             if round == 1:
                 return first
             return await self.bus.request("agent:editor", prompt=prompt, budget=budget)
@@ -218,38 +225,54 @@ class Desk:
             found.answered, found.failures,
         )  # fmt: skip
 
+    def _share(self, stage: str) -> Decimal | None:
+        """What a stage may spend at the most; None where nothing limits the pool."""
+        cap = self.pool.snapshot().usd_cap
+        return None if cap is None else cap * _SHARE[stage]
+
     async def _ask_model(self, name: str, event: Event) -> Reply:
         """One turn of an agent: a model call, traced and paid for."""
-        budget: Budget | None = event.get("budget")
-        with self._tracer.agent(name), self._tracer.llm(
-            self._priced_as or "offline", provider="waybell"
-        ) as span:
-            reply = await agenerate(
-                self._model, event["prompt"], deadline=Deadline.current()
-            )
-            usd = self._charge(budget, reply)
-            span.record_usage(
-                model=reply.model,
-                input_tokens=reply.usage.input_tokens,
-                output_tokens=reply.usage.output_tokens,
-                usd=usd,
-            )
-            span.record_text(prompt=event["prompt"], reply=reply)
+        budget, prompt = event.get("budget"), event["prompt"]
+        with self._tracer.agent(name):
+            asked = getattr(self._model, "model", None) or type(self._model).__name__
+            with self._tracer.llm(asked) as span:
+                reply = await agenerate(
+                    self._model, prompt, deadline=Deadline.current()
+                )
+                span.record_text(prompt=prompt, reply=reply)
+                usd, broke = self._charge(budget, reply)
+                span.record_usage(
+                    model=reply.model,
+                    input_tokens=reply.usage.input_tokens,
+                    output_tokens=reply.usage.output_tokens,
+                    usd=usd,
+                )
+                if broke is not None:
+                    raise broke
         return reply
 
-    def _charge(self, budget: Budget | None, reply: Reply) -> Any:
-        """Book a reply, at its own cost or as if another model had run."""
+    def _charge(
+        self, budget: Budget | None, reply: Reply
+    ) -> tuple[Decimal | float | None, BudgetExceeded | None]:
+        """Book a reply, at its own cost or as if another model had run.
+
+        Returns:
+            Its dollars, None if unknown, and what is wrong if that was too much.
+        """
         if budget is None:
-            return reply.cost
-        before = budget.snapshot().usd_spent
-        model = self._priced_as or reply.model
-        if self._priced_as is not None:
-            budget.charge(model=model, usage=reply.usage)
-        elif reply.cost == 0:
-            budget.charge(usd=0, model=model, usage=reply.usage, line="free")
-        else:
-            budget.charge(usd=reply.cost, model=model, usage=reply.usage)
-        return budget.snapshot().usd_spent - before
+            return reply.cost, None
+        before, broke = budget.snapshot().usd_spent, None
+        try:
+            if self._priced_as is not None:
+                budget.charge(model=self._priced_as, usage=reply.usage)
+            elif reply.cost == 0:
+                budget.charge(model=reply.model, usage=reply.usage, line="free")
+            else:
+                budget.charge(usd=reply.cost, model=reply.model, usage=reply.usage)
+        except BudgetExceeded as error:
+            error.reply = reply  # type: ignore[attr-defined]  # paid for: not to be lost
+            broke = error
+        return budget.snapshot().usd_spent - before, broke
 
 
 def _search(search: Callable[[str, int], Ranked], event: Event) -> Ranked:

@@ -10,13 +10,13 @@ from waybell._desk._corpus import Passage
 INTENTS = {
     "explain": "what something is, what it does, why it is so, what happens when",
     "locate": "where something is: which file, class, function or line",
-    "howto": "how to do something, which steps, which command",
+    "guide": "how to do something, which steps, which command",
     "compare": "how two things differ, or which of them to take",
 }
 _WANTED = {
     "explain": "Explain what the passages say about it.",
     "locate": "Quote the line where it is, or where it is described.",
-    "howto": "Quote the steps or the command.",
+    "guide": "Quote the steps or the command.",
     "compare": "Quote what is said of each.",
 }
 RULES = (

@@ -1,0 +1,135 @@
+"""`waybell demo`: what can be said to it, and the exit codes."""
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+
+_ABOUT = """\
+A desk of agents answers a question from a folder of text and code. A router
+classifies the question; a pipeline researches, drafts and reviews, each stage from
+its own part of one budget; a broadcast asks three ways of retrieval, one of which
+fails now and then on purpose; a supervisor has the draft revised until it keeps the
+rules. No key and no network are needed.
+"""
+_MORE = """\
+examples:
+  waybell demo
+  waybell demo --ask "Where is the bus plan compiled?"
+  waybell demo ~/notes --ask "Which port does the server listen on?"
+  waybell demo --rates rates.toml --budget 0.01
+  waybell demo --check
+
+rates.toml (or the same as JSON), US dollars per million tokens:
+  model = "name"
+  input = 3
+  output = 15
+
+OUT gets traces.jsonl and decisions.jsonl. Those of an earlier run are moved into
+OUT/earlier-1, OUT/earlier-2 and so on; nothing is overwritten.
+
+exit codes: 0 answered and approved (--check: at least 27 right), 1 not, 2 the words
+were off, or there is nothing to read or no place to write, 130 interrupted.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="waybell demo",
+        description=_ABOUT,
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        type=Path,
+        help="a folder, or one file; by default the docs and sources of Waybell",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--ask", metavar="TEXT", type=_text, help="the question")
+    what.add_argument(
+        "--check",
+        action="store_true",
+        help="ask 30 questions whose right passages are known, and count",
+    )
+    parser.add_argument(
+        "--model", metavar="SPEC", default="offline", help="provider:model [offline]"
+    )
+    parser.add_argument(
+        "--rates",
+        metavar="FILE",
+        type=Path,
+        help="price the tokens as if another model had run",
+    )
+    parser.add_argument(
+        "--budget", metavar="USD", default="0.50", help="most to spend [0.50]"
+    )
+    parser.add_argument(
+        "--deadline", metavar="SECONDS", type=_seconds, default=60.0, help="[60]"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=Path("waybell-out"),
+        help="where the two files go [waybell-out]",
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=int, default=1, help="of the injected faults [1]"
+    )
+    return parser
+
+
+def _text(word: str) -> str:
+    if not word.strip():
+        raise argparse.ArgumentTypeError("the question is empty")
+    return word
+
+
+def _seconds(word: str) -> float:
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of seconds above 0")
+    return seconds
+
+
+def command(argv: Sequence[str], *, build: Callable[[str], Any] | None = None) -> int:
+    """Answer a question from a folder of text and code, with a desk of agents.
+
+    Args:
+        argv: The words after `waybell demo`.
+        build: Makes a model of the words of `--model`; by default
+            `waybell_adapters.adapter`.
+
+    Returns:
+        The exit code, as `--help` lists them.
+    """
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        from waybell._desk._run import Refused, run  # noqa: PLC0415 - --help is fast
+
+        try:
+            return run(options, build)
+        except Refused as refused:
+            print(f"waybell demo: {refused}", file=sys.stderr)
+            return 2
+    except KeyboardInterrupt as stop:
+        where = f" {stop}" if str(stop) else ""
+        print(f"\nInterrupted.{where}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Who read our output has gone; nobody is left to tell, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

@@ -1,0 +1,198 @@
+"""What `waybell demo` prints: the answer, its sources, the agents, the files."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from waybell._desk._corpus import Corpus
+from waybell._desk._desk import Answer
+from waybell_budget import BudgetPool
+from waybell_deadline import DeadlineExceeded
+from waybell_patterns import IncompleteError, PipelineResult
+from waybell_trace import SpanRecord, Stats, read_traces
+
+
+_FIRST = 3  # skipped files that are named
+
+
+def plain(text: str) -> str:
+    """A text without control characters: a file must not steer the terminal."""
+    return "".join(
+        char
+        if char == "\n" or unicodedata.category(char) not in ("Cc", "Cs")
+        else "\ufffd"
+        for char in text.expandtabs()
+    )
+
+
+def seconds(value: float) -> str:
+    """A duration as people read it."""
+    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def corpus(console: Console, read: Corpus) -> None:
+    """Say what was read and what was not."""
+    _line(
+        console,
+        "Read",
+        f"{_count(read.files, 'file')}, {_count(len(read.passages), 'passage')}, "
+        f"in {read.root.resolve()}",
+    )
+    if read.skipped:
+        first = list(read.skipped.items())[:_FIRST]
+        named = "; ".join(f"{path}: {why}" for path, why in first)
+        more = len(read.skipped) - len(first)
+        rest = f"; and {more} more" if more else ""
+        _line(
+            console, "Skipped", f"{_count(len(read.skipped), 'file')} ({named}{rest})"
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def question(console: Console, text: str) -> None:
+    """Say what is asked."""
+    _line(console, "Question", text)
+    console.print()
+
+
+def answer(console: Console, made: Answer) -> None:
+    """Print an answer with its sources and how it came about."""
+    _titled(console, "Answer", made.text)
+    console.print(Text("Sources", style="bold"))
+    for mark, passage in made.sources.items():
+        where = (f"  [{mark}] {plain(passage.source)}", "cyan")
+        title = (f"  {plain(passage.title)}", "dim")
+        console.print(Text.assemble(where, title), soft_wrap=True)
+    if not made.sources:
+        console.print("  none")
+    console.print()
+    _line(console, "Question type", made.intent)
+    _line(console, "Retrieval", _retrieval(made))
+    _line(console, "Review", "\n".join([made.verdict, *made.problems]))
+
+
+def _retrieval(made: Answer) -> str:
+    text = f"{', '.join(made.strategies)} answered"
+    for name, why in made.failures.items():
+        text += f"; {name} failed ({why}), the quorum of 2 was reached"
+    return text
+
+
+def _titled(console: Console, title: str, text: str) -> None:
+    console.print()
+    console.print(Text(title, style="bold"))
+    for line in plain(text).split("\n"):
+        console.print(_wrapped(console, line, 2), soft_wrap=True)
+    console.print()
+
+
+def _line(console: Console, title: str, text: str) -> None:
+    first, *more = (_wrapped(console, part, 15) for part in plain(text).split("\n"))
+    console.print(
+        Text.assemble((f"{title:<15}", "bold"), first.lstrip()), soft_wrap=True
+    )
+    for line in more:
+        console.print(line, soft_wrap=True)
+
+
+def _wrapped(console: Console, text: str, indent: int) -> str:
+    space = " " * indent
+    width = max(40, min(console.width, 100))
+    return fill(
+        text, width, initial_indent=space, subsequent_indent=space,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def failure(
+    console: Console,
+    error: Exception,
+    asked: Sequence[Mapping[str, Any]],
+    limit: float,
+) -> None:
+    """Print why there is no answer, and what was finished.
+
+    Args:
+        console: Where.
+        error: What ended the run.
+        asked: The log's records of who was asked, innermost first.
+        limit: The deadline, in seconds.
+    """
+    why = f"{type(error).__name__}: {error}"
+    if isinstance(error, DeadlineExceeded):
+        stopped = [r["agent"] for r in asked if r["outcome"] == "cancelled"]
+        where = f" while at: {' of '.join(stopped)}" if stopped else ""
+        why = f"The deadline of {limit:g} s passed{where}."
+    result = error.result if isinstance(error, IncompleteError) else None
+    if isinstance(result, PipelineResult):
+        why = f"The stage {result.failed!r} failed: {result.error}."
+        why += f"\nFinished: {', '.join(result.results) or 'nothing'}."
+        why += f"\nNever ran: {', '.join(result.missing) or 'nothing'}."
+        paid = getattr(result.error, "reply", None) or result.results.get("draft")
+        if paid is not None:
+            why += f"\n\nA draft was paid for, but not reviewed:\n{paid}"
+    _titled(console, "Not answered", why)
+
+
+def agents(
+    console: Console, traces: str, pool: BudgetPool, priced_as: str | None
+) -> None:
+    """Print the table of agents, from the spans on file, and how the pool stands."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("Agent")
+    for title in ("Calls", "Failed", "Tokens", "Cost", "p50", "Max"):
+        table.add_column(title, justify="right")
+    found = read_traces(traces).by(_agent)
+    for name, stats in found.items():
+        table.add_row(plain(name), *_cells(stats))
+    console.print()
+    console.print(table)
+    now = pool.snapshot()
+    cap = "no cap" if now.usd_cap is None else f"cap ${now.usd_cap:.2f}"
+    over = f", ${now.usd_overdrawn} overdrawn" if now.usd_overdrawn else ""
+    priced = (
+        f"as if {priced_as} had run" if priced_as
+        else "the offline model is free" if not now.usd_spent
+        else "as the model reported"
+    )  # fmt: skip
+    _line(
+        console,
+        "Budget",
+        f"${now.usd_spent} spent, ${now.usd_held} held, {cap}{over} ({priced})",
+    )
+
+
+def _agent(span: SpanRecord) -> str | None:
+    """An agent's own span, or the delivery to one that has none."""
+    name = span.agent
+    deliveries = ("agent:", "desk:")
+    return None if name is None or name.startswith(deliveries) else name
+
+
+def _cells(stats: Stats) -> list[str]:
+    usd = stats.usage.usd
+    cost = "-" if usd is None else f"${usd:f}" if usd else "free"
+    times = (stats.percentile(50), stats.percentile(100))
+    return [
+        str(stats.calls),
+        str(stats.failed),
+        f"{stats.usage.tokens:,}" if usd is not None else "-",
+        cost,
+        *("-" if time is None else seconds(time) for time in times),
+    ]
+
+
+def files(console: Console, traces: str, decisions: Path) -> None:
+    """Say where the record is."""
+    _line(console, "Traces", traces)
+    _line(console, "Decisions", str(decisions))

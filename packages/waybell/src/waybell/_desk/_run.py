@@ -1,0 +1,165 @@
+"""One run of `waybell demo`: from the options to the exit code."""
+
+import asyncio
+import contextlib
+import io
+import itertools
+import json
+import sys
+import tomllib
+from argparse import Namespace
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from waybell._desk import _report as report
+from waybell._desk._check import check, labels
+from waybell._desk._corpus import Corpus, CorpusError, default_corpus, read_corpus
+from waybell._desk._desk import Answer, Desk
+from waybell._desk._progress import Progress
+from waybell_adapters import adapter
+from waybell_budget import BudgetPool, Price
+from waybell_deadline import Deadline
+from waybell_decisions import DecisionLog
+from waybell_trace import Tracer
+
+
+_FILES = ("traces.jsonl", "traces.starts.jsonl", "decisions.jsonl")
+_ANY_QUESTION = "What is this about?"
+
+
+class Refused(Exception):
+    """The run cannot begin; the message says why."""
+
+
+def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
+    """Do what the options say and print it.
+
+    Args:
+        options: What `waybell demo` was told.
+        build: Makes the model; `adapter` by default.
+
+    Raises:
+        Refused: An option is wrong, nothing can be read, or nothing can be written.
+        KeyboardInterrupt: It was interrupted; the message says what is left.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # it may not be able to show all
+    console = Console(highlight=False, markup=False, emoji=False)
+    model = _model(options.model, build or adapter)
+    name, prices = _rates(options.rates)
+    pool = _pool(options, prices)
+    corpus = _corpus(options)
+    report.corpus(console, corpus)
+    with _files(options.out) as (tracer, log):
+        desk = Desk(
+            corpus.passages,
+            model=model,
+            pool=pool,
+            tracer=tracer,
+            log=log,
+            seed=options.seed,
+            priced_as=name,
+        )
+        try:
+            if options.check:
+                return asyncio.run(check(console, desk, options.deadline))
+            default = _ANY_QUESTION if options.path else labels()[0].question
+            answer = _answer(console, desk, options.ask or default, options.deadline)
+        except KeyboardInterrupt:
+            left = f"{tracer.path} and {log.path}"
+            raise KeyboardInterrupt(f"What was done until then is in {left}.") from None
+    if isinstance(answer, Answer):
+        report.answer(console, answer)
+    else:
+        report.failure(console, answer, list(log.query("answer")), options.deadline)
+    report.agents(console, tracer.path, desk.pool, name)
+    report.files(console, tracer.path, log.path)
+    return 0 if isinstance(answer, Answer) and answer.verdict == "approved" else 1
+
+
+def _answer(
+    console: Console, desk: Desk, question: str, seconds: float
+) -> Answer | Exception:
+    """Ask, with the progress shown; an error is an outcome too."""
+
+    async def ask() -> Answer:
+        return await desk.ask(question, Deadline(seconds=seconds))
+
+    report.question(console, question)
+    with Progress(console, desk.bus):
+        try:
+            return asyncio.run(ask())
+        except Exception as error:
+            return error
+
+
+def _model(spec: str, build: Callable[[str], Any]) -> Any:
+    try:
+        return build(spec)
+    except (TypeError, ValueError) as error:
+        raise Refused(f"--model: {error}") from None
+
+
+def _pool(options: Namespace, prices: dict[str, Price] | None) -> BudgetPool:
+    if options.check:  # 30 questions, priced but without an end
+        return BudgetPool(prices=prices)
+    try:
+        return BudgetPool(usd=options.budget, prices=prices)
+    except (TypeError, ValueError) as error:
+        raise Refused(f"--budget: {error}") from None
+
+
+def _rates(path: Path | None) -> tuple[str | None, dict[str, Price] | None]:
+    """The name of the other model, and its price."""
+    if path is None:
+        return None, None
+    try:
+        text = path.read_text("utf-8")
+        data = json.loads(text) if text.lstrip()[:1] == "{" else tomllib.loads(text)
+        name = str(data.pop("model"))
+        return name, {name: Price(**data)}
+    except OSError as error:
+        raise Refused(f"--rates: {path}: {error.strerror}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        missing = "no model in it" if isinstance(error, KeyError) else error
+        raise Refused(
+            f'--rates: {path}: {missing}; it says model = "name", and input and '
+            "output in US dollars per million tokens, as TOML or JSON"
+        ) from None
+
+
+def _corpus(options: Namespace) -> Corpus:
+    try:
+        if options.path is None:
+            return default_corpus()
+        return read_corpus(options.path)
+    except CorpusError as error:
+        raise Refused(str(error)) from None
+
+
+@contextlib.contextmanager
+def _files(out: Path) -> Generator[tuple[Tracer, DecisionLog]]:
+    """Fresh files in the output folder; earlier ones are moved aside, never lost."""
+    with contextlib.ExitStack() as stack:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            _put_aside([path for name in _FILES if (path := out / name).exists()])
+            tracer = stack.enter_context(Tracer(out / _FILES[0]))
+            log = stack.enter_context(DecisionLog(out / _FILES[2]))
+        except OSError as error:
+            raise Refused(f"--out: {out}: {error.strerror or error}") from None
+        yield tracer, log
+
+
+def _put_aside(old: list[Path]) -> None:
+    numbers = itertools.count(1)
+    while old:
+        aside = old[0].with_name(f"earlier-{next(numbers)}")
+        with contextlib.suppress(FileExistsError):
+            aside.mkdir()
+            while old:
+                path = old.pop()
+                path.rename(aside / path.name)
