@@ -26,7 +26,9 @@ def main() -> int:
     effort = QUICK if options.quick else Effort()
     if options.rounds:
         effort = dataclasses.replace(effort, rounds=options.rounds)
-    report = Report(effort)
+    arguments = " ".join(sys.argv[1:])
+    command = f'make bench ARGS="{arguments}"' if arguments else "make bench"
+    report = Report(effort, command)
     for suite in options.suites:
         results = [_measured(suite, case.name, effort) for case in suite.cases]
         report.results.append((suite, results))

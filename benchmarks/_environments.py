@@ -131,7 +131,11 @@ def _interpreter(wanted: tuple[int, ...]) -> str | None:
 
 def _first_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return without_places(lines[0])[:120] if lines else "unknown error"
+    return (
+        without_places(lines[0].removeprefix("error: "))[:120]
+        if lines
+        else "unknown error"
+    )
 
 
 def without_places(text: str) -> str:

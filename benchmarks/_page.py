@@ -4,6 +4,7 @@ import datetime as dt
 import os
 import platform
 import subprocess
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,10 +21,12 @@ class Report:
     Args:
         effort: How long it measured.
         results: By suite, in order.
-        load: Work of others at the start, in cores.
+        command: What was called.
+        load: Of the machine when it began.
     """
 
     effort: Effort
+    command: str = "make bench"
     results: list[tuple[Suite, list[CaseResult]]] = field(default_factory=list)
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
@@ -174,25 +177,28 @@ def _preamble(report: Report) -> str:
     load = "The machine was otherwise idle when it began."
     if report.load > 0.3:
         load = (
-            f"Other work kept about {report.load:.1f} of its cores busy when it "
-            "began: trust the ratios, not the absolute figures."
+            f"Others used the machine: its load was {report.load:.1f} when this began. "
+            "Trust the ratios, not the absolute figures."
         )
     system = f"{platform.system()} on {platform.machine()}"
     version = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"""\
-Made by `make bench` on {today}, {system}, {cores} cores, {version}. {load}
-
-All of one table was measured in one run, in rounds: each round runs every row once,
-in a new random order, for about {report.effort.run_ns // 1_000_000} ms. A figure is
-the median of {report.effort.rounds} rounds, after one that is dropped. CPU is user and
-system time of all threads of the process; the collector of cycles is off while time is
-taken. A ratio is the median of the ratios to the limit in the same round; the middle half of
-those ratios stands beside it. Every row has a process of its own. The loop that repeats
-the work is part of every figure.
-
-The limit is the least code that could do the job at all; it lacks what makes a library
-worth having. Ours are in bold. Peers run in environments of their own, of the versions
-below.{_dagger(report)}"""
+    effort = report.effort
+    paragraphs = (
+        f"Made by `{report.command}` on {today}: {system}, {cores} cores, {version}. "
+        + load,
+        "All of one table was measured in one run, in rounds. Each round runs every "
+        "row once, in a new random order, each in a process of its own, for about "
+        f"{effort.run_ns // 1_000_000} ms or at least one operation. A figure is the "
+        f"median of {effort.rounds} rounds, after one that is dropped. CPU is user and "
+        "system time of all threads of the process. The collector of cycles is off "
+        "while time is taken. A ratio is the median of the ratios to the limit in the "
+        "same round; the middle half of those ratios stands beside it. The loop that "
+        "repeats the work is part of every figure.",
+        "The limit is the least code that could do the job at all; it lacks what makes "
+        "a library worth having. Ours are in bold. Peers run in environments of their "
+        f"own, of the versions named at the end.{_dagger(report)}",
+    )
+    return "\n\n".join(textwrap.fill(paragraph, 88) for paragraph in paragraphs)
 
 
 def _dagger(report: Report) -> str:
@@ -216,7 +222,8 @@ def _versions(report: Report) -> str:
     versions = report.versions()
     if not versions:
         return "None was measured."
-    return ", ".join(f"{name} {version}" for name, version in versions.items()) + "."
+    told = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return textwrap.fill(f"{told}.", 88)
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
