@@ -186,17 +186,21 @@ def _preamble(report: Report) -> str:
     paragraphs = (
         f"Made by `{report.command}` on {today}: {system}, {cores} cores, {version}. "
         + load,
-        "All of one table was measured in one run, in rounds. Each round runs every "
-        "row once, in a new random order, each in a process of its own, for about "
-        f"{effort.run_ns // 1_000_000} ms or at least one operation. A figure is the "
-        f"median of {effort.rounds} rounds, after one that is dropped. CPU is user and "
-        "system time of all threads of the process. The collector of cycles is off "
-        "while time is taken. A ratio is the median of the ratios to the limit in the "
-        "same round; the middle half of those ratios stands beside it. The loop that "
-        "repeats the work is part of every figure.",
-        "The limit is the least code that could do the job at all; it lacks what makes "
-        "a library worth having. Ours are in bold. Peers run in environments of their "
-        f"own, of the versions named at the end.{_dagger(report)}",
+        (
+            "All of one table was measured in one run, in rounds. Each round runs every "
+            "row once, in a new random order, each in a process of its own, for about "
+            f"{effort.run_ns // 1_000_000} ms or at least one operation. A figure is the "
+            f"median of {effort.rounds} rounds, after one that is dropped. CPU is user and "
+            "system time of all threads of the process. The collector of cycles is off "
+            "while time is taken. A ratio is the median of the ratios to the limit in the "
+            "same round; the middle half of those ratios stands beside it. The loop that "
+            "repeats the work is part of every figure."
+        ),
+        (
+            "The limit is the least code that could do the job at all; it lacks what makes "
+            "a library worth having. Ours are in bold. Peers run in environments of their "
+            f"own, of the versions named at the end.{_dagger(report)}"
+        ),
     )
     return "\n\n".join(textwrap.fill(paragraph, 88) for paragraph in paragraphs)
 
