@@ -183,8 +183,9 @@ def test_an_odd_value_has_a_definite_form(value, shown):
 def test_a_value_nested_too_deep_for_json_is_cut():
     value = 1
     for _ in range(DEPTH * 3):
-        value = [value]
+        value = (value,)
     assert "..." in json.dumps(encode_value(value))
+    assert "..." in json.dumps(encode_value([[value]]))
     assert json.dumps(encode_attributes({"deep": {"deeper": value}})).count("...") == 1
 
 

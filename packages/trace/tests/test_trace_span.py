@@ -215,6 +215,11 @@ class Broken:
         raise RuntimeError
 
 
+class Count:
+    def __index__(self):
+        return 7
+
+
 class Name(str):
     __slots__ = ()
 
@@ -247,6 +252,7 @@ def test_odd_values_never_raise_and_are_kept_as_far_as_possible(
         "keyed": {Broken(): 1},
         "cycle": cycle,
         "object": object,
+        "count": Count(),
     }
     with tracer.span("odd", **odd) as span:
         span.add_event("odd", **odd)
@@ -263,7 +269,7 @@ def test_odd_values_never_raise_and_are_kept_as_far_as_possible(
         "<Broken>",
     )
     assert (found["colour"], found["level"], found["name"]) == ("red", "1", "n")
-    assert (found["surrogate"], found["ratio"]) == ("?", 0.5)
+    assert (found["surrogate"], found["ratio"], found["count"]) == ("?", 0.5, "7")
     assert [e["key"] for e in found["keys"]["values"]] == ["1", "None", "(1, 2)"]
     assert found["set"]["values"] == [{"intValue": "1"}, {"intValue": "3"}]
     assert tracer.lost == tracer.lost_starts == 0

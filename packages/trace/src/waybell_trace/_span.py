@@ -105,10 +105,8 @@ class Span:
             ValueError: A number is negative, not finite, or no number.
         """
         nano = None if usd is None else nano_dollars(usd)
-        cached = (cache_read_tokens, cache_write_tokens)
-        added = zip(
-            names.USAGE, (input_tokens, output_tokens, *cached, nano), strict=True
-        )
+        tokens = (input_tokens, output_tokens, cache_read_tokens, cache_write_tokens)
+        added = zip(names.USAGE, (*tokens, nano), strict=True)
         checked = {key: whole(key, n) for key, n in added if n is not None}
         usage = self._usage = self._usage or {}
         for key, amount in checked.items():
@@ -168,9 +166,11 @@ class Span:
             return  # a forked child left the block: the span is its parent's
         _, stamp, lose, _ = self._source
         try:
-            if error is not None and not _leaves(error):
-                self.fail(error)
-            self._otel.end(stamp and stamp())
+            try:
+                if error is not None and not _leaves(error):
+                    self.fail(error)
+            finally:
+                self._otel.end(stamp and stamp())
         except Exception as failure:
             lose(failure)
 
