@@ -102,7 +102,7 @@ def test_a_private_loop_ends_with_its_bus():
     bus.on("t", lambda event: None)
     bus.emit_sync("t")
     loops = weakref.ref(bus._loops)
-    private = bus._loops._private
+    private, _ = bus._loops._private
     del bus
     gc.collect()
     assert loops() is None

@@ -291,7 +291,7 @@ async def test_a_queue_is_somebody():
         assert await bus.emit("t") is None
         assert await bus.gather("t") == []
         await bus.publish("t")
-    assert bus.dead_letters == []
+    assert not bus.dead_letters
 
 
 async def test_an_unheard_event_can_be_an_error():
@@ -320,7 +320,7 @@ async def test_history_is_a_ring_and_off_by_default():
     for n in range(3):
         await bus.emit("t", n=n)
     assert [event["n"] for event in bus.history] == [1, 2]
-    assert EventBus().history == []
+    assert not EventBus().history
 
 
 async def test_of_two_who_hold_the_same_plan_one_gets_the_answer_for_once():

@@ -5,13 +5,13 @@
 # pyright: reportPrivateUsage=false
 
 import asyncio
-from types import TracebackType
+from collections.abc import Coroutine
 from typing import Any, Self
 
-from waybell_bus._dispatch import Dispatch, Handling
+from waybell_bus._dispatch import COUNTED, Dispatch, Handling
 from waybell_bus._errors import BusClosedError
 from waybell_bus._event import FIRST, Event, Outcome, current
-from waybell_bus._fan import Job, Stream
+from waybell_bus._fan import Begun, Stream
 from waybell_bus._limit import holding, holds_around
 from waybell_bus._plan import Plan
 from waybell_bus._queue import Subscription
@@ -40,6 +40,11 @@ class EventBus(Dispatch):
         max_threads: How many handlers may run in threads on a loop.
         slow: Seconds from which a sync watcher is counted as slow.
         now: The epoch time that events carry.
+
+    Attributes:
+        history: The last events sent, oldest first.
+        dead_letters: The last 100 events that reached nobody.
+        errors: The last 100 errors that nobody waited for, as (event, outcome).
     """
 
     __slots__ = ()
@@ -158,16 +163,16 @@ class EventBus(Dispatch):
         """
         sent: list[Event] = []
 
-        def begin() -> tuple[list[Job], list[str]]:
+        def begin() -> Begun:
             event = self._event(topic, fields)
             plan = self._plans[topic]
             trail = event._trail
             with Handling(event):
                 legs, clock = self._admit(event, plan)
-                jobs, names = self._launch(event, plan, legs, clock)
+                begun = self._launch(event, plan, legs, clock)
             event._trail = trail  # Until the end of the block.
             sent.append(event)
-            return jobs, names
+            return begun
 
         def end() -> None:
             for event in sent:
@@ -210,32 +215,17 @@ class EventBus(Dispatch):
         Raises:
             RuntimeError: If a loop runs in this thread: await `emit` there.
         """
-        self._check_open(topic)
-        return self._loops.run(self.emit(topic, **fields), "emit")
+        return self._sync(self.emit(topic, **fields), "emit", topic)
 
     def request_sync(self, topic: str, /, **fields: Any) -> Any:
         """`request` from code without a loop, as `emit_sync` is for `emit`."""
-        self._check_open(topic)
-        return self._loops.run(self.request(topic, **fields), "request")
+        return self._sync(self.request(topic, **fields), "request", topic)
 
-    def _check_open(self, topic: str) -> None:
+    def _sync(self, body: Coroutine[Any, Any, Any], verb: str, topic: str) -> Any:
         if self._closed == "closed":
+            body.close()
             raise BusClosedError(topic)
-
-    @property
-    def history(self) -> list[Event]:
-        """The last events sent, oldest first, if the bus was made with a `history`."""
-        return list(self._history or ())
-
-    @property
-    def dead_letters(self) -> list[Event]:
-        """The last 100 events that reached nobody, oldest first."""
-        return list(self._ledger.dead)
-
-    @property
-    def errors(self) -> list[tuple[Event, Outcome]]:
-        """The last 100 errors that nobody waited for, oldest first."""
-        return list(self._ledger.errors)
+        return self._loops.run(body, verb)
 
     def stats(self) -> dict[str, int]:
         """How often what happened.
@@ -247,12 +237,7 @@ class EventBus(Dispatch):
             whose plan is kept).
         """
         return {
-            "errors": 0,
-            "dead_letters": 0,
-            "watcher_errors": 0,
-            "slow_watchers": 0,
-            "dropped_watchers": 0,
-            "on_error_errors": 0,
+            **dict.fromkeys(COUNTED, 0),
             **self._ledger.counts,
             "dropped": sum(queue.dropped for queue in self._queues()),
             "background": sum(len(work.tasks) for work in self._loops.works()),
@@ -297,10 +282,5 @@ class EventBus(Dispatch):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close(drain=error is None)
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        await self.close(drain=kind is None)

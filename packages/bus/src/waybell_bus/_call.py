@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
@@ -77,7 +78,8 @@ def _in_thread(fn: Any, loops: Loops) -> Call:
             finally:
                 # A thread cannot be killed: it keeps its place until it is done,
                 # however long that is after a timeout or a cancellation.
-                work.call(work.threads.give, hold)
+                with suppress(RuntimeError):  # The loop may have closed meanwhile.
+                    work.loop.call_soon_threadsafe(work.threads.give, hold)
 
         try:
             return await work.loop.run_in_executor(work.pool(), run)

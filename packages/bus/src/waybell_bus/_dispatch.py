@@ -6,13 +6,13 @@
 # pyright: reportPrivateUsage=false
 
 import time
-from asyncio import CancelledError
+from asyncio import CancelledError, Task
 from collections import deque
-from collections.abc import Callable, Sequence
-from types import TracebackType
+from collections.abc import Callable, Coroutine, Sequence
+from inspect import iscoroutine
 from typing import Any, Literal
 
-from waybell_bus._call import bind, waits
+from waybell_bus._call import bind
 from waybell_bus._desk import Desk
 from waybell_bus._errors import (
     AmbiguousTopicError,
@@ -22,14 +22,14 @@ from waybell_bus._errors import (
     QueueFullError,
 )
 from waybell_bus._event import FIRST, Event, Home, Outcome, at_home, current
-from waybell_bus._fan import Job, collect, launch
+from waybell_bus._fan import Begun, Clock, collect, launch
 from waybell_bus._ledger import Ledger, OnError
 from waybell_bus._loops import Loops
 from waybell_bus._plan import Leg, Plan
 from waybell_bus._registry import Route
 
 
-Clock = Callable[[], float]
+COUNTED = ("errors", "dead_letters", "watcher_errors", "slow_watchers", "dropped_watchers", "on_error_errors")  # fmt: skip
 
 
 class Handling:
@@ -43,12 +43,7 @@ class Handling:
     def __enter__(self) -> None:
         self._token = current.set(self._event)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if kind is not GeneratorExit:  # From the collector, in whatever context.
             current.reset(self._token)
         self._event._trail = None
@@ -57,7 +52,7 @@ class Handling:
 class Dispatch(Desk):
     """The half of a bus that sends, below its verbs."""
 
-    __slots__ = ("_history", "_home", "_ledger", "_max_depth", "_max_watching", "_now", "_raises", "_slow")  # fmt: skip
+    __slots__ = ("_home", "_ledger", "_max_depth", "_max_watching", "_now", "_raises", "_slow", "dead_letters", "errors", "history")  # fmt: skip
 
     def __init__(
         self,
@@ -77,9 +72,11 @@ class Dispatch(Desk):
         if min(max_depth, max_background, max_watching, max_threads) < 1 or history < 0:
             raise ValueError("a bound is at least 1, and a history not negative")
         super().__init__(Loops(max_background, max_threads), plain=not history)
-        self._history: deque[Event] | None = deque(maxlen=history) if history else None
+        self.history: deque[Event] = deque(maxlen=history)
         self._home: object = object()  # Of the last send; as yet unlike any.
         self._ledger = Ledger(on_error)
+        self.dead_letters = self._ledger.dead
+        self.errors = self._ledger.errors
         self._max_depth = max_depth
         self._max_watching = max_watching
         self._now = now
@@ -120,8 +117,7 @@ class Dispatch(Desk):
 
     def _announce(self, event: Event, plan: Plan, *, block: bool = False) -> Clock:
         """Tell the watchers and fill the queues, or leave those that block."""
-        if self._history is not None:
-            self._history.append(event)
+        self.history.append(event)
         clock = self._loops.here().loop.time
         for route in plan.watchers:
             self._tell(route, event, (event,), clock)
@@ -171,7 +167,7 @@ class Dispatch(Desk):
     def _unheard(self, event: Event) -> None:
         self._ledger.count("dead_letters")
         self._ledger.dead.append(event)
-        self._ledger.warn("nobody answers %s", event.topic)
+        self._ledger.warn(f"nobody answers {event.topic}")
         if self._raises:
             raise self._nobody(event)
 
@@ -207,7 +203,7 @@ class Dispatch(Desk):
 
     def _launch(
         self, event: Event, plan: Plan, legs: Sequence[Leg], clock: Clock
-    ) -> tuple[list[Job], list[str]]:
+    ) -> Begun:
         jobs = launch([self._run(event, plan, leg, clock) for leg in legs])
         return jobs, [leg.route.name for leg in legs]
 
@@ -227,39 +223,36 @@ class Dispatch(Desk):
         self, route: Route, event: Event, args: tuple[Any, ...], clock: Clock
     ) -> None:
         """Call one watcher, whatever it does."""
-        fn = route.target()
         begun = clock()
-        if fn is None or route.awaits:
-            answer = None
-        else:
-            try:
-                answer = fn(*args)
-            except (Exception, CancelledError) as error:  # Nothing cancels sync code.
-                self._failed(route, event, error)
-                return
-            if clock() - begun >= self._slow:
-                self._ledger.count("slow_watchers")
-                self._ledger.warn("%s delays senders by watching slowly", route.name)
-        if fn is not None and (route.awaits or waits(answer)):
-            work = self._loops.here()
-            if len(work.watchers) >= self._max_watching:
-                self._ledger.count("dropped_watchers")
-                self._ledger.warn(
-                    "%s is too slow a watcher, and misses some", route.name
-                )
-                return
-            body = self._watch(
-                route, event, (lambda *_: answer) if answer else fn, args
-            )
-            work.watchers.add(work.spawn(body, None))
-
-    async def _watch(
-        self, route: Route, event: Event, fn: Callable[..., Any], args: tuple[Any, ...]
-    ) -> None:
         try:
-            await fn(*args)
-        except Exception as error:
+            fn = route.target()
+            answer = fn and fn(*args)
+        except (Exception, CancelledError) as error:  # Nothing cancels sync code.
             self._failed(route, event, error)
+            return
+        if iscoroutine(answer):
+            self._beside(route, event, answer)
+        elif clock() - begun >= self._slow:
+            self._ledger.count("slow_watchers")
+            self._ledger.warn(f"{route.name} delays senders by watching slowly")
+
+    def _beside(
+        self, route: Route, event: Event, answer: Coroutine[Any, Any, None]
+    ) -> None:
+        def done(task: Task[None]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if isinstance(error, Exception):
+                self._failed(route, event, error)
+
+        work = self._loops.here()
+        if len(work.watchers) < self._max_watching:
+            task = work.spawn(answer, None)
+            work.watchers.add(task)
+            task.add_done_callback(done)
+        else:
+            answer.close()
+            self._ledger.count("dropped_watchers")
+            self._ledger.warn(f"{route.name} watches too slowly, and misses events")
 
     def _failed(self, route: Route, event: Event, error: BaseException) -> None:
         self._ledger.count("watcher_errors")

@@ -9,9 +9,6 @@ from waybell_bus._event import Event, Outcome
 
 
 _log = logging.getLogger("waybell_bus")
-_KEPT = 100  # Errors and dead letters.
-_NAMED = 1000  # Topics and watchers warned about, to be quiet about next time.
-
 OnError = Callable[[Event, Outcome], object]
 
 
@@ -23,10 +20,10 @@ class Ledger:
     def __init__(self, on_error: OnError | None) -> None:
         self._lock = threading.Lock()
         self._on_error = on_error
-        self._warned: dict[tuple[str, str], None] = {}
+        self._warned: dict[str, None] = {}  # Bounded: a topic may be warned of again.
         self.counts: Counter[str] = Counter()
-        self.dead: deque[Event] = deque(maxlen=_KEPT)
-        self.errors: deque[tuple[Event, Outcome]] = deque(maxlen=_KEPT)
+        self.dead: deque[Event] = deque(maxlen=100)
+        self.errors: deque[tuple[Event, Outcome]] = deque(maxlen=100)
 
     def count(self, what: str) -> None:
         """Add one, whatever the thread."""
@@ -36,23 +33,22 @@ class Ledger:
     def fail(self, event: Event, outcome: Outcome) -> None:
         """Keep an error that nobody waits for, and pass it on, to the log at least."""
         self.errors.append((event, outcome))
-        text, error = f"{outcome.handler} failed on {event.topic}", outcome.error
-        if self._on_error is not None:
-            try:
+        error, text = outcome.error, f"{outcome.handler} failed on {event.topic}"
+        try:
+            if self._on_error is not None:
                 self._on_error(event, outcome)
-            except Exception as worse:
-                self.count("on_error_errors")
-                text, error = f"on_error failed on {event.topic}", worse
-            else:
                 return
+        except Exception as worse:
+            self.count("on_error_errors")
+            error, text = worse, f"on_error failed on {event.topic}"
         _log.error(text, exc_info=error)
 
-    def warn(self, text: str, name: str) -> None:
-        """Log something once for each name."""
+    def warn(self, text: str) -> None:
+        """Log something once."""
         with self._lock:
-            known = (text, name) in self._warned
-            self._warned[text, name] = None
-            if len(self._warned) > _NAMED:
+            known = text in self._warned
+            self._warned[text] = None
+            if len(self._warned) > 1000:
                 del self._warned[next(iter(self._warned))]
         if not known:
-            _log.warning(text, name)
+            _log.warning(text)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import weakref
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Container, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -12,12 +13,11 @@ from waybell_bus._event import Home
 from waybell_bus._limit import Hold, Limit, holding
 
 
-def current_loop() -> asyncio.AbstractEventLoop | None:
+def current_loop() -> AbstractEventLoop | None:
     """The loop that runs in this thread, if any."""
-    try:
+    with suppress(RuntimeError):
         return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+    return None
 
 
 class Work:
@@ -25,14 +25,12 @@ class Work:
 
     __slots__ = ("_pool", "loop", "room", "tasks", "threads", "watchers")
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, room: int, threads: int
-    ) -> None:
+    def __init__(self, loop: AbstractEventLoop, room: int, threads: int) -> None:
         self.loop = loop
         self.room = Limit("publish", room)
         self.threads = Limit("the thread pool", threads)
-        self.tasks: dict[asyncio.Task[Any], Hold | None] = {}
-        self.watchers: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[None], Hold | None] = {}
+        self.watchers: set[asyncio.Task[None]] = set()
         self._pool: ThreadPoolExecutor | None = None
 
     def pool(self) -> ThreadPoolExecutor:
@@ -41,20 +39,13 @@ class Work:
             self._pool = ThreadPoolExecutor(self.threads.size, "waybell-bus")
         return self._pool
 
-    def call(self, fn: Callable[..., object], *args: Any) -> None:
-        """Run something on the loop from any thread, if the loop is still there."""
-        with suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(fn, *args)
-
     def spawn(
         self, body: Coroutine[Any, Any, None], hold: Hold | None
     ) -> asyncio.Task[None]:
         """Run something beside its sender, inside nothing but its own hold."""
         token = holding.set(hold)
-        try:
-            task = self.loop.create_task(body)
-        finally:
-            holding.reset(token)
+        task = self.loop.create_task(body)
+        holding.reset(token)
         self.tasks[task] = hold
         task.add_done_callback(self._done)
         return task
@@ -72,19 +63,17 @@ class Work:
     ) -> None:
         """Wait for what runs, but for those who wait for us; then cancel the rest."""
         me = asyncio.current_task()
-        ends = None if seconds is None else self.loop.time() + seconds
+        ends = float("inf") if seconds is None else self.loop.time() + seconds
         while rest := [
-            task
-            for task, hold in self.tasks.items()
-            if task is not me and hold not in spared
+            t for t, hold in self.tasks.items() if t is not me and hold not in spared
         ]:
-            left = None if ends is None else ends - self.loop.time()
-            if left is not None and left <= 0:
+            left = ends - self.loop.time()
+            if left <= 0:
                 for task in rest:
                     task.cancel()
                 await asyncio.wait(rest, timeout=1)
                 return
-            await asyncio.wait(rest, timeout=left)
+            await asyncio.wait(rest, timeout=None if seconds is None else left)
 
     def end(self) -> None:
         """Let the threads go; those still busy end by themselves."""
@@ -96,16 +85,14 @@ class Work:
 class Loops:
     """The loops a bus has waited on, and a private one for where there is none."""
 
-    __slots__ = ("__weakref__", "_lock", "_private", "_room", "_stop", "_threads", "_works", "home")  # fmt: skip
+    __slots__ = ("__weakref__", "_bounds", "_lock", "_private", "_works", "home")
 
     def __init__(self, room: int, threads: int) -> None:
         self.home: Home | None = None  # Where the last event was sent.
+        self._bounds = (room, threads)
         self._lock = threading.Lock()
-        self._private: asyncio.AbstractEventLoop | None = None
-        self._room = room
-        self._stop: Callable[[], object] | None = None
-        self._threads = threads
-        self._works: dict[asyncio.AbstractEventLoop, Work] = {}
+        self._private: tuple[AbstractEventLoop, Callable[[], object]] | None = None
+        self._works: dict[AbstractEventLoop, Work] = {}
 
     def here(self) -> Work:
         """The running loop's work; that of closed loops is forgotten."""
@@ -115,7 +102,7 @@ class Loops:
             with self._lock:
                 for closed in [each for each in self._works if each.is_closed()]:
                     self._works.pop(closed).end()
-                work = self._works[loop] = Work(loop, self._room, self._threads)
+                work = self._works[loop] = Work(loop, *self._bounds)
         return work
 
     def works(self) -> list[Work]:
@@ -138,40 +125,39 @@ class Loops:
         finally:
             future.cancel()
 
-    def _live(self) -> asyncio.AbstractEventLoop:
+    def _live(self) -> AbstractEventLoop:
         with self._lock:
             home = None if self.home is None else self.home.loop()
             for loop in (home, *reversed(self._works)):
                 if loop is not None and loop.is_running():
                     return loop
             if self._private is None:
-                ready: Future[asyncio.AbstractEventLoop] = Future()
+                ready: Future[AbstractEventLoop] = Future()
                 thread = threading.Thread(target=_serve, args=(ready,), daemon=True)
                 thread.start()
-                self._private = ready.result()
-                self._stop = weakref.finalize(self, _halt, self._private, thread)
-            return self._private
+                loop = ready.result()
+                self._private = loop, weakref.finalize(self, _halt, loop, thread)
+            return self._private[0]
 
     def end(self) -> None:
         """Let go of threads, and of the private loop."""
         with self._lock:
             works, self._works = self._works, {}
-            stop, self._stop, self._private = self._stop, None, None
+            private, self._private = self._private, None
         for work in works.values():
             work.end()
-        if stop is not None:
-            stop()
+        if private is not None:
+            private[1]()
 
 
-def _serve(ready: "Future[asyncio.AbstractEventLoop]") -> None:
+def _serve(ready: "Future[AbstractEventLoop]") -> None:
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         ready.set_result(loop)
         loop.run_forever()
 
 
-def _halt(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(loop.stop)
+def _halt(loop: AbstractEventLoop, thread: threading.Thread) -> None:
+    loop.call_soon_threadsafe(loop.stop)
     if thread is not threading.current_thread():
         thread.join(timeout=5)

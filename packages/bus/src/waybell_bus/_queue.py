@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 from waybell_bus._errors import QueueFullError
@@ -59,12 +58,7 @@ class Subscription:
         self._join(self)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._leave(self)
         self.close(drain=False)
 

@@ -57,17 +57,16 @@ class Settings(NamedTuple):
 
     def check(self, fn: Any) -> None:
         """Raise what speaks against calling it like this."""
-        waits = awaits(fn)
-        if self.timeout is not None and not self.timeout > 0:
-            raise ValueError(f"a timeout is above 0 seconds, not {self.timeout}")
+        inside = self.thread or awaits(fn)
+        if self.thread and awaits(fn):
+            raise TypeError(f"{name_of(fn)} is async: it cannot run in a thread")
+        if self.timeout is not None and not (self.timeout > 0 and inside):
+            raise ValueError(
+                f"a timeout of {self.timeout} for {name_of(fn)}: it takes seconds above "
+                "0, and an async handler or thread=True, since nothing interrupts sync"
+            )
         if self.concurrency is not None and self.concurrency < 1:
             raise ValueError(f"a concurrency is at least 1, not {self.concurrency}")
-        if self.thread and waits:
-            raise TypeError(f"{name_of(fn)} is async: it cannot run in a thread")
-        if self.timeout is not None and not waits and not self.thread:
-            raise ValueError(
-                f"nothing interrupts the sync {name_of(fn)}: use thread=True"
-            )
 
 
 DEFAULTS = Settings()
