@@ -1,6 +1,7 @@
 """What can go wrong: one root, and leaves that are also the nearest builtin."""
 
 from decimal import Decimal
+from typing import Any
 
 
 class BudgetError(Exception):
@@ -19,14 +20,14 @@ class AskedError(BudgetError):
     _text = "{} asked, {} left"
 
     def __init__(self, axis: str, asked: Decimal | int, left: Decimal | int) -> None:
-        super().__init__(axis, asked, left)
+        unit = "${:f}" if axis == "usd" else "{} tokens"
+        super().__init__(self._text.format(unit.format(asked), unit.format(left)))
         self.axis = axis
         self.asked = asked
         self.left = left
 
-    def __str__(self) -> str:
-        unit = "${}" if self.axis == "usd" else "{} tokens"
-        return self._text.format(unit.format(self.asked), unit.format(self.left))
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.axis, self.asked, self.left), self.__dict__
 
 
 class BudgetExceeded(AskedError):

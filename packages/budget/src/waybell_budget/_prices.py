@@ -152,17 +152,20 @@ def _published(model: str | None, counts: Counts) -> int:
     except ImportError:
         hint = "give prices={...}, or install waybell-budget[prices]"
         raise UnknownPriceError(model, hint) from None
-    provider, _, name = model.rpartition(":")
     usage = genai_prices.Usage(
         input_tokens=counts.input,
         output_tokens=counts.output,
         cache_read_tokens=counts.read,
         cache_write_tokens=counts.written,
     )
+    provider, _, name = model.partition(":")
     try:
-        found = genai_prices.calc_price(usage, name, provider_id=provider or None)
+        found = genai_prices.calc_price(usage, name, provider_id=provider)
     except LookupError:
-        raise UnknownPriceError(model, "give prices={...}") from None
+        try:
+            found = genai_prices.calc_price(usage, model)
+        except LookupError:
+            raise UnknownPriceError(model, "give prices={...}") from None
     if not found.total_price and any(counts):
         raise UnknownPriceError(model, "listed without a price; give prices={...}")
     return nanos(found.total_price, "price", True)
