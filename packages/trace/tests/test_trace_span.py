@@ -83,6 +83,24 @@ async def test_a_decorated_function_is_a_new_span_at_each_call(tracer, path, wri
     assert {item["parentSpanId"] for item in found if item["name"] == "sync"} == agents
 
 
+async def test_methods_and_async_callables_can_be_decorated(tracer, path, written):
+    class Agent:
+        @tracer.span("method")
+        def work(self, x):
+            return x
+
+        async def __call__(self, x):
+            with tracer.span("inside"):
+                await asyncio.sleep(0)
+            return self.work(x)
+
+    assert await tracer.span("call")(Agent())(3) == 3
+    found = names(written(path))
+    call = found.pop("call")
+    assert {item["parentSpanId"] for item in found.values()} == {call["spanId"]}
+    assert set(found) == {"method", "inside"}
+
+
 def test_a_generator_function_cannot_be_decorated(tracer):
     def numbers():
         yield 1

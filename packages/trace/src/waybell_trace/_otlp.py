@@ -27,6 +27,8 @@ _NOT_FINITE: Final = {inf: "Infinity", -inf: "-Infinity"}
 _SELDOM: Final[dict[type, Callable[[Any], Json]]] = {
     type(None): lambda _: {},
     bytes: lambda value: {"bytesValue": b64encode(value).decode()},
+    # str() of a huge integer raises (a limit of the interpreter), hex() does not.
+    int: lambda n: {"stringValue": str(n) if n.bit_length() < 10_000 else hex(n)},
     # JSON has no such number; proto3 writes its name.
     float: lambda value: {"doubleValue": _NOT_FINITE.get(value, "NaN")},
 }
@@ -38,20 +40,13 @@ def encode_value(value: object, depth: int = 0) -> Json:
     kind = type(value)
     if kind is str:
         return {"stringValue": value}
-    if kind is int:
-        return _integer(value)  # type: ignore[arg-type]  # exactly an int
+    if kind is int and _INT_MIN <= value <= _INT_MAX:  # type: ignore[operator]  # an int
+        return {"intValue": str(value)}
     if kind is float and value - value == 0.0:  # type: ignore[operator]  # a finite one
         return {"doubleValue": value}
     if kind is bool:
         return {"boolValue": value}
     return _compound(value, kind, depth)
-
-
-def _integer(value: int) -> Json:
-    if _INT_MIN <= value <= _INT_MAX:
-        return {"intValue": str(value)}
-    # str() of a huge integer raises (a limit of the interpreter), hex() does not.
-    return {"stringValue": str(value) if value.bit_length() < 10_000 else hex(value)}
 
 
 def _compound(value: Any, kind: type, depth: int) -> Json:
@@ -73,7 +68,7 @@ def encode_attributes(attributes: Mapping[str, object], depth: int = 0) -> list[
     """A list of `KeyValue`."""
     return [
         {
-            "key": key if type(key) is str else text(key),
+            "key": key,
             "value": {"stringValue": value}
             if type(value) is str
             else encode_value(value, depth),

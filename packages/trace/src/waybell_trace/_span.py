@@ -192,7 +192,8 @@ class Span:
             raise TypeError(f"{function!r} is a generator: open the span inside it")
         name, kind, attributes = self._how
         again = functools.partial(Span, self._source, name, attributes, kind)
-        if inspect.iscoroutinefunction(function):
+        waits = inspect.iscoroutinefunction
+        if waits(function) or waits(type(function).__call__):
 
             @functools.wraps(function)
             async def traced_async(*args: P.args, **kwargs: P.kwargs) -> Any:
