@@ -1,7 +1,9 @@
 import errno
+import fcntl
 import logging
 import os
 import pickle
+import threading
 
 import pytest
 
@@ -45,7 +47,7 @@ def test_sealing_is_told_once_in_the_log_of_the_program(path, caplog):
         DecisionLog(path).close()
     (told,) = caplog.records
     assert str(path) in told.getMessage()
-    assert "at 6 of 4 bytes" in told.getMessage()
+    assert "at byte 6, a record torn at 4 bytes" in told.getMessage()
 
 
 def test_a_torn_record_longer_than_a_block_is_measured(path):
@@ -118,6 +120,34 @@ def test_what_a_power_cut_leaves_hides_nothing(path):
     records = DecisionLog.read(path)
     assert [r["id"] for r in records] == names
     assert (records.torn, records.foreign) == (2, 0)
+
+
+def test_an_opener_that_never_ends_delays_another_but_does_not_stop_it(path):
+    path.write_bytes(MARK)
+    with path.open("rb") as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        with DecisionLog(path) as log:
+            assert log.sealed == (Sealed(str(path), 0, len(MARK)),)
+            log.record(decision="x")
+    assert DecisionLog.read(path).count() == {"x": 1}
+
+
+def test_many_openers_seal_once_and_leave_no_empty_line(path):
+    path.write_bytes(MARK)
+    barrier = threading.Barrier(8)
+    logs = []
+
+    def start():
+        barrier.wait()
+        logs.append(DecisionLog(path))
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(len(log.sealed) for log in logs) == 1
+    assert path.read_bytes() == MARK + b"\n"
 
 
 class Failing:

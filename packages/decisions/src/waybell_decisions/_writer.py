@@ -149,7 +149,9 @@ class Writer:
                 torn = len(next(backwards(part.path, size)))
                 found = Sealed(part.path, size - torn, torn)
                 self.sealed += (found,)
-                _logger.warning("%s: sealed a torn record at %d of %d bytes", *found)
+                _logger.warning(
+                    "%s: sealed, at byte %d, a record torn at %d bytes", *found
+                )
         with suppress(OSError):
             fcntl.flock(part.fd, fcntl.LOCK_UN)
 
