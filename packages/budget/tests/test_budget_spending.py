@@ -108,6 +108,15 @@ def test_past_the_hold_all_is_booked_then_complained_about() -> None:
         last.charge(usd=0)
 
 
+def test_a_charge_of_zero_is_no_complaint_even_past_the_hold() -> None:
+    pool = BudgetPool(usd=1)
+    with pool.acquire(max_usd=0.1) as budget:
+        with pytest.raises(BudgetExceeded):
+            budget.charge(usd=0.2)
+        budget.charge(usd=0)
+    assert pool._ledger.overdrawn == 0, "an overrun that is over slows nobody down"
+
+
 def test_beyond_the_free_money_is_overdrawn_and_the_pool_closes() -> None:
     pool = BudgetPool(usd=1, tokens=10)
     with pool.acquire(max_usd=0.5) as budget, pool.acquire(max_usd=0.4) as other:

@@ -95,6 +95,8 @@ class Giver(Purse):
             timeout: Seconds to stand there at most.
         """
         seconds = _patience(timeout) if wait else None
+        if isinstance(parts, str):
+            raise TypeError(f"parts must be several, not {parts!r}")
         if isinstance(parts, Mapping):
             named = {name: self._part(share, name) for name, share in parts.items()}
             return Partition(self, named, seconds)
@@ -159,7 +161,7 @@ class BudgetPool(Giver):
                 watch(account).overdrawn = 0
                 for _, alarm in watch(account).alarms:
                     alarm.rung = False
-            ledger.overdrawn = False
+            ledger.overdrawn = 0
             self._lines = None
 
 

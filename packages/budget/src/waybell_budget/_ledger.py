@@ -110,7 +110,7 @@ class Ledger:
         self.strict = strict
         self.lock = threading.RLock()
         self.open = 0  # holds now open, at any depth
-        self.overdrawn = False  # whether any account ever was
+        self.overdrawn = 0  # accounts now open that ever were
         self.outbox: list[Callable[[], None]] = []
 
     def book(self, account: Account, amount: int) -> Account | None:
@@ -126,10 +126,10 @@ class Ledger:
         # The first one apart: mostly it is a hold and the next its pool, and the
         # interpreter is fast where it always meets the same class.
         if account._cap is not None:
-            if account._spent + account._held <= account._cap:
-                growth = 0
-            else:
-                beyond, growth = account, self._overdraw(account, amount)
+            growth = 0
+            if account._spent + account._held > account._cap:
+                growth = self._overdraw(account, amount)
+                beyond = account if growth else None
         if account._watch is not None:
             watched = [account]
         node = account._parent
@@ -152,7 +152,7 @@ class Ledger:
         over = -room(account)
         if over <= 0:
             return 0
-        self.overdrawn = True
+        self.overdrawn += not overdrawn(account)
         watch(account).overdrawn = max(overdrawn(account), over)
         return min(growth, over)
 
@@ -174,6 +174,7 @@ class Ledger:
         """Resolve a hold: what is neither spent nor held below goes back."""
         cap, account._cap = account._cap, None
         if account._watch is not None:
+            self.overdrawn -= cap is not None and account._watch.overdrawn > 0
             reason = BudgetClosedError("the budget waited on was left")
             for waiter in tuple(account._watch.queue):
                 self._serve(self._refuse(waiter, reason))
