@@ -107,22 +107,17 @@ def encode_start(span: ReadableSpan) -> bytes:
     """The line that says a span has begun: not OTLP, which knows ended spans only."""
     context: Any = span.context  # never None in a span that has started
     parent = span.parent
+    item: Json = {"name": text(span.name), "attributes": _copy(span.attributes)}
+    try:
+        body = orjson.dumps(item, default=text)
+    except TypeError:  # integers beyond 64 bits, lone surrogates
+        item["attributes"] = {k: text(v) for k, v in item["attributes"].items()}
+        body = dumps(item)
     return b'{"traceId":"%032x","spanId":"%016x","parentSpanId":"%016x",' % (
         context.trace_id,
         context.span_id,
         0 if parent is None else parent.span_id,
-    ) + b'"startTimeUnixNano":"%d","name":%b,"attributes":%b}\n' % (
-        span.start_time or 0,
-        dumps(text(span.name)),
-        _plainly(_copy(span.attributes)),
-    )
-
-
-def _plainly(attributes: Mapping[str, object]) -> bytes:
-    try:
-        return orjson.dumps(attributes, default=text)
-    except TypeError:  # integers beyond 64 bits, lone surrogates
-        return dumps({text(key): text(value) for key, value in attributes.items()})
+    ) + b'"startTimeUnixNano":"%d",%b\n' % (span.start_time or 0, body[1:])
 
 
 def encode_span(span: ReadableSpan) -> Json:
@@ -144,10 +139,6 @@ def encode_span(span: ReadableSpan) -> Json:
     if description := span.status.description:
         status["message"] = description
     item["status"] = status
-    return _add_lists(item, span)
-
-
-def _add_lists(item: Json, span: ReadableSpan) -> Json:
     if events := span.events:
         item["events"] = [
             _detail(
@@ -155,7 +146,12 @@ def _add_lists(item: Json, span: ReadableSpan) -> Json:
             )
             for event in events
         ]
-    if links := span.links:
+    return _add_rare(item, span)
+
+
+def _add_rare(item: Json, span: ReadableSpan) -> Json:
+    # `links` copies under a lock, even the usual none; the field behind it tells fast.
+    if getattr(span, "_links", True) and (links := span.links):
         item["links"] = [_detail(_identity(x.context, x.context), x) for x in links]
     # Only a provider with limits of its own drops anything.
     if dropped := span.dropped_attributes:

@@ -186,19 +186,19 @@ class Span:
         Raises:
             TypeError: It is a generator function, whose body runs in turns with others.
         """
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
-            function
-        ):
+        yields = inspect.isgeneratorfunction, inspect.isasyncgenfunction
+        if any(check(function) for check in yields):
             raise TypeError(f"{function!r} is a generator: open the span inside it")
         name, kind, attributes = self._how
         again = functools.partial(Span, self._source, name, attributes, kind)
+        call: Any = function
         waits = inspect.iscoroutinefunction
-        if waits(function) or waits(type(function).__call__):
+        if waits(call) or waits(type(call).__call__):
 
             @functools.wraps(function)
             async def traced_async(*args: P.args, **kwargs: P.kwargs) -> Any:
                 with again():
-                    return await function(*args, **kwargs)
+                    return await call(*args, **kwargs)
 
             return cast("Callable[P, R]", traced_async)
 
