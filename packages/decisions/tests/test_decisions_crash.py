@@ -167,16 +167,21 @@ def test_the_child_of_a_fork_has_its_own_pid_numbers_and_ids(path, strict):
 
 
 def test_a_fork_amid_the_writing_of_threads_hangs_nobody(path):
-    stop = threading.Event()
+    started, stop = threading.Barrier(4), threading.Event()
     with DecisionLog(path, rotate_bytes=5_000) as log:
 
         def write():
+            for _ in range(30):
+                log.record(decision="thread", text="x" * 500)
+            # Only now: a coverage tracer takes a lock when it meets a file first.
+            started.wait()
             while not stop.is_set():
                 log.record(decision="thread", text="x" * 500)
 
         threads = [threading.Thread(target=write) for _ in range(3)]
         for thread in threads:
             thread.start()
+        started.wait()
         try:
             children = [
                 in_a_child(lambda: [log.record(decision="child") for _ in range(50)])

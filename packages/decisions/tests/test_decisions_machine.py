@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 )
 
 from waybell_decisions import DecisionLog
+from waybell_decisions._encode import MARK
 from waybell_decisions._writer import parts
 
 
@@ -115,9 +116,13 @@ class LogMachine(RuleBasedStateMachine):
     def the_end_is_cut_off(self, data):
         content = self.last().read_bytes()
         *_, line = content.splitlines(keepends=True) or [b""]
+        start = max(0, line.rfind(MARK))  # it may stand behind a torn one
+        line = line[start:]
         if f'"id":"{self.ids[-1]}"'.encode() not in line:
             return
         cut = data.draw(st.integers(1, len(line)))
+        if start and len(line) - len(MARK) < cut < len(line):
+            return  # two pieces that short, on one line, tell nothing of themselves
         os.truncate(self.last(), len(content) - cut)
         if cut > 1:  # without its newline only, a record is still whole
             self.ids.pop()

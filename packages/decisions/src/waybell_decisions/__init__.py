@@ -1,15 +1,12 @@
 """A decision log that loses nothing at kill -9, and can be queried.
 
->>> import tempfile, pathlib
->>> path = pathlib.Path(tempfile.mkdtemp()) / "run" / "decisions.jsonl"
->>> with DecisionLog(path) as log:
+>>> from tempfile import TemporaryDirectory
+>>> with TemporaryDirectory() as folder, DecisionLog(f"{folder}/log.jsonl") as log:
 ...     choice = log.record(decision="route", agent="triage", to="billing")
 ...     _ = log.outcome(choice, correct=False)
-...     _ = log.record(decision="route", agent="triage", to="sales")
->>> [record["to"] for record in DecisionLog.read(path).query("route")]
-['billing', 'sales']
->>> DecisionLog.read(path).count(by="decision")
-{'route': 2, 'outcome': 1}
+...     (wrong,) = log.query("route", outcomes=True)
+...     print(wrong["to"], wrong["outcomes"][0]["correct"], log.count(by="decision"))
+billing False {'route': 1, 'outcome': 1}
 """
 
 from waybell_decisions._log import DecisionLog

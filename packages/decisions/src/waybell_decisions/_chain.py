@@ -55,19 +55,21 @@ class Chain:
         # structlog sees our fields as one value, so that no name can collide with
         # a parameter of its own: self, event, method_name.
         fields: Fields = event["event"]
-        links = {"of": event["of"]} if "of" in event else {}
+        links: Fields | None = None
         if "bound" in event:
             fields = {**event["bound"], **fields}
         try:
             around = self.context()
             if around:
                 rest = dict(around)
-                links |= {key: rest.pop(key) for key in LINKS[:2] if key in rest}
+                links = {key: rest.pop(key) for key in LINKS[:2] if key in rest}
                 fields = {**rest, **fields}
         except Exception as exc:  # the record matters more than its surroundings
             fields["context_error"] = exc
         if not _RESERVED.isdisjoint(fields):
             fields = _aside(fields, _RESERVED)
+        if "of" in event:
+            links = {**(links or {}), "of": event["of"]}
         return {**links, **fields} if links else fields
 
     def render(self, _logger: object, _name: str, fields: Fields) -> Any:

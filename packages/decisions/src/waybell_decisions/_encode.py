@@ -48,8 +48,7 @@ def _plain(value: Any, above: set[int]) -> Any:
         if isinstance(value, str):
             return str.encode(value, errors=_SPELT).decode()
         if isinstance(value, int):
-            small = -(2**63) <= value < 2**64
-            return int.__int__(value) if small else str(Decimal(value))
+            return int(value) if -(2**63) <= value < 2**64 else str(Decimal(value))
         if isinstance(value, float):
             return float.__float__(value) if isfinite(value) else None
         return _opened(value, above)

@@ -77,8 +77,8 @@ class DecisionLog:
 
     def outcome(self, record_id: str, /, **fields: object) -> str:
         """Append what became of a decision: a record whose `of` is that one's id."""
-        fields = {"decision": "outcome", **fields}
-        return self._pipeline.send("outcome", fields, of=record_id) or ""
+        found = {"decision": "outcome", **fields}
+        return self._pipeline.send("outcome", found, of=record_id) or ""
 
     def bind(self, /, **fields: object) -> Self:
         """Return a log on the same file whose records have these fields too."""

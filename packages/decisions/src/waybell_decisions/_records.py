@@ -39,11 +39,7 @@ class Records:
         self._join = False
 
     def __iter__(self) -> Iterator[Record]:
-        """Read the log from its beginning; the counters start again.
-
-        Raises:
-            FileNotFoundError: If there is no log at the path.
-        """
+        """Read from the beginning; where no log is, FileNotFoundError is raised."""
         outcomes = self._outcomes()
         for path in self._parts():
             with path.open("rb", buffering=_BLOCK) as file:

@@ -167,16 +167,16 @@ def _unfinished(fd: int) -> int:
         size = os.fstat(fd).st_size
         if size == 0 or os.pread(fd, 1, size - 1) == b"\n":
             return 0
-        try:
+        settled = False
+        with suppress(OSError):  # another opener is at it, or the file is not ours
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The kernel sets no mode, not even the same, amid a write: after this, a
             # record that was in flight is there.
             os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode))
-        except OSError:  # another opener is at it, or the file is not ours to lock
-            time.sleep(0.001)
-            continue
-        if os.fstat(fd).st_size == size:
+            settled = os.fstat(fd).st_size == size
+        if settled:
             break
+        time.sleep(0.001)
     return size
 
 
