@@ -13,7 +13,7 @@ from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanContext
 
-from waybell_trace import SpanReader, SpanRecord, Tracer, Traces, Usage, read_traces
+from waybell_trace import SpanReader, SpanRecord, SpanUsage, Tracer, Traces, read_traces
 
 
 def record(name, span_id, parent_id=None, *, start=0, end=10, **attributes):
@@ -68,7 +68,7 @@ def test_what_was_written_is_read_back(tracer, path):
     ((at, name, attributes),) = call.events
     assert call.start_ns <= at <= call.end_ns
     assert (name, attributes) == ("half", {"n": 1})
-    assert call.usage == Usage(3, 1, None, None, 500_000_000)
+    assert call.usage == SpanUsage(3, 1, None, None, 500_000_000)
     assert (call.usage.tokens, call.usage.usd) == (4, Decimal("0.5"))
     assert call.seconds >= 0
     assert call.resource["telemetry.sdk.name"] == "opentelemetry"
@@ -239,14 +239,14 @@ def test_cost_is_counted_once_where_it_is_recorded_deepest():
     run, agent = (
         next(s for s in traces.spans if s.name == n) for n in ("run", "agent")
     )
-    assert traces.usage(agent) == Usage(30, 1, None, None, 70)
-    assert traces.usage(run) == Usage(30, 1, None, None, 70)
-    assert traces.usage() == Usage(30, 10, None, None, 70)
+    assert traces.usage(agent) == SpanUsage(30, 1, None, None, 70)
+    assert traces.usage(run) == SpanUsage(30, 1, None, None, 70)
+    assert traces.usage() == SpanUsage(30, 10, None, None, 70)
     assert {name: s.usage for name, s in traces.agents().items()} == {
-        "a": Usage(30, 1, None, None, 70),
-        "": Usage(None, 9, None, None, None),
+        "a": SpanUsage(30, 1, None, None, 70),
+        "": SpanUsage(None, 9, None, None, None),
     }
-    assert Usage().usd is None
+    assert SpanUsage().usd is None
 
 
 usages = st.fixed_dictionaries(
@@ -279,11 +279,11 @@ def test_groups_always_add_up_to_the_whole(shape, random):
     ]
     random.shuffle(spans)
     traces = Traces(spans)
-    total = Usage()
+    total = SpanUsage()
     for stats in traces.agents().values():
         total = total.plus(stats.usage)
     assert total == traces.usage()
-    by_root = Usage()
+    by_root = SpanUsage()
     for root in traces.roots:
         by_root = by_root.plus(traces.usage(root))
     assert by_root == total
@@ -392,7 +392,7 @@ def test_old_files_stay_readable():
     assert (stats.calls, stats.failed, stats.usage) == (
         1,
         1,
-        Usage(15, 4, 2, None, 1_250_000),
+        SpanUsage(15, 4, 2, None, 1_250_000),
     )
     (call,) = (span for span in traces.spans if span.prompt)
     assert (call.capture, call.prompt, call.reply) == ("text", "What rings?", "A bell.")

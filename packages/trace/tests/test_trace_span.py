@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from waybell_trace import Tracer, _ids, carry, read_traces
+from waybell_trace import Tracer, _ids, propagate, read_traces
 
 
 def names(spans):
@@ -319,8 +319,8 @@ async def test_parents_survive_gather_threads_and_carried_executors(
     with ThreadPoolExecutor(2) as pool, tracer.span("root"):
         await asyncio.gather(task("t1"), task("t2"), asyncio.to_thread(work, "thread"))
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(pool, carry(work), "carried")
-        assert list(pool.map(carry(work), ["m1", "m2", "m3"])) == ["m1", "m2", "m3"]
+        await loop.run_in_executor(pool, propagate(work), "carried")
+        assert list(pool.map(propagate(work), ["m1", "m2", "m3"])) == ["m1", "m2", "m3"]
         pool.submit(work, "stray").result()
     found = names(written(path))
     root = found.pop("root")["spanId"]

@@ -10,13 +10,13 @@
 """
 
 from waybell_trace._reader import SpanReader
-from waybell_trace._record import SpanRecord, Usage
+from waybell_trace._record import SpanRecord, SpanUsage
 from waybell_trace._span import Span
-from waybell_trace._tracer import Tracer, carry
+from waybell_trace._tracer import Tracer, propagate
 from waybell_trace._traces import Stats, Traces, read_traces
 
 
 __all__ = [
-    "Span", "SpanReader", "SpanRecord", "Stats", "Tracer", "Traces", "Usage", "carry",
-    "read_traces",
+    "Span", "SpanReader", "SpanRecord", "SpanUsage", "Stats", "Tracer", "Traces",
+    "propagate", "read_traces",
 ]  # fmt: skip

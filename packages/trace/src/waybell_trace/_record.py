@@ -11,7 +11,7 @@ from waybell_trace._capture import restored
 from waybell_trace._money import NANO
 
 
-class Usage(NamedTuple):
+class SpanUsage(NamedTuple):
     """What work used, tokens and nano-dollars; None is unknown, which is not 0."""
 
     input_tokens: int | None = None
@@ -30,10 +30,10 @@ class Usage(NamedTuple):
         """Cost in US dollars."""
         return None if self.nano_usd is None else Decimal(self.nano_usd) / NANO
 
-    def plus(self, other: "Usage") -> "Usage":
+    def plus(self, other: "SpanUsage") -> "SpanUsage":
         """Both together; what only one of them knows counts."""
         pairs = zip(self, other, strict=True)
-        return Usage(*(b if a is None else a + (b or 0) for a, b in pairs))
+        return SpanUsage(*(b if a is None else a + (b or 0) for a, b in pairs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,10 @@ class SpanRecord:
         return self.attributes.get(names.RESPONSE_MODEL) or asked
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> SpanUsage:
         """What is recorded on this very span."""
         found = (self.attributes.get(name) for name in names.USAGE)
-        return Usage(*(n if isinstance(n, int) else None for n in found))
+        return SpanUsage(*(n if isinstance(n, int) else None for n in found))
 
     @property
     def capture(self) -> str | None:

@@ -153,20 +153,20 @@ class Tracer:
         self.close()
 
 
-def carry(function: Callable[P, R], /) -> Callable[P, R]:
+def propagate(function: Callable[P, R], /) -> Callable[P, R]:
     """`function`, run wherever it is called as if called here, under the current span.
 
     Tasks and `asyncio.to_thread` inherit the current span; executors do not:
-    `executor.submit(carry(work), item)`.
+    `executor.submit(propagate(work), item)`.
     """
     context = contextvars.copy_context()
 
     @functools.wraps(function)
-    def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+    def propagated(*args: P.args, **kwargs: P.kwargs) -> R:
         # A copy each, since one context cannot be entered by two threads at once.
         return context.copy().run(function, *args, **kwargs)
 
-    return carried
+    return propagated
 
 
 def _known(source: Source, kind: str, name: str, given: dict[str, Any]) -> Span:

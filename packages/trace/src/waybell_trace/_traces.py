@@ -10,7 +10,7 @@ from pathlib import Path
 
 from waybell_trace._chrome import chrome
 from waybell_trace._reader import SpanReader
-from waybell_trace._record import SpanRecord, Usage
+from waybell_trace._record import SpanRecord, SpanUsage
 from waybell_trace._writer import starts_path
 
 
@@ -23,7 +23,7 @@ class Stats:
     failed: int
     unfinished: int  # never ended
     durations: tuple[float, ...]  # seconds of those that ended, sorted
-    usage: Usage  # of them and the spans below them, counted once
+    usage: SpanUsage  # of them and the spans below them, counted once
 
     def percentile(self, percent: float) -> float | None:
         """The duration that `percent` of the calls do not exceed (nearest rank)."""
@@ -35,7 +35,7 @@ class Stats:
 class Traces:
     """All spans of a file, with those that never ended, as trees.
 
-    Usage counts where it is recorded deepest: what an enclosing span repeats of the
+    SpanUsage counts where it is recorded deepest: what an enclosing span repeats of the
     spans below it is left out, for tokens of each kind and cost separately.
     Of two spans with one id the later one holds. `foreign` and `torn` count the lines
     that were something else, and that were cut short.
@@ -81,10 +81,12 @@ class Traces:
                 ahead += reversed(self._below.get(_id(here), ()))
         return found
 
-    def usage(self, span: SpanRecord | None = None) -> Usage:
+    def usage(self, span: SpanRecord | None = None) -> SpanUsage:
         """What `span` and all below it used, or the whole file; counted once."""
         spans = self.spans if span is None else self.walk(span)
-        return reduce(Usage.plus, (self._used[_id(each)] for each in spans), Usage())
+        return reduce(
+            SpanUsage.plus, (self._used[_id(each)] for each in spans), SpanUsage()
+        )
 
     def agents(self) -> dict[str, Stats]:
         """Calls, failures, latency, tokens and cost of each agent."""
@@ -98,7 +100,7 @@ class Traces:
                 the group of the nearest span above it, or to "" if there is none.
         """
         calls: dict[str, list[SpanRecord]] = defaultdict(list)
-        used: dict[str, Usage] = defaultdict(Usage)
+        used: dict[str, SpanUsage] = defaultdict(SpanUsage)
         owner: dict[tuple[str, str], str] = {}
         for span in self._order:
             name = key(span)
@@ -109,7 +111,7 @@ class Traces:
         return {
             name: _stats(name, calls[name], usage)
             for name, usage in used.items()
-            if name or usage != Usage()
+            if name or usage != SpanUsage()
         }
 
     def to_chrome(self, path: str | os.PathLike[str]) -> None:
@@ -129,13 +131,13 @@ class Traces:
                 reached.update(_id(below) for below in found)
         return order
 
-    def _once(self) -> dict[tuple[str, str], Usage]:
-        used: dict[tuple[str, str], Usage] = {}
-        below: dict[tuple[str, str], Usage] = defaultdict(Usage)
+    def _once(self) -> dict[tuple[str, str], SpanUsage]:
+        used: dict[tuple[str, str], SpanUsage] = {}
+        below: dict[tuple[str, str], SpanUsage] = defaultdict(SpanUsage)
         for span in reversed(self._order):
             own, deeper = span.usage, below[_id(span)]
             pairs = zip(own, deeper, strict=True)
-            used[_id(span)] = Usage(*(a if b is None else None for a, b in pairs))
+            used[_id(span)] = SpanUsage(*(a if b is None else None for a, b in pairs))
             below[_above(span)] = below[_above(span)].plus(own).plus(deeper)
         return used
 
@@ -170,7 +172,7 @@ def _circle(span: SpanRecord, known: dict[tuple[str, str], SpanRecord]) -> SpanR
     return span
 
 
-def _stats(name: str, calls: list[SpanRecord], usage: Usage) -> Stats:
+def _stats(name: str, calls: list[SpanRecord], usage: SpanUsage) -> Stats:
     failed = sum(span.failed for span in calls)
     unfinished = sum(span.end_ns is None for span in calls)
     durations = sorted(span.seconds for span in calls if span.seconds is not None)
