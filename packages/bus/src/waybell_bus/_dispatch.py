@@ -118,7 +118,7 @@ class Dispatch(Desk):
     def _announce(self, event: Event, plan: Plan, *, block: bool = False) -> Clock:
         """Tell the watchers and fill the queues, or leave those that block."""
         self.history.append(event)
-        clock = self._loops.here().loop.time
+        clock = self._loops.here().clock
         for route in plan.watchers:
             self._tell(route, event, (event,), clock)
         for queue in plan.queues:
@@ -204,8 +204,8 @@ class Dispatch(Desk):
     def _launch(
         self, event: Event, plan: Plan, legs: Sequence[Leg], clock: Clock
     ) -> Begun:
-        jobs = launch([self._run(event, plan, leg, clock) for leg in legs])
-        return jobs, [leg.route.name for leg in legs]
+        bodies = [self._run(event, plan, leg, clock) for leg in legs]
+        return launch(bodies, [leg.route.name for leg in legs])
 
     async def _all(
         self, event: Event, plan: Plan, legs: Sequence[Leg], clock: Clock

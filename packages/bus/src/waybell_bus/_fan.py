@@ -15,14 +15,15 @@ Clock = Callable[[], float]
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
-def launch(bodies: Sequence[Coroutine[Any, Any, Outcome]]) -> list[Job]:
+def launch(bodies: Sequence[Coroutine[Any, Any, Outcome]], names: list[str]) -> Begun:
     """Start each as a task in its own copy of the caller's context."""
-    loop = asyncio.get_running_loop()
+    loop, task = asyncio.get_running_loop(), asyncio.Task
+    pairs = zip(bodies, names, strict=True)
     if loop.get_task_factory() is not None:
-        return [loop.create_task(body) for body in bodies]
+        return [loop.create_task(body, name=name) for body, name in pairs], names
     # What `create_task` does, without its overhead; an eager task (3.12) takes no
     # turn of the loop unless it waits.
-    return [asyncio.Task(body, loop=loop, **_EAGER) for body in bodies]
+    return [task(body, loop=loop, name=name, **_EAGER) for body, name in pairs], names
 
 
 async def reap(jobs: Sequence[Job]) -> None:

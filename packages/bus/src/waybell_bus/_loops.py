@@ -7,6 +7,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Container, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 from waybell_bus._event import Home
@@ -23,10 +24,13 @@ def current_loop() -> AbstractEventLoop | None:
 class Work:
     """The running tasks and threads of one bus on one loop."""
 
-    __slots__ = ("_pool", "loop", "room", "tasks", "threads", "watchers")
+    __slots__ = ("_pool", "clock", "loop", "room", "tasks", "threads", "watchers")
 
     def __init__(self, loop: AbstractEventLoop, room: int, threads: int) -> None:
         self.loop = loop
+        # The usual loop's `time` is a slow way to say this; other loops are asked.
+        usual = type(loop).time is asyncio.BaseEventLoop.time
+        self.clock = monotonic if usual else loop.time
         self.room = Limit("publish", room)
         self.threads = Limit("the thread pool", threads)
         self.tasks: dict[asyncio.Task[None], Hold | None] = {}
