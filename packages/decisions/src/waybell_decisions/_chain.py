@@ -55,7 +55,7 @@ class Chain:
         # structlog sees our fields as one value, so that no name can collide with
         # a parameter of its own: self, event, method_name.
         fields: Fields = event["event"]
-        links: Fields | None = None
+        links: Fields = {}
         if "bound" in event:
             fields = {**event["bound"], **fields}
         try:
@@ -69,7 +69,7 @@ class Chain:
         if not _RESERVED.isdisjoint(fields):
             fields = _aside(fields, _RESERVED)
         if "of" in event:
-            links = {**(links or {}), "of": event["of"]}
+            links["of"] = event["of"]
         return {**links, **fields} if links else fields
 
     def render(self, _logger: object, _name: str, fields: Fields) -> Any:

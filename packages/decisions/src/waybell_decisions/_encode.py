@@ -9,9 +9,8 @@ from typing import Any, cast
 import orjson
 
 
-# How a line of ours begins. orjson never writes a space outside a string and always
-# escapes a quote inside one, so these bytes occur nowhere else in our output: a reader
-# finds a whole record even behind a torn one. See docs/decisions/torn-tail.md.
+# How a line of ours begins, and nothing else does: orjson writes no space outside
+# strings and escapes quotes inside. See docs/decisions/torn-tail.md.
 MARK = b'{"v":1, "id":"'
 _NEWLINE = orjson.OPT_APPEND_NEWLINE
 _DEEPEST = 100
@@ -42,15 +41,10 @@ def plain(value: object) -> Any:
 
 
 def _plain(value: Any, above: set[int]) -> Any:
-    if value is None or value is True or value is False:
-        return value
     try:
-        if isinstance(value, str):
-            return str.encode(value, errors=_SPELT).decode()
-        if isinstance(value, int):
-            return int(value) if -(2**63) <= value < 2**64 else str(Decimal(value))
-        if isinstance(value, float):
-            return float.__float__(value) if isfinite(value) else None
+        for kinds, step in _LEAVES:
+            if is_a(value, kinds):
+                return step(value)
         return _opened(value, above)
     except Exception as exc:  # whatever a stranger's __repr__ or __iter__ may raise
         return f"{UNREADABLE} {type(value).__name__}: {type(exc).__name__}]"
@@ -100,7 +94,14 @@ def _error(error: BaseException) -> dict[str, Any]:
     return {**found, "errors": inner} if inner else found
 
 
-_KINDS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
+_Steps = tuple[tuple[Any, Callable[[Any], object]], ...]
+_LEAVES: _Steps = (
+    ((bool, type(None)), lambda value: value),
+    (str, lambda text: str.encode(text, errors=_SPELT).decode()),
+    (int, lambda n: int.__int__(n) if -(2**63) <= n < 2**64 else str(Decimal(n))),
+    (float, lambda number: float.__float__(number) if isfinite(number) else None),
+)
+_KINDS: _Steps = (
     (Mapping, dict),
     ((set, frozenset), lambda items: sorted(items, key=repr)),
     ((bytes, bytearray, memoryview), lambda v: bytes(v).decode(errors=_SPELT)),

@@ -20,13 +20,10 @@ _Outcomes = dict[str, list[Record]] | None
 
 
 class Records:
-    """The records of a log, read anew from the file by every `for`.
+    """The records of the log at `path`, read anew from the file by every `for`.
 
     `torn` and `foreign` say how many lines the last pass met that were cut short, or
     are not ours; a query does not look into lines that cannot match.
-
-    Args:
-        path: The first part of the log.
     """
 
     __slots__ = ("_join", "_needles", "_tests", "foreign", "path", "torn")
@@ -73,10 +70,9 @@ class Records:
         return narrow
 
     def count(self, by: By = "decision") -> dict[Any, int]:
-        """Count the records by a field, or by a function of the record.
+        """Count the records by a field or a function, most frequent first.
 
-        The most frequent value comes first. Records without the field count under
-        None, and lists and mappings as JSON.
+        Records without the field count under None; lists and mappings as JSON.
         """
         found: dict[Any, int] = {}
         for record in self:
@@ -117,17 +113,17 @@ class Records:
     def _matching(
         self, lines: Iterable[bytes], outcomes: _Outcomes, order: Any = iter
     ) -> Iterator[Record]:
-        needles, tests = self._needles, self._tests
-        for line in lines:
-            if line.startswith(MARK) and not all(text in line for text in needles):
-                continue
+        for line in filter(self._may_match, lines):
             for record in order(self._parsed(line)):
                 if outcomes is not None:
                     if "of" in record:
                         continue
                     record["outcomes"] = outcomes.get(record["id"], [])
-                if all(test(record) for test in tests):
+                if all(test(record) for test in self._tests):
                     yield record
+
+    def _may_match(self, line: bytes) -> bool:
+        return not line.startswith(MARK) or all(text in line for text in self._needles)
 
     def _parsed(self, line: bytes) -> Sequence[Record]:
         """Return the record in a line; several if torn ones stand before them."""
@@ -139,9 +135,12 @@ class Records:
         text = line.strip(b"\0 \t\r\n")
         if MARK in text:
             return self._salvaged(text)
-        if not text:
-            self.torn += b"\0" in line  # what a power cut may leave
-            return ()
+        if text:
+            return self._rewritten(text)
+        self.torn += b"\0" in line  # what a power cut may leave
+        return ()
+
+    def _rewritten(self, text: bytes) -> Sequence[Record]:
         try:
             found: Any = orjson.loads(text)
         except orjson.JSONDecodeError:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, MutableMapping
 from fnmatch import translate
+from itertools import repeat
 from typing import Any
 
 from waybell_decisions._encode import UNREADABLE, is_a, plain
@@ -28,13 +29,13 @@ class Redactor:
         """Return a clean copy, made of what JSON knows; links stay as they are."""
         links = {key: fields.pop(key) for key in LINKS if key in fields}
         try:
-            return {**links, **self._mapping(plain(fields))}
+            return {**links, **dict(self._kept(plain(fields).items()))}
         except Exception:  # the stack may end anywhere: nothing raw may leave
             return {**links, "redaction": _FAILED}
 
-    def _mapping(self, fields: Any) -> dict[str, object]:
-        pairs = ((key, self._value(key, value)) for key, value in fields.items())
-        return {key: value for key, value in pairs if value is not _DROPPED}
+    def _kept(self, pairs: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
+        cleaned = ((key, self._value(key, value)) for key, value in pairs)
+        return ((key, value) for key, value in cleaned if value is not _DROPPED)
 
     def _value(self, key: str, value: Any) -> Any:
         try:
@@ -48,10 +49,9 @@ class Redactor:
         if found is not value:
             return plain(found)
         if is_a(value, dict):
-            return self._mapping(value)
+            return dict(self._kept(value.items()))
         if is_a(value, list):
-            cleaned = [self._value(key, item) for item in value]
-            return [item for item in cleaned if item is not _DROPPED]
+            return [item for _, item in self._kept(zip(repeat(key), value))]
         return value
 
 
