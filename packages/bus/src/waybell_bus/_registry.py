@@ -70,6 +70,7 @@ class Settings(NamedTuple):
 
 
 DEFAULTS = Settings()
+_NONE: dict[AbstractEventLoop, Limit] = {}
 
 
 class Route:
@@ -80,13 +81,19 @@ class Route:
     def __init__(self, fn: Any, pattern: str, order: int, settings: Settings) -> None:
         self.awaits = awaits(fn)
         self.fn = fn  # None where it is weak.
-        self.limits: dict[AbstractEventLoop, Limit] = {}
+        self.limits: dict[AbstractEventLoop, Limit] = (
+            {} if settings.concurrency else _NONE
+        )
         self.name = name_of(fn)
-        self.order = (-settings.priority, order)
+        self.order = order
         self.pattern = pattern
         self.ref: weakref.ref[Any] | None = None
-        self.settings = settings
+        self.settings = DEFAULTS if settings == DEFAULTS else settings  # One for most.
         self.spent = [None] if settings.once else None
+
+    def turn(self) -> tuple[int, int]:
+        """What puts routes in order: the highest priority, then registration."""
+        return -self.settings.priority, self.order
 
     def target(self) -> Any:
         """The receiver, or None where it was weak and is gone."""
@@ -122,6 +129,7 @@ class _InOrder(dict[Any, None]):
 class TopicSignal(NamedSignal):
     """A blinker signal whose receivers a bus calls."""
 
+    __slots__ = ("registry", "routes")
     set_class: type[Any] = _InOrder
 
     def __init__(self, name: str, registry: "Registry") -> None:
@@ -216,13 +224,13 @@ class Registry(Namespace):
             if signal is not None and not signal.is_muted:
                 receivers = signal.receivers_for(None)
                 found += [signal.routes.get(key_of(fn)) for fn in receivers]
-        return sorted(filter(None, found), key=lambda route: route.order)
+        return sorted(filter(None, found), key=Route.turn)
 
     def all(self) -> list[tuple[str, list[Route]]]:
         """Every signal with receivers, and their routes in order."""
         with self.lock:
             return [
-                (name, sorted(routes, key=lambda route: route.order))
+                (name, sorted(routes, key=Route.turn))
                 for name in self
                 if (signal := self.at(name)) and (routes := signal.routes.values())
             ]
@@ -233,7 +241,7 @@ class Registry(Namespace):
         settings, self._settings = self._settings, DEFAULTS
         key = key_of(receiver)
         old = signal.routes.get(key)
-        order = next(self._order) if old is None else old.order[1]
+        order = next(self._order) if old is None else old.order
         route = signal.routes[key] = Route(receiver, signal.name, order, settings)
         if weak:
             make = weakref.WeakMethod if ismethod(receiver) else weakref.ref
@@ -241,6 +249,7 @@ class Registry(Namespace):
             route.ref = make(receiver, partial(_gone, weakref.ref(signal), key))
         if signal.name not in self:
             self[signal.name] = signal
+            self._idle.pop(signal.name, None)
             if "*" in signal.name:
                 self._trie.add(signal.name)
         self.changed(signal.name)
