@@ -15,6 +15,8 @@ import pytest
 from waybell_decisions import DecisionLog, LogWriteError
 
 
+# Forking beside threads is what is tried here; Python 3.12 and later warn of it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 KILLS = int(os.environ.get("WAYBELL_KILLS", "20"))
 
 

@@ -1,7 +1,9 @@
 """Reading a log: lazily, in order, whatever else stands in the file."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +121,14 @@ class Records:
                     if "of" in record:
                         continue
                     record["outcomes"] = outcomes.get(record["id"], [])
-                if all(test(record) for test in self._tests):
+                if not self._tests or all(test(record) for test in self._tests):
                     yield record
 
     def _may_match(self, line: bytes) -> bool:
-        return not line.startswith(MARK) or all(text in line for text in self._needles)
+        for text in self._needles:
+            if text not in line:
+                return not line.startswith(MARK)
+        return True
 
     def _parsed(self, line: bytes) -> Sequence[Record]:
         """Return the record in a line; several if torn ones stand before them."""
@@ -181,15 +186,9 @@ def _find(value: Any, path: str, default: Any = _NOTHING) -> Any:
     return _find(inner, rest, default) if rest else inner
 
 
-def _test(path: str, value: Any) -> Callable[[Record], bool]:
-    def passes(record: Record) -> bool:
-        found = _find(record, path)
-        return found is not _NOTHING and bool(value(found))
-
-    if callable(value):
-        return passes
-    wanted = plain(value)
-    return lambda record: _find(record, path) == wanted
+def _test(path: str, value: Any) -> Callable[[Record], object]:
+    test: Any = value if callable(value) else partial(eq, plain(value))
+    return lambda r: (found := _find(r, path)) is not _NOTHING and test(found)
 
 
 def _needle(path: str, value: str) -> bytes:
