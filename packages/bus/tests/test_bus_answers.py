@@ -134,7 +134,7 @@ async def test_cancelling_the_emitter_cancels_its_handlers_and_waits_for_them(se
         task.cancel()  # Once more does not abandon them.
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert sorted(log)[-1].endswith("ended")
+        assert max(log).endswith("ended")
         assert len(log) % 2 == 0
         assert task.cancelled()
 
@@ -203,10 +203,9 @@ async def test_a_base_exception_is_never_an_outcome():
     for send in (bus.emit, bus.request, bus.gather):
         with pytest.raises(Stop):
             await send("t")
-    with pytest.raises(Stop):
-        async with bus.stream("t") as outcomes:
-            async for _ in outcomes:
-                pass
+    async with bus.stream("t") as outcomes:
+        with pytest.raises(Stop):
+            await anext(outcomes)
     assert bus.stats()["errors"] == 0
 
 
@@ -340,7 +339,7 @@ async def test_a_tie_is_refused_before_anything_runs(pair):
     bus, ran = EventBus(), []
     bus.observe("**", ran.append)
     for pattern in pair:
-        bus.on(pattern, lambda event: ran.append(event))
+        bus.on(pattern, lambda event: ran.append(event) or event)
     with pytest.raises(AmbiguousTopicError, match="equally well") as caught:
         await bus.request("a.b")
     assert len(caught.value.handlers) == 2
@@ -351,11 +350,11 @@ async def test_request_without_a_handler_names_near_misses():
     bus = EventBus()
     bus.on("intent:summarise", lambda event: 1)
     with pytest.raises(
-        NoHandlerError, match="did you mean 'intent.summarise'"
+        NoHandlerError, match=r"did you mean 'intent\.summarise'"
     ) as caught:
         await bus.request("intent:summarize")
     assert caught.value.near == ("intent.summarise",)
-    with pytest.raises(NoHandlerError, match="^nobody answers 'xyz'$"):
+    with pytest.raises(NoHandlerError, match=r"^nobody answers 'xyz'$"):
         await bus.request("xyz")
 
 

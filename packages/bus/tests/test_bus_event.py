@@ -111,7 +111,7 @@ def test_an_id_is_the_same_to_every_thread():
         barrier = threading.Barrier(4)
         ids: list[str] = []
 
-        def ask() -> None:
+        def ask(event=event, barrier=barrier, ids=ids) -> None:
             barrier.wait()
             ids.append(event.id)
 

@@ -32,7 +32,7 @@ async def test_a_handlers_own_timeout_error_stays_what_it_is():
     async def fail(event):
         raise TimeoutError("mine")
 
-    with pytest.raises(TimeoutError, match="^mine$"):
+    with pytest.raises(TimeoutError, match=r"^mine$"):
         await bus.emit("t")
 
 
