@@ -16,7 +16,7 @@ from waybell._names import HOMES
 
 
 __version__ = "0.1.0"
-__all__ = sorted(HOMES)  # noqa: PLE0605 - the stub beside this file lists them
+__all__ = sorted(HOMES)  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll]  # see the stub
 
 
 def __getattr__(name: str) -> object:

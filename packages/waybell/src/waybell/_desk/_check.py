@@ -1,12 +1,14 @@
 """`waybell demo --check`: questions whose right passages are known."""
 
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
 from rich.console import Console
 
-from waybell._desk._desk import Answer, Desk
+from waybell._desk._corpus import Passage
+from waybell._desk._desk import Desk
 from waybell._desk._report import plain
 from waybell_deadline import Deadline
 
@@ -15,18 +17,15 @@ _ENOUGH = 27
 
 
 class Label(NamedTuple):
-    """A question, the file with its answer, and what the right passage says."""
+    """A question, and where its answer stands: files, each with a phrase of it."""
 
     question: str
-    file: str
-    phrase: str
+    places: Sequence[tuple[str, str]]
 
-    def met(self, answer: Answer) -> bool:
-        """Whether the answer cites a passage of that file with that phrase."""
-        return any(
-            passage.path == self.file and self.phrase in " ".join(passage.text.split())
-            for passage in answer.sources.values()
-        )
+    def right(self, passage: Passage) -> bool:
+        """Whether a passage is of such a file and says such a phrase."""
+        said = " ".join(passage.text.split())
+        return any(passage.path == path and text in said for path, text in self.places)
 
 
 def labels() -> list[Label]:
@@ -50,13 +49,12 @@ async def check(console: Console, desk: Desk, seconds: float) -> int:
         except Exception as error:
             got = f"{type(error).__name__}: {error}"
         else:
-            if label.met(answer):
+            if any(map(label.right, answer.sources.values())):
                 right += 1
                 continue
             got = ", ".join(p.source for p in answer.sources.values()) or "nothing"
         console.print(plain(f"missed  {label.question}"))
-        console.print(
-            plain(f"        wanted {label.file}: {label.phrase!r}; cites {got}")
-        )
+        wanted = " or ".join(f"{path} ({text!r})" for path, text in label.places)
+        console.print(plain(f"        wanted {wanted}\n        cites {got}"))
     console.print(f"{right} of {len(asked)} answers cite the right passage")
     return 0 if right >= _ENOUGH else 1

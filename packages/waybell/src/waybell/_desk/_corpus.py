@@ -2,8 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 
@@ -17,9 +19,16 @@ _CHECKOUT = (
 _INSTALLED = ("waybell/**/*.py", "waybell_*/**/*.py")
 _MAX_BYTES = 1_000_000
 _MAX_FILES = 5_000
+_MAX_TOTAL = 20_000_000  # characters
+_MAX_SIZE = 4_000  # characters of a passage
 _MAX_LINES = 24
-_HEADING = re.compile(r"#{1,6}\s+(.*)")
-_SCOPE = re.compile(r"\s*(?:async\s+)?(?:def|class|func|fn|function)\s+(\w+)")
+_PROSE = (".md", ".markdown", ".rst", ".txt")
+_FEW_LINES = 8  # after so many, a list may be cut at its items
+_FEW = 12  # words that are too few for a passage
+_HEADING = re.compile(r"(#{1,6})\s+(.*)")
+_SCOPE = re.compile(r"(\s*)(?:async\s+)?(?:def|class|func|fn|function)\s+(\w+)")
+_LEADING = re.compile(r"\s*@\w|\s*#\s")
+_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+\S")
 
 
 class CorpusError(Exception):
@@ -49,6 +58,11 @@ class Passage:
         """`path:first-last`, as the answer cites it."""
         return f"{self.path}:{self.start}-{self.end}"
 
+    @property
+    def is_prose(self) -> bool:
+        """Whether it is written for readers, not for a machine."""
+        return self.path.endswith(_PROSE)
+
 
 @dataclass(slots=True)
 class Corpus:
@@ -62,9 +76,9 @@ class Corpus:
     """
 
     root: Path
-    passages: list[Passage] = field(default_factory=list)
+    passages: list[Passage] = field(default_factory=list[Passage])
     files: int = 0
-    skipped: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def read_corpus(root: Path, *, only: tuple[str, ...] = ()) -> Corpus:
@@ -77,26 +91,28 @@ def read_corpus(root: Path, *, only: tuple[str, ...] = ()) -> Corpus:
     Raises:
         CorpusError: There is no such path, or no readable text in it.
     """
-    if not root.exists():
-        raise CorpusError(f"{root}: no such file or folder")
-    corpus = Corpus(root if root.is_dir() else root.parent)
-    for path in [root] if root.is_file() else _files(root, only):
+    try:
+        kind = root.stat().st_mode
+    except OSError as error:
+        raise CorpusError(f"{root}: {error.strerror}") from None
+    corpus = Corpus(root if stat.S_ISDIR(kind) else root.parent)
+    left = _MAX_TOTAL
+    for path in _files(root, only, corpus) if stat.S_ISDIR(kind) else [root]:
         name = path.relative_to(corpus.root).as_posix()
-        if corpus.files >= _MAX_FILES:
-            corpus.skipped[name] = f"only the first {_MAX_FILES} files are read"
-            continue
+        if corpus.files >= _MAX_FILES or left <= 0:
+            corpus.skipped[name] = "and all after it: the folder is too large"
+            break
         try:
             text = _text(path)
         except (OSError, ValueError) as error:
             corpus.skipped[name] = str(getattr(error, "strerror", None) or error)
             continue
         corpus.files += 1
+        left -= len(text)
         corpus.passages.extend(_passages(name, text))
     if not corpus.passages:
-        left = "; ".join(f"{n}: {why}" for n, why in list(corpus.skipped.items())[:3])
-        raise CorpusError(
-            f"{root}: no text to read" + (f" ({left})" if left else ": it is empty")
-        )
+        why = "; ".join(f"{n}: {why}" for n, why in list(corpus.skipped.items())[:3])
+        raise CorpusError(f"{root}: no text to read ({why or 'it is empty'})")
     return corpus
 
 
@@ -121,12 +137,20 @@ def _is_checkout(folder: Path) -> bool:
     return re.search(r'^name = "waybell-workspace"$', text, re.MULTILINE) is not None
 
 
-def _files(root: Path, only: tuple[str, ...]) -> Iterator[Path]:
+def _files(root: Path, only: tuple[str, ...], corpus: Corpus) -> Iterator[Path]:
     if only:
         found = {path for pattern in only for path in root.glob(pattern)}
-        yield from sorted(path for path in found if path.is_file())
+        yield from sorted(
+            path for path in found
+            if path.is_file() and _SKIPPED.isdisjoint(path.relative_to(root).parts)
+        )  # fmt: skip
         return
-    for folder, folders, names in os.walk(root):
+
+    def unread(error: OSError) -> None:
+        name = os.path.relpath(error.filename, root)
+        corpus.skipped[name] = error.strerror or "cannot be read"
+
+    for folder, folders, names in os.walk(root, onerror=unread):
         folders[:] = sorted(
             name for name in folders if name not in _SKIPPED and name[0] != "."
         )
@@ -156,24 +180,58 @@ def _text(path: Path) -> str:
 
 
 def _passages(path: str, text: str) -> Iterator[Passage]:
-    """Cut a file at its headings, functions and blank lines, never inside a fence."""
-    lines = text.splitlines()
-    start, title, fenced = 0, "", False
-    last = ""
+    """Cut a file where something new begins, never inside a fence."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    begins = _heading if path.endswith(_PROSE) else _scope
+    cuts = [(0, ""), *_cuts(lines, begins), (len(lines), "")]
+    start: int | None = None
+    for (begin, title), (end, _) in pairwise(cuts):
+        start = begin if start is None else start
+        words = len(re.findall(r"\w+", " ".join(lines[start:end])))
+        if words < _FEW and end < len(lines):
+            continue  # too little to stand alone: it goes with what follows
+        yield from _cut(path, lines, start, end, title)
+        start = None
+
+
+def _cuts(
+    lines: list[str], begins: Callable[[str], tuple[int, str] | None]
+) -> Iterator[tuple[int, str]]:
+    """Where passages begin, and under which headings, or class and function."""
+    above: list[tuple[int, str]] = []  # depths and names
+    last, fenced = 0, False
     for number, line in enumerate(lines):
-        new = None if fenced else _title(line)
-        full = number - start >= _MAX_LINES and not line.strip() and not fenced
-        if new is not None or full or number - start >= 3 * _MAX_LINES:
-            yield from _cut(path, lines, start, number, last)
-            start, last = number, new if new is not None else last
-        if line.lstrip().startswith("```"):
+        found = None if fenced else begins(line)
+        if found:
+            above = [each for each in above if each[0] < found[0]] + [found]
+            while number > last + 1 and _LEADING.match(lines[number - 1]):
+                number -= 1  # noqa: PLW2901 - decorators belong to what they decorate
+        if found or _ripe(lines, last, number, fenced=fenced):
+            last = number
+            yield number, " > ".join(name for _, name in above)
+        if line.lstrip().startswith(("```", "~~~")):
             fenced = not fenced
-    yield from _cut(path, lines, start, len(lines), last or title)
 
 
-def _title(line: str) -> str | None:
-    match = _HEADING.match(line) or _SCOPE.match(line)
-    return match[1].strip() if match else None
+def _ripe(lines: list[str], last: int, number: int, *, fenced: bool) -> bool:
+    """Whether a passage is long enough to be cut before this line."""
+    size = number - last
+    if fenced or size < _FEW_LINES:
+        return size >= 3 * _MAX_LINES
+    told = lines[number - 1].strip() == '"""'
+    blank = not lines[number].strip() and size >= _MAX_LINES
+    item = _ITEM.match(lines[number]) is not None
+    return told or blank or item or size >= 3 * _MAX_LINES
+
+
+def _heading(line: str) -> tuple[int, str] | None:
+    match = _HEADING.match(line)
+    return match and (len(match[1]), match[2].strip())
+
+
+def _scope(line: str) -> tuple[int, str] | None:
+    match = _SCOPE.match(line)
+    return match and (len(match[1].expandtabs()), match[2])
 
 
 def _cut(
@@ -184,5 +242,8 @@ def _cut(
     while end > start and not lines[end - 1].strip():
         end -= 1
     text = "\n".join(lines[start:end])
-    if re.search(r"\w", text):
-        yield Passage(path, start + 1, end, title, text)
+    for at in range(0, len(text), _MAX_SIZE):
+        part = text[at : at + _MAX_SIZE]
+        first = start + 1 + text.count("\n", 0, at)
+        if re.search(r"\w", part):
+            yield Passage(path, first, first + part.count("\n"), title, part)

@@ -9,7 +9,7 @@ from typing import Any
 
 from waybell._desk import _prompts as prompts
 from waybell._desk._corpus import Passage
-from waybell._desk._retrieve import Ranked, fuse, strategies
+from waybell._desk._retrieve import Ranked, fuse, strategies, worth
 from waybell_adapters import LLMAdapter, Reply, agenerate
 from waybell_budget import Budget, BudgetExceeded, BudgetPool
 from waybell_bus import Event, EventBus
@@ -150,7 +150,9 @@ class Desk:
         """Research, draft and review, each from a hold of its own."""
         return Pipeline(
             [
-                Stage("research", self._research),
+                Stage(
+                    "research", self._research, prompt=partial(prompts.sought, intent)
+                ),
                 Stage(
                     "draft",
                     "agent:writer",
@@ -176,16 +178,19 @@ class Desk:
         broadcast = Broadcast(
             {name: f"retrieve:{name}" for name in names},
             quorum=2,
-            aggregate=lambda rankings: fuse(rankings.values(), _FOUND),
+            aggregate=self._fused,
             bus=self.bus,
             log=self._log,
             tracer=self._tracer,
         )
         result = await broadcast.run(question)
-        numbers: Ranked = result.unwrap()
+        numbers: list[int] = result.unwrap()
         found = [self._passages[number] for number in numbers]
         failures = {name: str(error) for name, error in result.failures.items()}
         return Found(found, tuple(result.answers), failures)
+
+    def _fused(self, rankings: Mapping[str, Ranked]) -> list[int]:
+        return fuse(rankings, _FOUND, lambda number: worth(self._passages[number]))
 
     async def _review(
         self, intent: str, question: str, results: Mapping[str, Any], budget: Any
@@ -201,11 +206,13 @@ class Desk:
         supervisor = Supervisor(
             improve,
             "agent:reviewer",
-            rules=prompts.RULES,
+            rules=prompts.rules(intent),
             revise=lambda asked, draft, problems: prompts.revise(
-                asked, draft, problems, found.text
+                intent, asked, draft, problems, found.text
             ),
-            review=lambda asked, draft, _: prompts.review(asked, draft, found.text),
+            review=lambda asked, draft, _: prompts.review(
+                intent, asked, draft, found.text
+            ),
             bus=self.bus,
             log=self._log,
             tracer=self._tracer,

@@ -12,14 +12,16 @@ INTENTS = {
     "locate": "where something is: which file, class, function or line",
     "guide": "how to do something, which steps, which command",
     "compare": "how two things differ, or which of them to take",
+    "overview": "a summary or an overview of all there is",
 }
 _WANTED = {
     "explain": "Explain what the passages say about it.",
     "locate": "Quote the line where it is, or where it is described.",
     "guide": "Quote the steps or the command.",
     "compare": "Quote what is said of each.",
+    "overview": "Summarise what the passages are about.",
 }
-RULES = (
+_RULES = (
     "At most 6 sentences.",
     "Every sentence cites its source.",
     "Every sentence is found in the passages.",
@@ -37,6 +39,16 @@ def classify(question: str) -> str:
     )
 
 
+def sought(intent: str, question: str, _: object) -> str:
+    """What retrieval looks for: nothing in particular for an overview."""
+    return "" if intent == "overview" else question
+
+
+def rules(intent: str) -> tuple[str, ...]:
+    """What a draft is held against; an overview may use other words than asked in."""
+    return _RULES[:-1] if intent == "overview" else _RULES
+
+
 def passages(found: Sequence[Passage]) -> str:
     """The section of passages, numbered from 1 and indented."""
     lines = ["Passages:"]
@@ -49,31 +61,33 @@ def passages(found: Sequence[Passage]) -> str:
 def draft(intent: str, question: str, results: Mapping[str, Any]) -> str:
     """Ask for an answer from the passages."""
     return (
-        f"Answer the question from the passages, in at most 3 sentences. "
-        f"{_WANTED[intent]} Cite each sentence like [1].\n\n"
+        f"{_WANTED[intent]} Answer the question from the passages, in at most 3 "
+        "sentences. Cite each sentence like [1].\n\n"
         f"Question: {question}\n\n{results['research'].text}"
     )
 
 
-def review(question: str, text: str, found: str) -> str:
+def review(intent: str, question: str, text: str, found: str) -> str:
     """Ask for a verdict on a draft."""
     return (
         "Review the draft against the rules. Answer with JSON only: "
         '{"approved": true or false, "problems": [...]}.\n\n'
-        f"Question: {question}\n\n{_rules()}\n\nDraft:\n{indent(text, '    ')}\n\n{found}"
+        f"Question: {question}\n\n{_listed(intent)}\n\nDraft:\n{indent(text, '    ')}\n\n{found}"
     )
 
 
-def revise(question: str, text: str, problems: Sequence[str], found: str) -> str:
+def revise(
+    intent: str, question: str, text: str, problems: Sequence[str], found: str
+) -> str:
     """Ask for a better draft."""
     listed = "\n".join(f"- {problem}" for problem in problems)
     return (
         "Revise the draft so that no problem is left and no rule is broken. "
         "Cite each sentence like [1].\n\n"
-        f"Question: {question}\n\nProblems:\n{listed}\n\n{_rules()}\n\n"
+        f"Question: {question}\n\nProblems:\n{listed}\n\n{_listed(intent)}\n\n"
         f"Draft:\n{indent(text, '    ')}\n\n{found}"
     )
 
 
-def _rules() -> str:
-    return "Rules:\n" + "\n".join(f"- {rule}" for rule in RULES)
+def _listed(intent: str) -> str:
+    return "Rules:\n" + "\n".join(f"- {rule}" for rule in rules(intent))

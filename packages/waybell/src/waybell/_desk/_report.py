@@ -1,5 +1,6 @@
 """What `waybell demo` prints: the answer, its sources, the agents, the files."""
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from waybell_patterns import IncompleteError, PipelineResult
 from waybell_trace import SpanRecord, Stats, read_traces
 
 
+_MARKS = re.compile(r"((?:\[\d+\] ?)+(?<! )) (?=\S)")
 _FIRST = 3  # skipped files that are named
 
 
@@ -67,7 +69,8 @@ def question(console: Console, text: str) -> None:
 
 def answer(console: Console, made: Answer) -> None:
     """Print an answer with its sources and how it came about."""
-    _titled(console, "Answer", made.text)
+    # A sentence a line: each stands for itself, beside its source.
+    _titled(console, "Answer", _MARKS.sub(r"\1\n", made.text))
     console.print(Text("Sources", style="bold"))
     for mark, passage in made.sources.items():
         where = (f"  [{mark}] {plain(passage.source)}", "cyan")
@@ -79,6 +82,7 @@ def answer(console: Console, made: Answer) -> None:
     _line(console, "Question type", made.intent)
     _line(console, "Retrieval", _retrieval(made))
     _line(console, "Review", "\n".join([made.verdict, *made.problems]))
+    console.print()
 
 
 def _retrieval(made: Answer) -> str:
@@ -155,7 +159,6 @@ def agents(
     found = read_traces(traces).by(_agent)
     for name, stats in found.items():
         table.add_row(plain(name), *_cells(stats))
-    console.print()
     console.print(table)
     now = pool.snapshot()
     cap = "no cap" if now.usd_cap is None else f"cap ${now.usd_cap:.2f}"
@@ -165,10 +168,12 @@ def agents(
         else "the offline model is free" if not now.usd_spent
         else "as the model reported"
     )  # fmt: skip
+    unknown = f"; {_count(now.unreported, 'call')} of unknown cost"
     _line(
         console,
         "Budget",
-        f"${now.usd_spent} spent, ${now.usd_held} held, {cap}{over} ({priced})",
+        f"${now.usd_spent} spent, ${now.usd_held} held, {cap}{over} "
+        f"({priced}{unknown if now.unreported else ''})",
     )
 
 

@@ -4,11 +4,22 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain, pairwise
 
 from waybell._desk._corpus import Passage
 
 
-Ranked = list[int]
+Ranked = list[tuple[int, float]]
+"""The numbers of passages, best first, with their scores; the best has 1."""
+_SAID = re.compile(r'"""|(?:^|\s)(?:#|//)\s+\S', re.MULTILINE)
+_ENDINGS = (
+    "ations", "ation", "ions", "ion", "ings", "ing", "ies", "ied", "ers", "er", "ed",
+    "es", "ly", "s", "e",
+)  # fmt: skip
+# What a strategy counts: names alone say less than texts.
+_WEIGHTS = {"bm25": 1.0, "trigram": 0.7, "outline": 0.2}
+_LEAST = 0.5  # of the best score
 _WORD = re.compile(r"[A-Za-z]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
 _COMMON = frozenset(
@@ -25,10 +36,18 @@ def words(text: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    for ending in ("ing", "ies", "ied", "ed", "es", "s", "e"):
+    for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word
+            word = word.removesuffix(ending)
+            break
+    return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
+
+
+def phrases(text: str) -> list[str]:
+    """Words, and pairs of words that stand close, in either order."""
+    found = words(text)
+    pairs = chain(pairwise(found), zip(found, found[2:], strict=False))
+    return [*found, *(" ".join(sorted(pair)) for pair in pairs)]
 
 
 def trigrams(text: str) -> list[str]:
@@ -66,7 +85,7 @@ class Index:
         self._total = len(sizes)
 
     def search(self, question: str, most: int) -> Ranked:
-        """The numbers of the best passages, best first."""
+        """The best passages, best first."""
         scores: dict[int, float] = defaultdict(float)
         for term in dict.fromkeys(self._terms(question)):
             places = self._places.get(term, ())
@@ -75,7 +94,12 @@ class Index:
             )
             for number, count in places:
                 scores[number] += rarity * count * 2.2 / (count + self._sizes[number])
-        return sorted(scores, key=lambda number: (-scores[number], number))[:most]
+        best = max(scores.values(), default=1.0)
+        return _best({number: score / best for number, score in scores.items()}, most)
+
+
+def _best(scores: Mapping[int, float], most: int) -> Ranked:
+    return sorted(scores.items(), key=lambda each: (-each[1], each[0]))[:most]
 
 
 def strategies(
@@ -86,11 +110,30 @@ def strategies(
     outline = [
         f"{each.path} {each.title} {each.title} {_opening(each)}" for each in passages
     ]
-    return {
-        "bm25": Index(named).search,
-        "trigram": Index(named, trigrams).search,
-        "outline": Index(outline).search,
+    indexes = {
+        "bm25": Index(named, phrases),
+        "trigram": Index(named, trigrams),
+        "outline": Index(outline),
     }
+    first = _openings(passages)
+
+    def search(index: Index, question: str, most: int) -> Ranked:
+        if words(question):
+            return index.search(question, most)
+        return [(number, 1.0 / place) for place, number in enumerate(first[:most], 1)]
+
+    return {name: partial(search, index) for name, index in indexes.items()}
+
+
+def _openings(passages: Sequence[Passage]) -> list[int]:
+    """How files begin, the ones for readers first: the answer to no question at all."""
+    first = [number for number, each in enumerate(passages) if each.start == 1]
+
+    def late(number: int) -> tuple[bool, bool, int, int]:
+        path, prose = passages[number].path, passages[number].is_prose
+        return not prose, "readme" not in path.lower(), path.count("/"), number
+
+    return sorted(first or range(len(passages)), key=late)
 
 
 def _opening(passage: Passage) -> str:
@@ -98,14 +141,30 @@ def _opening(passage: Passage) -> str:
     return " ".join(passage.text.split("\n")[:4])
 
 
-def fuse(rankings: Iterable[Ranked], most: int) -> Ranked:
-    """Reciprocal rank fusion: what several strategies rank high comes first.
+def worth(passage: Passage) -> float:
+    """How much a passage counts: what is said to readers before code and figures."""
+    found = _WORD.findall(passage.text)
+    if 4 * sum(word.isdigit() for word in found) > len(found):
+        return 0.6
+    return 1.2 if passage.is_prose else 1.0 if _SAID.search(passage.text) else 0.7
 
-    Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and
-    individual Rank Learning Methods" (2009), with k = 20.
+
+def fuse(
+    rankings: Mapping[str, Ranked], most: int, worth: Callable[[int], float]
+) -> list[int]:
+    """The passages that the strategies together find best.
+
+    Sums of normalised scores, "CombSUM" of Fox and Shaw, "Combination of Multiple
+    Searches" (1994), with a weight for each strategy: that forgets less than ranks do.
+
+    Args:
+        rankings: What each strategy found.
+        most: How many to return; fewer, if the others are much worse than the best.
+        worth: A factor for each passage.
     """
     scores: dict[int, float] = defaultdict(float)
-    for ranking in rankings:
-        for place, number in enumerate(ranking):
-            scores[number] += 1.0 / (20 + place)
-    return sorted(scores, key=lambda number: (-scores[number], number))[:most]
+    for name, ranking in rankings.items():
+        for number, score in ranking:
+            scores[number] += _WEIGHTS.get(name, 1.0) * worth(number) * score
+    found = _best(scores, most)
+    return [number for number, score in found if score >= _LEAST * found[0][1]]

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import io
 import itertools
 import json
+import logging
 import sys
 import tomllib
 from argparse import Namespace
@@ -27,7 +27,7 @@ from waybell_trace import Tracer
 
 
 _FILES = ("traces.jsonl", "traces.starts.jsonl", "decisions.jsonl")
-_ANY_QUESTION = "What is this about?"
+_ANY_QUESTION = "What is here? Give an overview."
 
 
 class Refused(Exception):
@@ -45,8 +45,11 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
         Refused: An option is wrong, nothing can be read, or nothing can be written.
         KeyboardInterrupt: It was interrupted; the message says what is left.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # it may not be able to show all
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")  # it may not be able to show every letter
+    # What nobody reported is said with the budget; a warning would be said twice.
+    logging.getLogger("waybell_budget").addHandler(logging.NullHandler())
     console = Console(highlight=False, markup=False, emoji=False)
     model = _model(options.model, build or adapter)
     name, prices = _rates(options.rates)
@@ -149,6 +152,8 @@ def _files(out: Path) -> Generator[tuple[Tracer, DecisionLog]]:
             _put_aside([path for name in _FILES if (path := out / name).exists()])
             tracer = stack.enter_context(Tracer(out / _FILES[0]))
             log = stack.enter_context(DecisionLog(out / _FILES[2]))
+        except FileExistsError:
+            raise Refused(f"--out: {out} is not a folder") from None
         except OSError as error:
             raise Refused(f"--out: {out}: {error.strerror or error}") from None
         yield tracer, log
