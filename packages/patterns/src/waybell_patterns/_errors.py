@@ -1,6 +1,6 @@
 """The error tree: PatternError is the root, and every leaf says what is missing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class PatternError(Exception):
@@ -8,16 +8,24 @@ class PatternError(Exception):
 
 
 class IncompleteError(PatternError):
-    """A result was asked for its value, but it is not complete.
+    """A value was asked for, but something is missing.
 
     Args:
         message: What is missing.
-        result: The typed result, with everything that was finished.
+        result: The typed result, with everything that was finished; None where every
+            agent of a fallback failed.
+        errors: What the agents raised, by name.
     """
 
-    def __init__(self, message: str, result: object = None) -> None:
-        super().__init__(message, result)
+    def __init__(
+        self,
+        message: str,
+        result: object = None,
+        errors: Mapping[str, Exception] | None = None,
+    ) -> None:
+        super().__init__(message, result, errors)
         self.result = result
+        self.errors = dict(errors or {})
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -40,17 +48,14 @@ class UnknownIntentError(PatternError, LookupError):
         confidence: float | None = None,
         threshold: float = 0.0,
     ) -> None:
-        self.intent = intent
-        self.known = tuple(known)
-        self.confidence = confidence
-        self.threshold = threshold
-        super().__init__(intent, self.known, confidence, threshold)
+        super().__init__(intent, tuple(known), confidence, threshold)
+        self.intent, self.known, self.confidence, self.threshold = self.args
 
     def __str__(self) -> str:
-        routes = ", ".join(map(repr, self.known))
         if self.intent in self.known:
             return (
                 f"the classifier is {self.confidence:.2f} sure of {self.intent!r}, "
                 f"below threshold={self.threshold:.2f}, and there is no default= route"
             )
+        routes = ", ".join(map(repr, self.known))
         return f"no route for intent {self.intent!r}; there are {routes}"

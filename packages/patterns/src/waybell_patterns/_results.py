@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from waybell_patterns._errors import IncompleteError
 
@@ -15,16 +15,32 @@ def text_of(value: object) -> str:
     return text if isinstance(text, str) else str(value)
 
 
-class Result:
-    """What all results share: whether they are whole, and the value if they are."""
+_UNTOLD = {"value", "draft", "reviews", "usd", "seconds"}
 
-    __slots__ = ()
-    error: Exception | None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What all results share.
+
+    Args:
+        error: What ended the run early, or None.
+        usd: US dollars spent.
+        seconds: Time it took.
+    """
+
+    error: Exception | None = None
+    usd: Decimal = Decimal(0)
+    seconds: float = 0.0
+
+    @property
+    def lack(self) -> str | None:
+        """What is missing, in words; None where nothing is."""
+        return None
 
     @property
     def ok(self) -> bool:
         """Whether nothing is missing."""
-        return self._lack() is None
+        return self.lack is None
 
     def unwrap(self) -> Any:
         """The value.
@@ -32,22 +48,23 @@ class Result:
         Raises:
             IncompleteError: Something is missing; the result is its `result`.
         """
-        lack = self._lack()
-        if lack is None:
-            return self._worth()
-        raise IncompleteError(lack, self) from self.error
+        if self.lack is None:
+            return getattr(self, "value")  # noqa: B009 - a field of the subclass
+        raise IncompleteError(self.lack, self) from self.error
+
+    def told(self) -> dict[str, Any]:
+        """What a record of it says: who did what, but no answers, which have theirs."""
+        told: dict[str, Any] = {"outcome": "ok" if self.ok else "incomplete"}
+        for name in {each.name for each in fields(self)} - _UNTOLD:
+            value: Any = getattr(self, name)
+            told[name] = [*value] if isinstance(value, Mapping) else value
+        return {**told, "error": self.error and repr(self.error)}
 
     def __str__(self) -> str:
-        return text_of(self._worth())
-
-    def _lack(self) -> str | None:
-        return None
-
-    def _worth(self) -> Any:
-        return getattr(self, "value")  # noqa: B009 - a field of the subclass
+        return text_of(getattr(self, "value"))  # noqa: B009 - a field of the subclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Routed(Result):
     """Where a prompt went, and what was answered there.
 
@@ -56,66 +73,58 @@ class Routed(Result):
         confidence: How sure it was, 0 to 1; None if it gave no figure.
         route: The route taken: the intent, or the default one.
         value: The answer.
-        usd: US dollars spent, classifying included.
-        seconds: Wall time.
     """
 
     intent: str
     confidence: float | None
     route: str
     value: Any
-    usd: Decimal
-    seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineResult(Result):
     """What each stage returned, and where the walk ended.
 
     Args:
-        results: Answers of the stages that finished, by name, in order.
-        failed: The stage that ended the walk, or None.
-        error: What it raised.
+        results: Answers by stage, in order.
+        failed: The stage that ended the walk, or None. Its answer is in `results` if
+            only the journal could not keep it.
         missing: The stages that never ran.
         resumed: The stages whose answers came from the journal.
-        usd: US dollars spent by this run.
-        seconds: Wall time.
     """
 
     results: Mapping[str, Any]
-    failed: str | None
-    error: Exception | None
-    missing: tuple[str, ...]
-    resumed: tuple[str, ...]
-    usd: Decimal
-    seconds: float
+    failed: str | None = None
+    missing: tuple[str, ...] = ()
+    resumed: tuple[str, ...] = ()
 
     @property
     def value(self) -> Any:
         """The answer of the last stage that finished, or None."""
         return list(self.results.values())[-1] if self.results else None
 
-    def _lack(self) -> str | None:
+    @property
+    def lack(self) -> str | None:
+        """Which stage failed, and which never ran."""
         if self.failed is None:
             return None
         rest = f"; never ran: {', '.join(self.missing)}" if self.missing else ""
         return f"stage {self.failed!r} failed ({self.error!r}){rest}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BroadcastResult(Result):
     """Who answered, who failed, who was late.
 
     Args:
         answers: Answers by agent, in the agents' order.
         failures: Errors by agent.
-        late: Answers by agent that came in the grace time.
+        late: Answers by agent that came after the result was settled.
         missing: The agents that had not answered at the end and were cancelled.
         quorum: How many answers were asked for.
-        value: What `aggregate` made of the answers; None below the quorum.
+        value: What `aggregate` made of the answers, by default the answers; None below
+            the quorum.
         error: What `aggregate` raised, or None.
-        usd: US dollars spent, the late ones' included.
-        seconds: Wall time.
     """
 
     answers: Mapping[str, Any]
@@ -123,14 +132,13 @@ class BroadcastResult(Result):
     late: Mapping[str, Any]
     missing: tuple[str, ...]
     quorum: int
-    value: Any
-    error: Exception | None
-    usd: Decimal
-    seconds: float
+    value: Any = None
 
-    def _lack(self) -> str | None:
+    @property
+    def lack(self) -> str | None:
+        """Which answers are missing, and why."""
         if self.error is not None:
-            return f"aggregate failed: {self.error!r}"
+            return f"{len(self.answers)} answers, but {self.error!r}"
         if len(self.answers) >= self.quorum:
             return None
         why = [f"{name} failed ({error!r})" for name, error in self.failures.items()]
@@ -164,36 +172,33 @@ class Verdict:
         """
         if isinstance(answer, cls):
             return answer
-        data = _fields(answer)
-        approved: Any = data.get("approved")
-        problems: Any = data.get("problems") or ()
+        data = {"approved": answer} if isinstance(answer, bool) else fields_of(answer)
+        approved, problems = data.get("approved"), data.get("problems") or ()
         if not isinstance(approved, bool):
             said = text_of(answer)[:200]
             return cls(False, (f"the review was not a verdict: {said!r}",), False)
-        whole = isinstance(problems, str | Mapping) or not hasattr(problems, "__iter__")
-        listed: Any = [problems] if whole else problems
-        return cls(approved, tuple(str(problem) for problem in listed))
+        if not isinstance(problems, list | tuple):
+            problems = (problems,)
+        return cls(
+            approved, tuple(str(each) for each in cast("list[object]", problems))
+        )
 
 
-def _fields(answer: Any) -> Mapping[str, Any]:
-    if isinstance(answer, bool):
-        return {"approved": answer}
-    return answer if isinstance(answer, Mapping) else json_object(text_of(answer))
+def fields_of(answer: object) -> Mapping[str, Any]:
+    """A mapping, or the JSON object in a text, in a Markdown fence or not; else {}."""
+    data: object = answer
+    if not isinstance(answer, Mapping):
+        body = text_of(answer).strip()
+        if body.startswith("```"):
+            body = body.strip("`").removeprefix("json")
+        try:
+            data = json.loads(body)
+        except (ValueError, RecursionError):
+            return {}
+    return cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else {}
 
 
-def json_object(text: str) -> Mapping[str, Any]:
-    """The JSON object in a text, in a Markdown fence or not; empty if there is none."""
-    body = text.strip()
-    if body.startswith("```"):
-        body = body.strip("`").removeprefix("json")
-    try:
-        data: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Supervised(Result):
     """The last draft, every review of it, and how the loop ended.
 
@@ -203,23 +208,22 @@ class Supervised(Result):
         reviews: The verdicts in order. The last one is of `draft` where the loop ended
             by itself: "approved" or "exhausted".
         error: What ended the loop otherwise.
-        usd: US dollars spent.
-        seconds: Wall time.
     """
 
     verdict: Literal["approved", "exhausted", "timed_out", "overspent", "failed"]
-    draft: Any
-    reviews: tuple[Verdict, ...]
-    error: Exception | None
-    usd: Decimal
-    seconds: float
+    draft: Any = None
+    reviews: tuple[Verdict, ...] = ()
 
-    def _lack(self) -> str | None:
+    @property
+    def value(self) -> Any:
+        """The draft."""
+        return self.draft
+
+    @property
+    def lack(self) -> str | None:
+        """Why the draft is not approved."""
         if self.verdict == "approved":
             return None
         problems = "; ".join(self.reviews[-1].problems) if self.reviews else ""
         found = f" ({problems})" if problems else ""
         return f"not approved: {self.verdict} after {len(self.reviews)} reviews{found}"
-
-    def _worth(self) -> Any:
-        return self.draft

@@ -1,8 +1,8 @@
 """One way to call an agent, however it is given."""
 
-import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from waybell_bus import EventBus
@@ -12,8 +12,12 @@ from waybell_deadline import Deadline
 Agent = Any
 """A topic (str), a sync or async callable of the prompt, or an object with
 `run(prompt)`, `agenerate(prompt)` or `generate(prompt)`."""
+Call = Callable[[Any, Mapping[str, Any]], Awaitable[Any]]
 
-Call = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
+# What an object's method is given if it takes any keyword: an adapter would pass the
+# rest on to its vendor.
+_LIMITS = frozenset({"attempts", "budget", "deadline"})
+_NEVER = Deadline.never()  # the walls around a thread end the wait for it
 
 
 def named(agent: Agent, fallback: str) -> str:
@@ -33,13 +37,14 @@ def caller(agent: Agent, bus: EventBus | None) -> Call:
     if isinstance(agent, str):
         if bus is None:
             raise TypeError(f"{agent!r} is a topic, so the pattern needs bus=")
-        return functools.partial(_by_topic, bus, agent)
+        return partial(_by_topic, bus, agent)
     for method in ("run", "agenerate", "generate"):
         target = getattr(agent, method, None)
         if callable(target) and not isinstance(agent, type):
-            return functools.partial(_by_call, target, _accepted(target))
+            accepted = _accepted(target)
+            return _calling(target, _LIMITS if accepted is None else accepted)
     if callable(agent):
-        return functools.partial(_by_call, agent, _accepted(agent))
+        return _calling(agent, _accepted(agent))
     raise TypeError(
         f"{agent!r} is no agent: give a topic, a callable of the prompt, "
         "or an object with run() or generate()"
@@ -47,52 +52,43 @@ def caller(agent: Agent, bus: EventBus | None) -> Call:
 
 
 async def _by_topic(
-    bus: EventBus, topic: str, prompt: str, extras: Mapping[str, Any]
+    bus: EventBus, topic: str, prompt: Any, extras: Mapping[str, Any]
 ) -> Any:
     return await bus.request(topic, **{**extras, "prompt": prompt})
 
 
-async def _by_call(
-    target: Callable[..., Any],
-    accepted: frozenset[str] | None,
-    prompt: str,
-    extras: Mapping[str, Any],
-) -> Any:
-    deadline = Deadline.current()
-    if deadline is not None:
-        extras = {**extras, "deadline": deadline}
-    chosen = (
-        extras
-        if accepted is None
-        else {name: value for name, value in extras.items() if name in accepted}
-    )
-    if _is_async(target):
-        return await target(prompt, **chosen)
-    thread = deadline or Deadline.never()
-    value = await thread.run_in_thread(functools.partial(target, prompt, **chosen))
-    return await value if inspect.isawaitable(value) else value
+def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Call:
+    awaits = _is_async(target)
+
+    async def call(prompt: Any, extras: Mapping[str, Any]) -> Any:
+        if (deadline := Deadline.current()) is not None:
+            extras = {**extras, "deadline": deadline}
+        if accepted is not None:
+            extras = {name: extras[name] for name in extras if name in accepted}
+        if awaits:
+            return await target(prompt, **extras)
+        value = await _NEVER.run_in_thread(partial(target, prompt, **extras))
+        return await value if inspect.isawaitable(value) else value
+
+    return call
 
 
-def _is_async(target: Callable[..., Any]) -> bool:
-    while isinstance(target, functools.partial):
+def _is_async(target: Any) -> bool:
+    while isinstance(target, partial):
         target = target.func
-    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(
-        getattr(type(target), "__call__", None)  # noqa: B004 - the method itself is asked
-    )
+    method: Any = getattr(target, "__call__", None)  # noqa: B004 - it is asked what it is
+    return any(map(inspect.iscoroutinefunction, (target, method)))
 
 
 def _accepted(target: Callable[..., Any]) -> frozenset[str] | None:
     """The keywords beyond the prompt that a callable takes; None if it takes all."""
     try:
         parameters = list(inspect.signature(target).parameters.values())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # a builtin that does not say
         return frozenset()
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return None
-    positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
-    return frozenset(
-        each.name
-        for each in parameters
-        if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)
-        and each is not (positional[0] if positional else None)
-    )
+    if parameters and parameters[0].kind is not parameters[0].KEYWORD_ONLY:
+        del parameters[0]
+    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return frozenset(each.name for each in parameters if each.kind in kinds)

@@ -6,17 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 
-_WORDS = re.compile(r"\w+")
-
-
 def _features(text: str) -> Counter[str]:
     """Words and their trigrams, so that inflections and typing errors still meet."""
     found: Counter[str] = Counter()
-    for word in _WORDS.findall(text.casefold()):
+    for word in re.findall(r"\w+", text.casefold()):
         padded = f" {word} "
         found[padded] += 1
-        for start in range(len(padded) - 2):
-            found[padded[start : start + 3]] += 1
+        found.update(padded[start : start + 3] for start in range(len(padded) - 2))
     return found
 
 
@@ -39,7 +35,7 @@ class NearestExample:
             for text in ([given] if isinstance(given, str) else given)
         ]
         empty = set(examples) - {intent for intent, features in texts if features}
-        if empty:
+        if empty or not texts:
             raise ValueError(f"examples= has no usable text for {sorted(empty)}")
         seen = Counter(name for _, features in texts for name in features)
         self._weights = {
@@ -54,17 +50,15 @@ class NearestExample:
             name: (1 + math.log(count)) * self._weights.get(name, rare)
             for name, count in features.items()
         }
-        length = math.sqrt(sum(weight * weight for weight in weighted.values())) or 1.0
+        length = math.hypot(*weighted.values()) or 1.0
         return {name: weight / length for name, weight in weighted.items()}
 
     def __call__(self, prompt: str) -> tuple[str, float]:
         """The nearest intent and its similarity, 0 (nothing shared) to 1 (the same)."""
         asked = self._unit(_features(prompt))
-        best, intent = -1.0, ""
-        for candidate, example in self._examples:
-            score = sum(
-                weight * example.get(name, 0.0) for name, weight in asked.items()
-            )
-            if score > best:
-                best, intent = score, candidate
-        return intent, min(1.0, best)
+        likeness = [
+            (sum(weight * example.get(name, 0.0) for name, weight in asked.items()), -n)
+            for n, (_, example) in enumerate(self._examples)
+        ]
+        best, place = max(likeness)
+        return self._examples[-place][0], min(1.0, best)

@@ -1,0 +1,133 @@
+"""Several agents under way at once: some of ours, or the handlers of a topic."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from waybell_bus import EventBus, Outcome
+from waybell_patterns._run import Run, Stage, Till, distinct, ended, unwrapped
+
+
+Said = tuple[str, Any, BaseException | None]
+"""A name, and an answer or an error; a CancelledError of one that had to end."""
+PATIENCE = 1.0  # seconds that a cancelled agent is given to end
+_log = logging.getLogger("waybell_patterns")
+
+
+class Crowd:
+    """Agents under way, each in a task of its own."""
+
+    __slots__ = ("_tasks",)
+
+    def __init__(self, asked: Mapping[str, Coroutine[Any, Any, Any]]) -> None:
+        self._tasks = {
+            name: asyncio.ensure_future(each) for name, each in asked.items()
+        }
+        for task in self._tasks.values():  # lest asyncio call an error unseen
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def next(self) -> list[Said]:
+        """Wait for whoever is next, and all of the same instant; nobody if all are through."""
+        if self._tasks:
+            await asyncio.wait(
+                self._tasks.values(), return_when=asyncio.FIRST_COMPLETED
+            )
+        return self._finished()
+
+    def _finished(self) -> list[Said]:
+        done = {name: task for name, task in self._tasks.items() if task.done()}
+        for name in done:
+            del self._tasks[name]
+        return [(name, *_result(task)) for name, task in done.items()]
+
+    async def end(self) -> list[Said]:
+        """Cancel whoever is left. What they still return is told, too."""
+        for task in self._tasks.values():
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=PATIENCE)
+        said = self._finished()
+        for name in self._tasks:
+            _log.warning("%s ignored its cancellation; it is left behind", name)
+        return [
+            *said,
+            *((name, None, asyncio.CancelledError()) for name in self._tasks),
+        ]
+
+
+def _result(task: "asyncio.Task[Any]") -> tuple[Any, BaseException | None]:
+    if task.cancelled():
+        return None, asyncio.CancelledError()
+    error = task.exception()
+    return (task.result() if error is None else None), error
+
+
+class Audience:
+    """The handlers of one topic, sent one event.
+
+    Args:
+        run: Keeps the record.
+        bus: Where they are.
+        stage: Names the topic.
+        till: What they spend from, together.
+    """
+
+    __slots__ = ("_bus", "_heard", "_prompt", "_run", "_stream", "_till", "_topic")
+
+    def __init__(self, run: Run, bus: EventBus, stage: Stage, till: Till) -> None:
+        self._run, self._bus, self._till = run, bus, till
+        self._topic = str(stage.agent)
+        self._heard: set[str] = set()
+
+    async def ask(self, prompt: str, stack: AsyncExitStack) -> None:
+        """Send the event."""
+        self._prompt = prompt
+        stream = self._bus.stream(self._topic, prompt=prompt, budget=self._till.hold)
+        self._stream = await stack.enter_async_context(stream)
+
+    async def next(self) -> list[Said]:
+        """Wait for whoever is next; nobody if all are through."""
+        outcome = await anext(self._stream, None)
+        return [] if outcome is None else [self._said(outcome)]
+
+    def _said(self, outcome: Outcome) -> Said:
+        name = distinct(outcome.handler, self._heard)
+        value, error = outcome.value, outcome.error
+        try:
+            self._till.take(value)
+            value = unwrapped(value)
+        except Exception as raised:
+            value, error = None, raised
+        self._heard.add(name)
+        self._run.record(
+            "answer", agent=name, prompt=self._prompt, **ended(value, error),
+            seconds=outcome.seconds,
+        )  # fmt: skip
+        return name, value, error
+
+    async def end(self) -> list[Said]:
+        """Cancel whoever is left, and wait for their end."""
+        await self._stream.aclose()
+        everybody: set[str] = set()
+        for pattern, roles in self._bus.describe().items():
+            for name in (
+                roles.get("handlers", ()) if _meets(pattern, self._topic) else ()
+            ):
+                everybody.add(distinct(name, everybody))
+        ended = [
+            Outcome(name, None, asyncio.CancelledError(), 0.0)
+            for name in sorted(everybody - self._heard)
+        ]
+        return [self._said(outcome) for outcome in ended]
+
+
+def _meets(pattern: str, topic: str) -> bool:
+    """Whether a handler of this pattern is among those of the topic."""
+    parts, asked = (text.replace(":", ".").split(".") for text in (pattern, topic))
+    if parts[-1] == "**":
+        parts = parts[:-1] + ["*"] * max(1, len(asked) - len(parts) + 1)
+    return len(parts) == len(asked) and all(
+        part in ("*", segment) for part, segment in zip(parts, asked, strict=True)
+    )

@@ -1,0 +1,277 @@
+"""One run of a pattern: its stages, what they may spend, and the record of it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal, Self
+
+from waybell_budget import Budget, BudgetError, BudgetPool
+from waybell_bus import EventBus
+from waybell_deadline import Deadline
+from waybell_patterns._agent import Agent, caller, named
+from waybell_patterns._results import Result, text_of
+
+
+Pool = BudgetPool | Budget
+_log = logging.getLogger("waybell_patterns")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """An agent with its own name and limits; any pattern takes one for an agent.
+
+    Args:
+        name: What records, results and errors call it.
+        agent: A topic, a callable of the prompt (a sync one runs in a thread), or an
+            object with `run(prompt)` or an adapter's `generate(prompt)`.
+        usd: US dollars to hold for it; by default its charges come from free money.
+            0 says that it costs nothing, so that an empty pool cannot refuse it.
+        tokens: Tokens to hold for it.
+        timeout: Seconds it may take.
+        prompt: Makes its prompt from `(prompt, results)`: what the pattern would give
+            it, and in a pipeline the earlier answers by name.
+    """
+
+    name: str
+    agent: Agent
+    usd: Any = None
+    tokens: int | None = None
+    timeout: float | None = None
+    prompt: Callable[[str, Mapping[str, Any]], str] | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether it says that it costs nothing."""
+        return self.usd in (0, "0") and not self.tokens
+
+    @property
+    def limited(self) -> bool:
+        """Whether it names what it may spend."""
+        return (self.usd, self.tokens) != (None, None) and not self.free
+
+
+class Worker:
+    """A stage made ready to be asked.
+
+    Args:
+        agent: A `Stage`, or any agent.
+        bus: Where topics are asked.
+        name: The stage's name if the agent has none.
+
+    Raises:
+        TypeError: The agent is of no known form, or is a topic and there is no bus.
+    """
+
+    __slots__ = ("call", "stage")
+
+    def __init__(self, agent: Agent, bus: EventBus | None, name: str) -> None:
+        named_ = isinstance(agent, Stage)
+        self.stage = agent if named_ else Stage(named(agent, name), agent)
+        self.call = caller(self.stage.agent, bus)
+
+
+def distinct(name: str, taken: Container[str]) -> str:
+    """The name, numbered if there is one like it."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}#{number}"
+    return found
+
+
+class Run:
+    """One run of a pattern: its limits, its record, and what it has spent so far."""
+
+    __slots__ = ("_began", "_cancels", "_log", "_task", "_time", "_tracer", "budget", "deadline", "usd")  # fmt: skip
+
+    def __init__(
+        self, budget: Pool | None, deadline: Deadline | None, log: Any, tracer: Any
+    ) -> None:
+        self.budget, self.deadline = budget, deadline
+        self._log, self._tracer = log, tracer
+        self._task = asyncio.current_task()
+        self._cancels = self._task.cancelling() if self._task else 0
+        self._time = asyncio.get_running_loop().time
+        self._began = self._time()
+        self.usd = Decimal(0)
+
+    def spent(self) -> dict[str, Any]:
+        """US dollars and seconds so far, as every result has them."""
+        return {"usd": self.usd, "seconds": self._time() - self._began}
+
+    def wall(self) -> AbstractAsyncContextManager[Any]:
+        """The deadline as a wall, or nothing."""
+        return nullcontext() if self.deadline is None else self.deadline
+
+    def record(self, decision: str, /, **fields: Any) -> None:
+        """Write a decision; a log that fails is warned of and fails nobody."""
+        try:
+            if self._log is not None:
+                self._log.record(decision=decision, **fields)
+        except Exception:
+            _log.warning("a %r record could not be written", decision, exc_info=True)
+
+    def span(self, name: str) -> Any:
+        """A span of the tracer, or nothing."""
+        return nullcontext() if self._tracer is None else self._tracer.span(name)
+
+    async def hold(
+        self, workers: Iterable[Worker], stack: AsyncExitStack
+    ) -> Mapping[str, Budget]:
+        """Take the holds of all stages that name a limit, all or none.
+
+        Raises:
+            BudgetExceeded: The pool cannot pay for all of them; none is taken.
+        """
+        parts: dict[str, Any] = {
+            worker.stage.name: {
+                "max_usd": worker.stage.usd, "max_tokens": worker.stage.tokens,
+            }
+            for worker in workers if worker.stage.limited
+        }  # fmt: skip
+        if self.budget is None or not parts:
+            return {}
+        return await stack.enter_async_context(self.budget.partition(parts))
+
+    def go_on(self) -> None:
+        """Ask nobody any more once the time is up, or somebody has cancelled the run.
+
+        An agent that swallows a cancellation takes it from whoever it was meant for.
+        """
+        task = asyncio.current_task()
+        if task and task is self._task and task.cancelling() > self._cancels:
+            raise asyncio.CancelledError("an agent swallowed the cancellation")
+        if (deadline := Deadline.current()) is not None:
+            deadline.check()
+
+    async def ask(
+        self, worker: Worker, prompt: Any, hold: Budget | None = None, **extras: Any
+    ) -> Any:
+        """Ask an agent, from its hold, within its time, and keep the record.
+
+        Args:
+            worker: The agent.
+            prompt: What it is asked.
+            hold: Taken for it before; otherwise one is taken here, if there is a pool.
+            **extras: What it may take by keyword.
+        """
+        self.go_on()
+        stage, began, till = worker.stage, self._time(), Till(self, worker.stage, hold)
+        seen: dict[str, Any] = {"agent": stage.name, "prompt": prompt}
+        value = failed = None
+        try:
+            if stage.prompt is not None:
+                results = extras.get("results", {})
+                seen["prompt"] = prompt = stage.prompt(prompt, results)
+            with self.span(stage.name):
+                async with till:
+                    seconds = stage.timeout
+                    async with nullcontext() if seconds is None else Deadline(seconds):
+                        value = await worker.call(
+                            prompt, {**extras, "budget": till.hold}
+                        )
+                    till.take(value)
+                value = unwrapped(value)
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            took = round(self._time() - began, 6)
+            seen |= ended(value, failed)
+            self.record("answer", **seen, usd=str(till.usd), seconds=took)
+        return value
+
+
+class Till:
+    """What an agent spends from, as an `async with` block, and what it comes to.
+
+    Args:
+        run: Whose pool pays.
+        stage: Says how much is held; nothing is where it is free, or there is no pool.
+        hold: Taken for it before.
+    """
+
+    __slots__ = ("_billed", "_run", "_stage", "hold", "usd")
+
+    def __init__(self, run: Run, stage: Stage, hold: Budget | None = None) -> None:
+        self._run, self._stage, self.hold = run, stage, hold
+        self._billed, self.usd = False, Decimal(0)
+
+    async def __aenter__(self) -> Self:
+        pool, stage = self._run.budget, self._stage
+        if self.hold is None and pool is not None and not stage.free:
+            self.hold = pool.acquire(stage.usd, stage.tokens, label=stage.name)
+        if self.hold is not None:
+            await self.hold.__aenter__()
+        return self
+
+    def take(self, value: Any) -> None:
+        """Charge what an answer says it cost, unless the agent has charged already.
+
+        Raises:
+            BudgetError: It cost more than there was, or nobody knows how much. It was
+                paid for, and must not be lost: the answer is the error's `reply`.
+        """
+        usage, cost = getattr(value, "usage", None), getattr(value, "cost", None)
+        if isinstance(value, Result):  # what was asked inside has been charged there
+            usage, cost = None, None if self.hold else value.usd
+        if isinstance(cost, Decimal | int | float):
+            self.usd += Decimal(str(cost))
+        purse = self.hold or self._run.budget
+        if (
+            purse is None
+            or (usage is None and cost is None)
+            or isinstance(value, Result)
+        ):
+            return
+        if self.hold and not self._billed and self.hold.snapshot().by_line:
+            return
+        self._billed = True
+        line: Literal["free", "billed"] = "free" if cost == 0 else "billed"
+        model = getattr(value, "model", None)
+        try:
+            purse.charge(usd=cost, usage=usage, model=model, line=line)
+        except BudgetError as error:
+            error.reply = value  # type: ignore[attr-defined]  # as adapters do
+            raise
+
+    async def __aexit__(self, *error: object) -> None:
+        if self.hold is not None:
+            # Without a limit and without a word of its cost, a plain function, is free.
+            if not self._stage.limited and not self.hold.snapshot().by_line:
+                self.hold.charge(usd=0, line="free")
+            self.hold.settle()
+            self.usd = self.hold.snapshot().usd_spent
+        self._run.usd += self.usd
+
+
+def unwrapped(value: Any) -> Any:
+    """The value of another pattern's result.
+
+    Raises:
+        IncompleteError: It has none.
+    """
+    return value.unwrap() if isinstance(value, Result) else value
+
+
+def paid_reply(error: BaseException) -> Any:
+    """The whole answer that a complaint about its price carries, or None."""
+    reply = getattr(error, "reply", None) if isinstance(error, BudgetError) else None
+    return None if getattr(reply, "partial", False) else reply
+
+
+def ended(value: object, error: BaseException | None) -> dict[str, Any]:
+    """How something ended, as fields of its record."""
+    if error is None:
+        return {"outcome": "ok", "answer": text_of(value)}
+    cancelled = isinstance(error, asyncio.CancelledError)
+    fields = {
+        "outcome": "cancelled" if cancelled else "failed",
+        "error": type(error).__name__,
+        "message": str(error),
+    }
+    paid = getattr(error, "reply", None)
+    return fields if paid is None else {**fields, "answer": text_of(paid)}
