@@ -18,12 +18,22 @@ _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) el
 def launch(bodies: Sequence[Coroutine[Any, Any, Outcome]], names: list[str]) -> Begun:
     """Start each as a task in its own copy of the caller's context."""
     loop, task = asyncio.get_running_loop(), asyncio.Task
+    jobs: list[Job] = []
     pairs = zip(bodies, names, strict=True)
     if loop.get_task_factory() is not None:
         return [loop.create_task(body, name=name) for body, name in pairs], names
-    # What `create_task` does, without its overhead; an eager task (3.12) takes no
-    # turn of the loop unless it waits.
-    return [task(body, loop=loop, name=name, **_EAGER) for body, name in pairs], names
+    try:
+        for body, name in pairs:
+            # What `create_task` does, without its overhead; an eager task (3.12) takes
+            # no turn of the loop unless it waits.
+            jobs.append(task(body, loop=loop, name=name, **_EAGER))
+    except BaseException:  # An eager one was interrupted, and so are we.
+        for job in jobs:
+            job.cancel()
+        for body in bodies[len(jobs) + 1 :]:
+            body.close()
+        raise
+    return jobs, names
 
 
 async def reap(jobs: Sequence[Job]) -> None:
