@@ -227,7 +227,7 @@ def test_what_an_open_log_wrote_can_be_read_at_once(log):
     assert [r["n"] for r in log.tail(5)] == [1]
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o177])
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
 def test_a_new_file_is_its_owners_only_whatever_the_umask(tmp_path, umask):
     path = tmp_path / "new" / "folder" / "log"
     path.parent.mkdir(parents=True)

@@ -132,6 +132,14 @@ def test_an_opener_that_never_ends_delays_another_but_does_not_stop_it(path):
     assert DecisionLog.read(path).count() == {"x": 1}
 
 
+def test_an_open_log_holds_no_lock(path):
+    path.write_bytes(MARK)
+    with DecisionLog(path) as log, path.open("rb") as other:
+        assert log.sealed
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        log.record(decision="x")
+
+
 def test_many_openers_seal_once_and_leave_no_empty_line(path):
     path.write_bytes(MARK)
     barrier = threading.Barrier(8)
@@ -195,6 +203,7 @@ def test_a_record_that_stays_cut_short_is_an_error_and_spoils_no_other(path, scr
     records = DecisionLog.read(path)
     assert [r["id"] for r in records] == ["c", "d"]
     assert records.torn >= 1
+    assert MARK + b'c"}' in path.read_bytes().splitlines()
     assert b"\n\n" not in path.read_bytes()
 
 

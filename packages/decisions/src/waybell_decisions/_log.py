@@ -114,7 +114,7 @@ class DecisionLog:
             found |= {"outcome": "ok", "returned": answer}
             return answer
         finally:
-            self._deliver(seconds=clock() - started, **found)
+            self._deliver(**found, seconds=clock() - started)
 
     def _deliver(self, **found: object) -> None:
         try:
