@@ -163,6 +163,20 @@ def test_a_late_charge_of_unknown_price_is_the_parents_debt() -> None:
     assert pool.snapshot().usd_spent == Decimal("0.5")
 
 
+def test_a_sub_hold_without_dollars_leaves_the_debt_to_the_hold_that_has_them() -> None:
+    pool = BudgetPool(usd=1)
+    with (
+        pool.acquire(0.5) as stage,
+        pytest.raises(UnknownPriceError),
+        stage.acquire(max_tokens=5000) as call,
+    ):
+        call.charge(model="nobody", usage=CALL)
+    assert (pool.snapshot().usd_spent, pool.snapshot().unreported) == (
+        Decimal("0.5"),
+        1,
+    )
+
+
 def test_a_ceiling_stands_in_for_an_unknown_price() -> None:
     ceiling = Price(input=100, output=100)
     pool = BudgetPool(usd=1, prices=OWN, unknown="ceiling", ceiling=ceiling)

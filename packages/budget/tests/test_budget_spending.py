@@ -351,6 +351,22 @@ def test_a_threshold_calls_back_outside_the_lock_and_before_the_complaint() -> N
     assert seen == [2, 1]
 
 
+def test_an_interrupt_in_a_callback_loses_no_other_call() -> None:
+    pool = BudgetPool(usd=1)
+    seen = []
+
+    def interrupt(now) -> None:
+        raise SystemExit
+
+    pool.on_threshold(0.5, interrupt)
+    pool.on_threshold(0.5, seen.append)
+    with pytest.raises(SystemExit):
+        pool.charge(usd=0.5)
+    assert seen == []
+    pool.charge(usd=0)
+    assert len(seen) == 1
+
+
 def test_a_threshold_needs_a_cap_and_a_fraction() -> None:
     with pytest.raises(BudgetError, match="no cap"):
         BudgetPool().on_threshold(0.5, print)

@@ -94,6 +94,17 @@ async def test_a_wait_that_runs_out_is_a_timeout_and_lets_the_next_one_go() -> N
         await pool.acquire(10, wait=True, timeout=0).__aenter__()
 
 
+async def test_a_hold_that_was_not_granted_may_be_tried_again() -> None:
+    pool = BudgetPool(usd=10)
+    budget = pool.acquire(10, wait=True, timeout=0)
+    with somebody_holding(pool, 1):
+        for _ in range(2):
+            with pytest.raises(BudgetTimeoutError):
+                await budget.__aenter__()
+    async with budget:
+        budget.charge(usd=0)
+
+
 async def test_a_cancelled_waiter_lets_the_next_one_go() -> None:
     pool = BudgetPool(usd=10)
     line = Line(pool)

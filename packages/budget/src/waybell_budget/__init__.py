@@ -14,7 +14,7 @@ $0.05 asked, $0.04 left
 Decimal('0.08')
 """
 
-from waybell_budget._budget import Budget, BudgetPool
+from waybell_budget._budget import Budget
 from waybell_budget._errors import (
     BudgetClosedError,
     BudgetDeadlockError,
@@ -24,6 +24,7 @@ from waybell_budget._errors import (
     UnknownPriceError,
 )
 from waybell_budget._partition import Partition
+from waybell_budget._pool import BudgetPool
 from waybell_budget._prices import Price
 from waybell_budget._snapshot import BudgetSnapshot, Spent
 

@@ -1,4 +1,4 @@
-"""A pool, and the holds it gives, which are pools themselves."""
+"""A hold, and how pools and holds give others."""
 # pyright: reportPrivateUsage=false, reportIncompatibleVariableOverride=false
 # ruff: noqa: SLF001 - the attributes are private to the package, not to the class
 
@@ -7,14 +7,12 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Literal, Self, TypedDict, overload
+from typing import Self, TypedDict, overload
 
-from waybell_budget._account import Account, room, take, watch
+from waybell_budget._account import Account, room, take
 from waybell_budget._amounts import Amount, nanos, whole
-from waybell_budget._errors import BudgetClosedError, BudgetError, BudgetExceeded
-from waybell_budget._ledger import Ledger
+from waybell_budget._errors import BudgetClosedError, BudgetExceeded
 from waybell_budget._partition import Partition, innermost
-from waybell_budget._prices import Price, PriceBook
 from waybell_budget._purse import CLOSED, HEARD, KEPT, NEW, OWING, SILENT, Purse
 
 
@@ -60,8 +58,11 @@ class Giver(Purse):
         if max_tokens is not None:
             above = self._tokens or self._counted()
             tokens = Account(above, whole(max_tokens, "max_tokens"))
-        seconds = _patience(timeout) if wait else None
-        return Budget(self, nano, tokens, label or self._label, seconds)
+        if not wait:
+            return Budget(self, nano, tokens, label or self._label)
+        hold = PatientBudget(self, nano, tokens, label or self._label)
+        hold._seconds = _patience(timeout)
+        return hold
 
     @overload
     def partition(
@@ -105,7 +106,7 @@ class Giver(Purse):
     def _part(self, share: Share, label: str | None) -> "Budget":
         limits: Limits = share if isinstance(share, dict) else {"max_usd": share}
         like = self.acquire(**limits)
-        return Part(self, like._cap, like._tokens, label or self._label, None)
+        return Part(self, like._cap, like._tokens, label or self._label)
 
 
 def _patience(timeout: float) -> float:
@@ -114,71 +115,15 @@ def _patience(timeout: float) -> float:
     return min(float(timeout), threading.TIMEOUT_MAX)
 
 
-class BudgetPool(Giver):
-    """Money and tokens that concurrent work cannot overspend.
-
-    Args:
-        usd: Dollars, rounded down to the nano-dollar; None for no limit.
-        tokens: Tokens; None for no limit.
-        prices: Price of each model, asked before the `prices` extra.
-        unknown: `"refuse"` a model without a price, or book it at the `"ceiling"`.
-        ceiling: The price that no model exceeds, for `unknown="ceiling"`.
-        strict: Book a hold whole when it is left without any charge.
-    """
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        usd: Amount | None = None,
-        tokens: int | None = None,
-        *,
-        prices: Mapping[str, Price] | None = None,
-        unknown: Literal["refuse", "ceiling"] = "refuse",
-        ceiling: Price | None = None,
-        strict: bool = False,
-    ) -> None:
-        super().__init__(None, None if usd is None else nanos(usd, "usd"))
-        self._tokens = Account(
-            None, None if tokens is None else whole(tokens, "tokens")
-        )
-        self._ledger = Ledger(PriceBook(prices, unknown, ceiling), strict=strict)
-        self._label = self._lines = None
-        self._state = HEARD
-
-    def reset(self) -> None:
-        """Forget what was spent and set the thresholds again.
-
-        Raises:
-            BudgetError: Holds are open.
-        """
-        ledger, accounts = self._ledger, (self, self._counted())
-        with ledger.lock:
-            if ledger.open or any(account._held for account in accounts):
-                raise BudgetError(f"cannot reset with {ledger.open} holds open")
-            for account in accounts:
-                account._spent = 0
-                watch(account).overdrawn = 0
-                for _, alarm in watch(account).alarms:
-                    alarm.rung = False
-            ledger.overdrawn = 0
-            self._lines = None
-
-
 class Budget(Giver):
     """A hold, to spend from inside `with` or `async with`; itself a pool."""
 
-    __slots__ = ("_outer", "_seconds")
+    __slots__ = ("_outer",)
     _outer: "Budget | None"  # the hold around it, set when it is opened
     _parent: Purse
 
     def __init__(
-        self,
-        parent: Purse,
-        cap: int | None,
-        tokens: Account | None,
-        label: str | None,
-        seconds: float | None,
+        self, parent: Purse, cap: int | None, tokens: Account | None, label: str | None
     ) -> None:
         # Not through super(): a call less for each hold.
         self._parent = parent
@@ -190,26 +135,29 @@ class Budget(Giver):
         self._label = label
         self._state = NEW
         self._lines = None
-        self._seconds = seconds  # how long to wait for it, None for not at all
 
     def __enter__(self) -> Self:  # budget: the hot path, in one piece
-        ledger, parent, tokens = self._ledger, self._parent, self._tokens
-        if self._seconds is not None or ledger.overdrawn:
-            return self._enter()
+        ledger, parent, cap = self._ledger, self._parent, self._cap
         with ledger.lock:
-            opened = not self._state and parent._state > 0 and take(self)
-            if opened and tokens is not None and not take(tokens):
+            if self._state or ledger.overdrawn or parent._state <= NEW:
                 opened = False
-                ledger.release(parent, self._cap or 0)
+            elif cap is None or parent._cap is None or parent._watch is not None:
+                opened = take(self)
+            elif opened := cap <= parent._cap - parent._spent - parent._held:
+                parent._held += cap  # as `take` does, without the call
+            if opened and self._tokens is not None and not take(self._tokens):
+                opened = False
+                ledger.release(parent, cap or 0)
             if opened:
                 self._state = SILENT
                 ledger.open += 1
                 if parent._state < HEARD:  # noqa: PLR1730  # max() would be a call more
                     parent._state = HEARD  # whoever has the sub-holds reports
         if not opened:
-            return self._enter()
+            self._together(None).__enter__()
+            return self
         outer = innermost.get()
-        while outer is not None and outer._state < 0:
+        while outer is not None and outer._state < NEW:
             outer = outer._outer
         self._outer = outer
         if outer is not None and outer._outer is not None:
@@ -218,20 +166,10 @@ class Budget(Giver):
         return self
 
     async def __aenter__(self) -> Self:
-        if self._seconds is None:
-            return self.__enter__()
-        seconds, self._seconds = self._seconds, None
-        with suppress(BudgetExceeded):
-            return self.__enter__()
-        await self._alone(seconds).__aenter__()
-        return self
+        return self.__enter__()
 
-    def _enter(self) -> Self:
-        """Open by the door that knows all cases."""
-        self._alone(self._seconds).__enter__()
-        return self
-
-    def _alone(self, seconds: float | None) -> "Partition[list[Budget]]":
+    def _together(self, seconds: float | None) -> "Partition[list[Budget]]":
+        """The door that knows all cases, for this hold alone."""
         parts: list[Budget] = [self]
         return Partition(self._parent, parts, seconds)
 
@@ -248,7 +186,12 @@ class Budget(Giver):
                     self._unheard()
                 self._state = CLOSED
                 ledger.open -= 1
-                ledger.shut(self)
+                cap, parent = self._cap, self._parent
+                if cap is None or parent._cap is None or self._watch or parent._watch:
+                    ledger.shut(self)
+                else:  # the same, where nobody watches and nothing was overdrawn
+                    parent._held -= cap - self._spent - self._held
+                    self._cap = None
                 if self._tokens is not None:
                     ledger.shut(self._tokens)
         if ledger.outbox:
@@ -301,6 +244,23 @@ def _still_open(budget: Budget | None) -> Budget | None:
     while budget is not None and budget._state < 0:
         budget = budget._outer
     return budget
+
+
+class PatientBudget(Budget):
+    """A hold that stands in line for its money."""
+
+    __slots__ = ("_seconds",)
+    _seconds: float
+
+    def __enter__(self) -> Self:
+        self._together(self._seconds).__enter__()
+        return self
+
+    async def __aenter__(self) -> Self:
+        with suppress(BudgetExceeded):
+            return super().__enter__()
+        await self._together(self._seconds).__aenter__()
+        return self
 
 
 class Part(Budget):

@@ -55,7 +55,11 @@ class Waiter:
         self.wake = wake
         self.state = OUT
         self.refusal: BudgetError | None = None
-        found = [(source(account), amount) for account, amount in draws]
+        self.lines: dict[Account, int] = {}
+
+    def aim(self) -> None:
+        """Find the accounts whose caps decide; that is where it stands in line."""
+        found = [(source(account), amount) for account, amount in self.draws]
         self.lines = {line: amount for line, amount in found if line is not None}
 
     def own(self, line: Account) -> int:
@@ -257,5 +261,9 @@ class Ledger:
         while self.outbox:
             with self.lock:
                 calls, self.outbox = self.outbox, []
-            for call in calls:
-                call()
+            try:
+                while calls:
+                    calls.pop(0)()
+            finally:
+                if calls:  # an interrupt: nobody else's wake-up may be lost
+                    self.outbox = calls + self.outbox

@@ -5,7 +5,6 @@
 import sys
 import threading
 from contextvars import ContextVar
-from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from waybell_budget._account import Account, error, room
@@ -94,21 +93,11 @@ class Partition(Generic[Parts]):
             finally:
                 timer.cancel()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         for budget in self._budgets:
             budget.settle()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         self.__exit__()
 
     def _request(self) -> Waiter:
@@ -137,6 +126,7 @@ class Partition(Generic[Parts]):
         """Whether there is anything to wait for."""
         with self._ledger.lock:
             self._check()
+            waiter.aim()
             self._ledger.join(waiter)
             return waiter.state == WAITING
 
@@ -160,6 +150,7 @@ class Partition(Generic[Parts]):
     def _admit(self, waiter: Waiter) -> None:
         self._check()
         if self._seconds is None:
+            waiter.aim()
             if reason := waiter.lack():
                 raise reason
             self._ledger.grant(waiter)

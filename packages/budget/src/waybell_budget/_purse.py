@@ -3,7 +3,7 @@
 # ruff: noqa: SLF001 - the attributes are private to the package, not to the class
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from waybell_budget._account import (
@@ -271,31 +271,35 @@ class Purse(Account):
 
     def _owe(self, unknown: UnknownPriceError) -> UnknownPriceError | None:
         """Take note of dollars that nobody can tell; None where they are no limit."""
-        if self._parent is not None and self._cap is not None:
-            self._state = OWING
-            return unknown
         self._state = HEARD
-        limited = source(self) is not None
-        self._miss(warn=limited)
-        return unknown if limited else None
+        holder: Purse = self
+        while holder._cap is None and holder._parent is not None:
+            holder = holder._parent
+        if holder._parent is not None:
+            holder._state = OWING
+            return unknown
+        self._miss(warn=holder._cap is not None)
+        return None if holder._cap is None else unknown
 
     def _miss(self, *, warn: bool) -> None:
-        """Count a cost that is not known, here and above, and warn of it."""
-        purse: Purse | None = self
-        while purse is not None:
-            purse._lines = purse._lines or Lines()
-            purse._lines.unreported += 1
-            purse = purse._parent
+        """Count a cost that is not known, and warn of it."""
+        for lines in self._upward():
+            lines.unreported += 1
         if warn:
             text = "the cost of a call was never reported (label %r)"
             self._ledger.outbox.append(partial(_log.warning, text, self._label))
 
     def _tally(self, key: Key, nano: int, count: int) -> None:
-        """Add a charge to its label, model and line, here and above."""
+        """Add a charge to its label, model and line."""
+        for lines in self._upward():
+            lines.add(key, nano, count)
+
+    def _upward(self) -> Iterator[Lines]:
+        """The lines here and of all above."""
         purse: Purse | None = self
         while purse is not None:
             purse._lines = purse._lines or Lines()
-            purse._lines.add(key, nano, count)
+            yield purse._lines
             purse = purse._parent
 
 
