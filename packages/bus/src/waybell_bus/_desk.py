@@ -34,6 +34,13 @@ class On(Once, total=False):
     concurrency: int | None
 
 
+class Watch(TypedDict, total=False):
+    """What `observe` takes."""
+
+    settled: bool
+    weak: bool
+
+
 class Desk:
     """The half of a bus that registers."""
 
@@ -85,22 +92,10 @@ class Desk:
         )
 
     @overload
-    def observe(
-        self, pattern: str, fn: F, /, *, settled: bool = False, weak: bool = False
-    ) -> F: ...
+    def observe(self, pattern: str, fn: F, /, **how: Unpack[Watch]) -> F: ...
     @overload
-    def observe(
-        self, pattern: str, /, *, settled: bool = False, weak: bool = False
-    ) -> Callable[[F], F]: ...
-    def observe(
-        self,
-        pattern: str,
-        fn: Any = None,
-        /,
-        *,
-        settled: bool = False,
-        weak: bool = False,
-    ) -> Any:
+    def observe(self, pattern: str, /, **how: Unpack[Watch]) -> Callable[[F], F]: ...
+    def observe(self, pattern: str, fn: Any = None, /, **how: Any) -> Any:
         """Register a watcher, which can neither change an answer nor fail it.
 
         A sync one runs before the handlers do, so let it be brief; an async one beside.
@@ -108,15 +103,15 @@ class Desk:
         Args:
             pattern: A topic or pattern.
             fn: Called with each event as it is sent. Without it, a decorator.
-            settled: Whether it is called with each event and an `Outcome` instead, once
-                for each answer, when that is known.
-            weak: Whether it goes when nobody else holds it.
+            how: `settled=False`, whether it is called with the event and an `Outcome`
+                instead, for each answer once it is known; `weak=False`, as for `on`.
 
         Returns:
             `fn`, unchanged.
         """
+        settled = how.pop("settled", False)
         registry = self._plans.settlers if settled else self._plans.watchers
-        return self._register(registry, pattern, fn, {"weak": weak})
+        return self._register(registry, pattern, fn, how)
 
     def _register(
         self, registry: Registry, pattern: str, fn: Any, given: dict[str, Any]

@@ -17,7 +17,8 @@ _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) el
 
 def launch(bodies: Sequence[Coroutine[Any, Any, Outcome]], names: list[str]) -> Begun:
     """Start each as a task in its own copy of the caller's context."""
-    loop, task = asyncio.get_running_loop(), asyncio.Task
+    loop = asyncio.get_running_loop()
+    task: Any = asyncio.Task
     jobs: list[Job] = []
     pairs = zip(bodies, names, strict=True)
     if loop.get_task_factory() is not None:

@@ -21,11 +21,12 @@ class Hold:
 holding: ContextVar[Hold | None] = ContextVar("waybell_bus_hold", default=None)
 
 
-def holds_around(hold: Hold | None) -> set[Hold | None]:
-    """A hold and all those around it."""
-    found: set[Hold | None] = set()
+def holds_around(hold: Hold | None) -> list[Hold]:
+    """A hold and all those around it that have not been given back."""
+    found: list[Hold] = []
     while hold is not None:
-        found.add(hold)
+        if hold in hold.limit.holds:
+            found.append(hold)
         hold = hold.outer
     return found
 
@@ -51,8 +52,8 @@ class Limit:
         if len(self.holds) < self.size:
             self.holds.add(hold)
             return hold
-        around = [h for h in holds_around(hold.outer) if h and h in h.limit.holds]
-        if around and _hopeless(self, around):
+        around = holds_around(hold.outer)
+        if around and not _moves(self, around):
             raise ReentrancyError(self.name, self.size)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue[hold] = turn
@@ -79,26 +80,22 @@ class Limit:
                 turn.set_result(None)
 
 
-def _hopeless(target: Limit, waiting: list[Hold]) -> bool:
-    """Whether no place of `target` would ever come free, were one of ours to wait.
+def _moves(target: Limit, waiting: list[Hold]) -> bool:
+    """Whether a place of `target` will ever come free, were `waiting` to wait for it.
 
-    A hold is stuck while something inside it waits at a stuck limit, and a limit is
-    stuck while all its holds are: of all limits that can be reached from the target,
-    strike those that move until none does.
+    A hold is stuck while something inside it waits at a stuck limit, and a limit while
+    all its holds are: of all limits in reach, strike those that move until none does.
     """
-    stuck = {target}
-    ahead = [target]
+    stuck, ahead = {target}, [target]
     while ahead:
         new = {limit for hold in ahead.pop().holds for limit in hold.waits} - stuck
         stuck |= new
         ahead += new
-    while target in stuck:
-        moving = {
-            limit
-            for limit in stuck
-            if any(h not in waiting and stuck.isdisjoint(h.waits) for h in limit.holds)
-        }
-        if not moving:
-            return True
-        stuck -= moving
-    return False
+
+    def moving(limit: Limit) -> bool:
+        free = limit.holds.difference(waiting)
+        return any(stuck.isdisjoint(hold.waits) for hold in free)
+
+    while moved := set(filter(moving, stuck)):
+        stuck -= moved
+    return target not in stuck

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import weakref
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Container, Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from time import monotonic
@@ -62,9 +62,7 @@ class Work:
         if not task.cancelled():
             task.exception()  # Only what stops a loop comes here, and it has.
 
-    async def drain(
-        self, spared: Container[Hold | None], seconds: float | None
-    ) -> None:
+    async def drain(self, spared: list[Hold], seconds: float | None) -> None:
         """Wait for what runs, but for those who wait for us; then cancel the rest."""
         me = asyncio.current_task()
         ends = float("inf") if seconds is None else self.loop.time() + seconds

@@ -1,7 +1,6 @@
 """What happens when a topic is sent, worked out once and kept until it changes."""
 
 import threading
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from waybell_bus._call import Call, Middleware, bind
@@ -27,30 +26,25 @@ class Plan:
     __slots__ = ("best", "fragile", "legs", "queues", "settlers", "solo", "spellings", "watchers")  # fmt: skip
 
     def __init__(
-        self,
-        legs: Sequence[Leg],
-        watchers: Sequence[Route],
-        settlers: Sequence[Route],
-        queues: Sequence[Subscription],
-        *,
-        plain: bool,
+        self, legs: list[Leg], others: list[list[Route]], *, plain: bool
     ) -> None:
         self.legs = legs
-        self.watchers = watchers
-        self.settlers = settlers
-        self.queues = queues
+        self.watchers, self.settlers, queues = others
+        self.queues: list[Subscription] = [route.fn for route in queues]
         # Whether a handler may be gone, or have had its turn, by the time we call.
-        self.fragile = any(route.ref or route.settings.once for route, _ in legs)
+        self.fragile = any(leg.route.fragile() for leg in legs)
         # Those with the best claim to a request: more than one is a tie.
-        claims = [
-            (*specificity(leg.route.pattern), leg.route.settings.priority)
-            for leg in legs
-        ]
-        self.best = [legs[at] for at in range(len(legs)) if claims[at] == max(claims)]
+        top = max(map(_claim, legs), default=None)
+        self.best = [leg for leg in legs if _claim(leg) == top]
         # What to call where there is one handler, and nothing else to be done.
-        beside = watchers or settlers or queues or self.fragile or not plain
-        self.solo = legs[0].call if len(legs) == 1 and not beside else None
+        self.solo: Call | None = None
+        if len(legs) == 1 and plain and not (self.fragile or any(others)):
+            self.solo = legs[0].call
         self.spellings: list[str] = []
+
+
+def _claim(leg: Leg) -> tuple[int, int, int]:
+    return (*specificity(leg.route.pattern), leg.route.settings.priority)
 
 
 class Plans(dict[str, Plan]):
@@ -92,13 +86,8 @@ class Plans(dict[str, Plan]):
 
     def _compile(self, name: str, parts: list[str]) -> Plan:
         # A weak handler is bound for each event anew, lest the plan keep it alive.
-        return Plan(
-            [
-                Leg(route, bind(route, route.fn, self.loops, self.around))
-                for route in self.handlers.find(name, parts)
-            ],
-            self.watchers.find(name, parts),
-            self.settlers.find(name, parts),
-            [route.fn for route in self.queues.find(name, parts)],
-            plain=self.plain,
-        )
+        routes = self.handlers.find(name, parts)
+        legs = [Leg(r, bind(r, r.fn, self.loops, self.around)) for r in routes]
+        others = (self.watchers, self.settlers, self.queues)
+        found = [registry.find(name, parts) for registry in others]
+        return Plan(legs, found, plain=self.plain)

@@ -46,6 +46,11 @@ def awaits(fn: Any) -> bool:
     return any(map(iscoroutinefunction, bodies))
 
 
+def _at_least(least: float, name: str, value: float | None) -> None:
+    if value is not None and not value >= least:
+        raise ValueError(f"a {name} is at least {least}, not {value}")
+
+
 class Settings(NamedTuple):
     """How a handler wants to be called; what blinker connects has the defaults."""
 
@@ -57,16 +62,13 @@ class Settings(NamedTuple):
 
     def check(self, fn: Any) -> None:
         """Raise what speaks against calling it like this."""
-        inside = self.thread or awaits(fn)
-        if self.thread and awaits(fn):
+        waits, timeout, places = awaits(fn), self.timeout, self.concurrency
+        if self.thread and waits:
             raise TypeError(f"{name_of(fn)} is async: it cannot run in a thread")
-        if self.timeout is not None and not (self.timeout > 0 and inside):
-            raise ValueError(
-                f"a timeout of {self.timeout} for {name_of(fn)}: it takes seconds above "
-                "0, and an async handler or thread=True, since nothing interrupts sync"
-            )
-        if self.concurrency is not None and self.concurrency < 1:
-            raise ValueError(f"a concurrency is at least 1, not {self.concurrency}")
+        _at_least(1e-9, "timeout", timeout)
+        _at_least(1, "concurrency", places)
+        if timeout and not (waits or self.thread):
+            raise ValueError(f"nothing interrupts sync {name_of(fn)}: use thread=True")
 
 
 DEFAULTS = Settings()
@@ -95,6 +97,10 @@ class Route:
         """What puts routes in order: the highest priority, then registration."""
         return -self.settings.priority, self.order
 
+    def fragile(self) -> bool:
+        """Whether it may be gone, or have had its turn, before it is called."""
+        return self.ref is not None or self.settings.once
+
     def target(self) -> Any:
         """The receiver, or None where it was weak and is gone."""
         return self.fn if self.ref is None else self.ref()
@@ -118,11 +124,9 @@ class _InOrder(dict[Any, None]):
     """A set for blinker to keep receivers in, in order of registration."""
 
     def add(self, item: Any) -> None:
-        """Keep an item, at its first place."""
         self[item] = None
 
     def discard(self, item: Any) -> None:
-        """Forget an item."""
         self.pop(item, None)
 
 
