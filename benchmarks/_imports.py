@@ -7,7 +7,12 @@ from pathlib import Path
 
 from benchmarks._cases import Case, Contestant
 from benchmarks._driver import Effort
-from benchmarks._environments import SCRATCH, clean_variables, environment
+from benchmarks._environments import (
+    SCRATCH,
+    clean_variables,
+    environment,
+    without_places,
+)
 from benchmarks._figures import CaseResult, Row, Sample
 
 
@@ -52,25 +57,28 @@ def _measure(
     if spent > effort.patience_ns and len(samples) > 3:
         samples.append(None)
         return
-    without, with_it = _cpu_ms(python, base), _cpu_ms(python, f"{base}\n{code}")
-    if without is None or with_it is None:
-        result.left_out.append((contestant.label, "it cannot be imported"))
+    try:
+        extra = _cpu_ms(python, f"{base}\n{code}") - _cpu_ms(python, base)
+    except ImportError as error:
+        result.left_out.append((contestant.label, without_places(str(error))))
         return
-    samples.append(Sample(with_it - without, with_it - without))
+    samples.append(Sample(extra, extra))
 
 
-def _cpu_ms(python: Path, code: str) -> float | None:
+def _cpu_ms(python: Path, code: str) -> float:
     variables = {k: v for k, v in clean_variables().items() if k != "PYTHONPATH"}
     process = subprocess.Popen(
         [str(python), "-W", "ignore", "-c", code],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         cwd=SCRATCH,
         env=variables,
     )
+    told = process.stderr.read() if process.stderr else ""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        return None
+        raise ImportError(told.strip().rpartition("\n")[2])
     return 1000 * (usage.ru_utime + usage.ru_stime)
