@@ -95,6 +95,8 @@ class Dispatch(Desk):
     def _nest(self, event: Event, around: Event | Home | None, depth: int = 1) -> None:
         event._link = None
         event._trail = FIRST
+        if around is self._home:
+            return
         if not isinstance(around, Event):
             # A context that has not sent before, or not on the loop of the last send.
             self._home = self._loops.home = home = at_home()
