@@ -97,20 +97,14 @@ def locked(account: Account, by: Account) -> int:
 
 def take(account: Account) -> bool:
     """Set a hold's cap aside above, if it fits and overtakes nobody."""
-    amount, parent = account._cap, account._parent
-    if amount is None or parent is None:
-        return amount is None
-    decides = parent if parent._cap is not None else source(parent)
-    if decides is not None:
-        if amount > (decides._cap or 0) - decides._spent - decides._held:
-            return False
-        rare = decides._watch
-        if rare is not None and (rare.queue or rare.overdrawn):
-            return False
-        if decides is parent:
-            parent._held += amount
-            return True
-    hold(parent, amount)
+    if account._cap is None:
+        return True
+    decides = source(account._parent)
+    if decides is not None and account._cap > room(decides):
+        return False
+    if decides is not None and (overdrawn(decides) or watch(decides).queue):
+        return False
+    hold(account._parent, account._cap)
     return True
 
 

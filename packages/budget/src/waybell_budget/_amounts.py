@@ -15,8 +15,6 @@ def nanos(amount: Amount, name: str, up: bool = False) -> int:
         if count / NANO == amount:
             return count
     value = _decimal(amount, name)
-    if not value.is_finite() or value < 0 or value >= 10**15:
-        raise ValueError(f"{name} must be an amount from 0 to 1e15, not {amount!r}")
     if value.adjusted() < -30:  # its ratio could be integers of megabytes
         return int(up and value > 0)
     top, bottom = value.as_integer_ratio()  # exact, whatever the decimal context
@@ -24,6 +22,7 @@ def nanos(amount: Amount, name: str, up: bool = False) -> int:
 
 
 def _decimal(amount: object, name: str) -> Decimal:
+    shown = amount
     if isinstance(amount, bool):
         raise ValueError(f"{name} must be an amount, not {amount!r}")  # noqa: TRY004  # as any refused value
     if isinstance(amount, float):
@@ -31,9 +30,12 @@ def _decimal(amount: object, name: str) -> Decimal:
     if not isinstance(amount, int | str | Decimal):
         raise TypeError(f"{name} must be int, str, Decimal or float, not {amount!r}")
     try:
-        return Decimal(amount)
+        value = Decimal(amount)
     except InvalidOperation:
-        raise ValueError(f"{name} must be an amount, not {amount!r}") from None
+        value = Decimal("NaN")
+    if not value.is_finite() or not 0 <= value < 10**15:
+        raise ValueError(f"{name} must be an amount from 0 to 1e15, not {shown!r}")
+    return value
 
 
 def whole(count: object, name: str) -> int:

@@ -187,11 +187,15 @@ class Budget(Giver):
                 self._state = CLOSED
                 ledger.open -= 1
                 cap, parent = self._cap, self._parent
-                if cap is None or parent._cap is None or self._watch or parent._watch:
-                    ledger.shut(self)
-                else:  # the same, where nobody watches and nothing was overdrawn
+                if (
+                    cap is not None
+                    and parent._cap is not None
+                    and self._watch is parent._watch is None
+                ):  # as `shut` does where nobody watches, without the call
                     parent._held -= cap - self._spent - self._held
                     self._cap = None
+                else:
+                    ledger.shut(self)
                 if self._tokens is not None:
                     ledger.shut(self._tokens)
         if ledger.outbox:

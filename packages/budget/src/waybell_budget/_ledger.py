@@ -37,13 +37,7 @@ OUT, WAITING, GRANTED = range(3)
 
 
 class Waiter:
-    """A request for money, which may have to stand in line.
-
-    Args:
-        draws: What it wants, of which accounts.
-        mine: The accounts of all holds that its caller and their callers have open.
-        wake: Called once, outside the lock, when it is granted or refused.
-    """
+    """A request for money, which may have to stand in line."""
 
     __slots__ = ("draws", "lines", "mine", "refusal", "state", "wake")
 
@@ -51,8 +45,8 @@ class Waiter:
         self, draws: Sequence[Draw], mine: Sequence[Account], wake: Callable[[], None]
     ) -> None:
         self.draws = draws
-        self.mine = mine
-        self.wake = wake
+        self.mine = mine  # of all holds that its caller and their callers have open
+        self.wake = wake  # called once, outside the lock, when granted or refused
         self.state = OUT
         self.refusal: BudgetError | None = None
         self.lines: dict[Account, int] = {}
@@ -100,12 +94,7 @@ class Waiter:
 
 
 class Ledger:
-    """The books of one pool and of all holds below it.
-
-    Args:
-        prices: What models cost.
-        strict: Whether a hold that nobody charged is booked whole.
-    """
+    """The books of one pool and of all holds below it."""
 
     __slots__ = ("lock", "open", "outbox", "overdrawn", "prices", "strict")
 
@@ -117,7 +106,7 @@ class Ledger:
         self.overdrawn = 0  # accounts now open that ever were
         self.outbox: list[Callable[[], None]] = []
 
-    def book(self, account: Account, amount: int) -> Account | None:
+    def book(self, account: Account, amount: int) -> Account | None:  # budget: hot
         """Write spending down, here and all the way up.
 
         Returns:
@@ -182,13 +171,8 @@ class Ledger:
             reason = BudgetClosedError("the budget waited on was left")
             for waiter in tuple(account._watch.queue):
                 self._serve(self._refuse(waiter, reason))
-        parent = account._parent
-        if cap is not None and parent is not None:
-            rest = cap - account._spent - account._held
-            if parent._watch is None and parent._cap is not None and rest >= 0:
-                parent._held -= rest  # nobody waits and nothing was ever overdrawn
-            elif rest > 0:
-                self.release(parent, rest)
+        if cap is not None and cap > account._spent + account._held:
+            self.release(account._parent, cap - account._spent - account._held)
 
     def release(self, account: Account | None, amount: int) -> None:
         """Give money that was put aside back to whoever it came from."""

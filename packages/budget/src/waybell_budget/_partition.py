@@ -104,15 +104,15 @@ class Partition(Generic[Parts]):
         """All that the parts want, as one request."""
         draws: dict[Account, int] = {}
         for budget in self._budgets:
-            for account in (budget, budget._tokens):
-                if account is not None and account._cap is not None and account._parent:
-                    drawn = draws.get(account._parent, 0)
-                    draws[account._parent] = drawn + account._cap
+            for account in budget._accounts():
+                above, amount = account._parent, account._cap
+                if above is not None and amount is not None:
+                    draws[above] = draws.get(above, 0) + amount
         mine: list[Account] = []
         holder = innermost.get()
         while holder is not None:
             if holder._ledger is self._ledger and holder._is_open:
-                mine += [holder] if holder._tokens is None else [holder, holder._tokens]
+                mine += holder._accounts()
             holder = holder._outer
         return Waiter(list(draws.items()), mine, _nothing)
 

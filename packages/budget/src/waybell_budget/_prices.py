@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Literal, NamedTuple, cast
 
 from waybell_budget._amounts import Amount, dollars, nanos, whole
 from waybell_budget._errors import BudgetExceeded, UnknownPriceError
+from waybell_budget._snapshot import Line
 
 
 class Counts(NamedTuple):
@@ -15,6 +17,9 @@ class Counts(NamedTuple):
     output: int
     read: int = 0
     written: int = 0
+
+
+_FIELDS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
 def counts_of(usage: object) -> Counts:
@@ -28,22 +33,16 @@ def counts_of(usage: object) -> Counts:
     Raises:
         ValueError: None of the four is there, or one is not a count.
     """
-    found: list[int | None] = []
     fields: object = usage
-    mapping = (
-        cast("Mapping[str, object]", usage) if isinstance(usage, Mapping) else None
-    )
-    for name in (
-        "input_tokens",
-        "output_tokens",
-        "cache_read_tokens",
-        "cache_write_tokens",
-    ):
-        count = getattr(fields, name, None) if mapping is None else mapping.get(name)
-        found.append(None if count is None else whole(count, name))
+    if isinstance(usage, Mapping):
+        fields = SimpleNamespace(**cast("Mapping[str, object]", usage))
+    found = [getattr(fields, name, None) for name in _FIELDS]
     if all(count is None for count in found):
         raise ValueError(f"usage names no tokens: {usage!r}")
-    given, output, read, written = (count or 0 for count in found)
+    given, output, read, written = (
+        0 if count is None else whole(count, name)
+        for count, name in zip(found, _FIELDS, strict=True)
+    )
     if read + written > given:
         given += read + written
     return Counts(given, output, read, written)
@@ -83,13 +82,7 @@ class Price:
 
 
 class PriceBook:
-    """Finds the price of a call, or says that nobody knows it.
-
-    Args:
-        own: Prices by the exact name of the model.
-        unknown: What to do for a model without a price.
-        ceiling: The price that stands in with `unknown="ceiling"`.
-    """
+    """Finds the price of a call, or says that nobody knows it."""
 
     __slots__ = ("ceiling", "own")
 
@@ -106,21 +99,23 @@ class PriceBook:
         self.own = dict(own or {})
         self.ceiling = ceiling
 
-    def cost(self, model: str | None, counts: Counts) -> tuple[int, bool]:
-        """Nano-dollars for a call, and whether that is only the ceiling.
+    def cost(
+        self, model: str | None, counts: Counts, line: Line = "billed"
+    ) -> tuple[int, Line]:
+        """Nano-dollars for a call, and the line: a ceiling is only an estimate.
 
         Raises:
             UnknownPriceError: Nobody knows the price and there is no ceiling.
         """
         price = self.own.get(model or "")
         if price is not None:
-            return price.cost(counts), False
+            return price.cost(counts), line
         try:
-            return _published(model, counts), False
+            return _published(model, counts), line
         except UnknownPriceError:
             if self.ceiling is None:
                 raise
-            return self.ceiling.cost(counts), True
+            return self.ceiling.cost(counts), "estimated"
 
     def affordable(self, model: str | None, given: int, limit: int, left: int) -> int:
         """The most output tokens, up to `limit`, that cost no more than `left`.

@@ -115,33 +115,21 @@ class Purse(Account):
     ) -> tuple[int | None, int | None, Key, UnknownPriceError | None]:
         """Fill in what the model, its usage and the line say."""
         label, model, line = key
-        if line not in ("billed", "estimated", "free"):
-            raise ValueError(f"line must be billed, estimated or free, not {line!r}")
-        if line == "free":
-            if nano:
-                raise ValueError("what is free cannot cost usd")
-            nano = 0
-        if not usage:
-            if nano is None and count is None:
-                raise ValueError("charge needs usd, tokens, or model and usage")
-            return nano, count, key, None
-        counts = counts_of(usage)
-        count = counts.input + counts.output if count is None else count
-        if nano is None:
-            try:
-                nano, ceiling = self._ledger.prices.cost(model, counts)
-            except UnknownPriceError as unknown:
-                return None, count, key, unknown
-            line = "estimated" if ceiling else line
+        nano = _on(line, nano)
+        if usage:
+            counts = counts_of(usage)
+            count = counts.input + counts.output if count is None else count
+            if nano is None:
+                try:
+                    nano, line = self._ledger.prices.cost(model, counts, line)
+                except UnknownPriceError as unknown:
+                    return None, count, key, unknown
+        if nano is None and count is None:
+            raise ValueError("charge needs usd, tokens, or model and usage")
         return nano, count, (label, model, line), None
 
     def check(self, *, usd: Amount | None = None, tokens: int | None = None) -> None:
-        """Ask whether so much could be spent now; nothing is booked.
-
-        Raises:
-            BudgetExceeded: It could not.
-            BudgetClosedError: The hold is not open.
-        """
+        """Raise `BudgetExceeded` if so much could not be spent now; book nothing."""
         nano = 0 if usd is None else nanos(usd, "usd", True)
         count = 0 if tokens is None else whole(tokens, "tokens")
         usd_left, tokens_left = self._free()
@@ -163,7 +151,6 @@ class Purse(Account):
         Raises:
             BudgetExceeded: Not even one token can be paid.
             UnknownPriceError: Dollars are limited and nobody knows the price.
-            BudgetClosedError: The hold is not open.
         """
         limit = whole(max_tokens, "max_tokens")
         given = whole(input_tokens, "input_tokens")
@@ -204,10 +191,9 @@ class Purse(Account):
     def on_threshold(
         self, fraction: Amount, callback: Callable[[BudgetSnapshot], object]
     ) -> None:
-        """Call back once, when spending reaches a part of the cap on either axis.
+        """Call back once, when spending reaches a part of either axis's cap.
 
-        Whoever makes the charge makes the call, outside the lock; it is made at once
-        when the threshold is already passed. What it raises is logged.
+        Whoever charges makes the call, outside the lock; what it raises is logged.
 
         Raises:
             BudgetError: There is no cap to reach a part of.
@@ -226,6 +212,9 @@ class Purse(Account):
         self._ledger.deliver()
         if not capped:
             raise BudgetError("there is no cap to reach a part of")
+
+    def _accounts(self) -> list[Account]:
+        return [self] if self._tokens is None else [self, self._tokens]
 
     def _counted(self) -> Account:
         """The account of tokens, made when it is first needed."""
@@ -308,3 +297,12 @@ def _call_back(callback: Callable[[BudgetSnapshot], object], purse: Purse) -> No
         callback(purse.snapshot())
     except Exception:
         _log.exception("a budget's threshold callback failed")
+
+
+def _on(line: Line, nano: int | None) -> int | None:
+    """What a line makes of the dollars."""
+    if line not in ("billed", "estimated", "free"):
+        raise ValueError(f"line must be billed, estimated or free, not {line!r}")
+    if line == "free" and nano:
+        raise ValueError("what is free cannot cost usd")
+    return 0 if line == "free" else nano
