@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 from waybell_bus import AmbiguousTopicError, EventBus, NestingError, NoHandlerError
+from waybell_bus._fan import launch
 
 
 async def test_emit_gives_one_answer_bare_and_several_in_order():
@@ -401,3 +402,21 @@ async def test_a_chain_of_tasks_is_not_nested(settle):
     await bus.emit("t")
     await done.wait()
     assert left == [0]
+
+
+async def test_a_start_that_is_interrupted_leaves_nothing_behind(settle):
+    ended = []
+
+    async def run(name):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    bodies = [run("first"), None, run("never")]
+    with pytest.raises(TypeError):
+        launch(bodies, list("abc"))
+    await settle()
+    assert ended in ([], ["first"])
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert inspect.getcoroutinestate(bodies[2]) == inspect.CORO_CLOSED
