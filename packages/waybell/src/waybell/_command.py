@@ -53,9 +53,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after `waybell`; those of the process by default.
 
     Returns:
-        The exit code: 0 when it worked, 2 when the words were off.
+        The exit code: 0 when it worked, 2 when the words were off, 130 when it was
+        interrupted; else what the subcommand returned.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+
+
+def _main(words: list[str]) -> int:
     commands = _commands()
     if not words or words[0] in ("-h", "--help", "help"):
         print(_usage(commands))

@@ -53,8 +53,8 @@ async def check(console: Console, desk: Desk, seconds: float) -> int:
                 right += 1
                 continue
             got = ", ".join(p.source for p in answer.sources.values()) or "nothing"
-        console.print(plain(f"missed  {label.question}"))
         wanted = " or ".join(f"{path} ({text!r})" for path, text in label.places)
-        console.print(plain(f"        wanted {wanted}\n        cites {got}"))
+        missed = f"missed  {label.question}\n  wanted {wanted}\n  cites {got}"
+        console.print(plain(missed), soft_wrap=True)
     console.print(f"{right} of {len(asked)} answers cite the right passage")
     return 0 if right >= _ENOUGH else 1

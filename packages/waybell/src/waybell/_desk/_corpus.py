@@ -81,12 +81,15 @@ class Corpus:
     skipped: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def read_corpus(root: Path, *, only: tuple[str, ...] = ()) -> Corpus:
+def read_corpus(
+    root: Path, *, only: tuple[str, ...] = (), most: int = _MAX_FILES
+) -> Corpus:
     """Read every text file below a folder, or one file.
 
     Args:
         root: The folder or file.
         only: Globs from the folder; a file must match one, if there are any.
+        most: How many files to read.
 
     Raises:
         CorpusError: There is no such path, or no readable text in it.
@@ -99,7 +102,7 @@ def read_corpus(root: Path, *, only: tuple[str, ...] = ()) -> Corpus:
     left = _MAX_TOTAL
     for path in _files(root, only, corpus) if stat.S_ISDIR(kind) else [root]:
         name = path.relative_to(corpus.root).as_posix()
-        if corpus.files >= _MAX_FILES or left <= 0:
+        if corpus.files >= most or left <= 0:
             corpus.skipped[name] = "and all after it: the folder is too large"
             break
         try:

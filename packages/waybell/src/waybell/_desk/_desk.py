@@ -21,9 +21,9 @@ from waybell_trace import Tracer
 
 
 _FOUND = 8  # passages that the writer reads
-# The parts of the pool's cap that the stages may spend; some is left for errors.
+# The parts of the pool's cap that the stages may spend.
 _SHARE = {
-    "classify": Decimal("0.05"),
+    "classify": Decimal("0.1"),
     "draft": Decimal("0.4"),
     "review": Decimal("0.5"),
 }
@@ -82,7 +82,7 @@ class Desk:
             default each reply's own cost.
     """
 
-    __slots__ = ("_log", "_model", "_passages", "_priced_as", "_tracer", "bus", "pool")
+    __slots__ = ("_model", "_passages", "_priced_as", "bus", "log", "pool", "tracer")
 
     def __init__(
         self,
@@ -99,8 +99,8 @@ class Desk:
         self._passages = passages
         self._model = model
         self.pool = pool
-        self._tracer = tracer
-        self._log = log
+        self.tracer = tracer
+        self.log = log
         self._priced_as = priced_as
         self.bus = bus = EventBus()
         bus.use(tracer.around)
@@ -138,8 +138,8 @@ class Desk:
             default="explain",
             bus=self.bus,
             budget=self.pool,
-            log=self._log,
-            tracer=self._tracer,
+            log=self.log,
+            tracer=self.tracer,
         )
         async with deadline:
             routed = await router.run(question)
@@ -168,8 +168,8 @@ class Desk:
             ],
             bus=self.bus,
             budget=self.pool,
-            log=self._log,
-            tracer=self._tracer,
+            log=self.log,
+            tracer=self.tracer,
         )
 
     async def _research(self, question: str) -> Found:
@@ -180,8 +180,8 @@ class Desk:
             quorum=2,
             aggregate=self._fused,
             bus=self.bus,
-            log=self._log,
-            tracer=self._tracer,
+            log=self.log,
+            tracer=self.tracer,
         )
         result = await broadcast.run(question)
         numbers: list[int] = result.unwrap()
@@ -214,21 +214,15 @@ class Desk:
                 intent, asked, draft, found.text
             ),
             bus=self.bus,
-            log=self._log,
-            tracer=self._tracer,
+            log=self.log,
+            tracer=self.tracer,
         )
         done = await supervisor.run(
             question, budget=budget, deadline=Deadline.current()
         )
-        marks = [int(mark) for mark in _MARK.findall(str(done))]
-        sources = {
-            mark: found.passages[mark - 1]
-            for mark in dict.fromkeys(marks)
-            if 1 <= mark <= len(found.passages)
-        }
         problems = done.reviews[-1].problems if done.reviews else ()
         return Answer(
-            intent, str(done), sources, done.verdict, problems,
+            intent, str(done), cited(str(done), found.passages), done.verdict, problems,
             found.answered, found.failures,
         )  # fmt: skip
 
@@ -240,9 +234,9 @@ class Desk:
     async def _ask_model(self, name: str, event: Event) -> Reply:
         """One turn of an agent: a model call, traced and paid for."""
         budget, prompt = event.get("budget"), event["prompt"]
-        with self._tracer.agent(name):
+        with self.tracer.agent(name):
             asked = getattr(self._model, "model", None) or type(self._model).__name__
-            with self._tracer.llm(asked) as span:
+            with self.tracer.llm(asked) as span:
                 reply = await agenerate(
                     self._model, prompt, deadline=Deadline.current()
                 )
@@ -284,3 +278,9 @@ class Desk:
 
 def _search(search: Callable[[str, int], Ranked], event: Event) -> Ranked:
     return search(event["prompt"], 3 * _FOUND)
+
+
+def cited(text: str, passages: Sequence[Passage]) -> dict[int, Passage]:
+    """The passages that a text cites, by mark, in the order of their first mention."""
+    marks = dict.fromkeys(int(mark) for mark in _MARK.findall(text))
+    return {mark: passages[mark - 1] for mark in marks if 1 <= mark <= len(passages)}

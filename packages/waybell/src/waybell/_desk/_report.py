@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -12,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from waybell._desk._corpus import Corpus
-from waybell._desk._desk import Answer
-from waybell_budget import BudgetPool
+from waybell._desk._corpus import Corpus, Passage
+from waybell._desk._desk import Answer, cited
+from waybell_budget import BudgetExceeded, BudgetPool
 from waybell_deadline import DeadlineExceeded
 from waybell_patterns import IncompleteError, PipelineResult
 from waybell_trace import SpanRecord, Stats, read_traces
@@ -69,19 +70,22 @@ def question(console: Console, text: str) -> None:
 
 def answer(console: Console, made: Answer) -> None:
     """Print an answer with its sources and how it came about."""
-    # A sentence a line: each stands for itself, beside its source.
-    _titled(console, "Answer", _MARKS.sub(r"\1\n", made.text))
-    console.print(Text("Sources", style="bold"))
-    for mark, passage in made.sources.items():
-        where = (f"  [{mark}] {plain(passage.source)}", "cyan")
-        title = (f"  {plain(passage.title)}", "dim")
-        console.print(Text.assemble(where, title), soft_wrap=True)
-    if not made.sources:
-        console.print("  none")
-    console.print()
+    _titled(console, "Answer", _by_line(made.text))
+    _sources(console, made.sources)
     _line(console, "Question type", made.intent)
     _line(console, "Retrieval", _retrieval(made))
     _line(console, "Review", "\n".join([made.verdict, *made.problems]))
+    console.print()
+
+
+def _sources(console: Console, sources: Mapping[int, Passage]) -> None:
+    console.print(Text("Sources", style="bold"))
+    for mark, passage in sources.items():
+        where = (f"  [{mark}] {plain(passage.source)}", "cyan")
+        title = (f"  {plain(passage.title)}".rstrip(), "dim")
+        console.print(Text.assemble(where, title), soft_wrap=True)
+    if not sources:
+        console.print("  none")
     console.print()
 
 
@@ -109,13 +113,19 @@ def _line(console: Console, title: str, text: str) -> None:
         console.print(line, soft_wrap=True)
 
 
+def _by_line(text: str) -> str:
+    """A sentence a line: each stands for itself, beside its source."""
+    return _MARKS.sub(r"\1\n", text)
+
+
 def _wrapped(console: Console, text: str, indent: int) -> str:
     space = " " * indent
     width = max(40, min(console.width, 100))
+    glued = text.replace(" [", "\xa0[")  # no line begins with a mark
     return fill(
-        text, width, initial_indent=space, subsequent_indent=space,
+        glued, width, initial_indent=space, subsequent_indent=space,
         break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+    ).replace("\xa0[", " [")  # fmt: skip
 
 
 def failure(
@@ -132,20 +142,27 @@ def failure(
         asked: The log's records of who was asked, innermost first.
         limit: The deadline, in seconds.
     """
-    why = f"{type(error).__name__}: {error}"
+    ended = [r["agent"] for r in asked if r["outcome"] != "ok"]
+    where = f" at {' of '.join(ended)}" if ended else ""
+    why = f"{type(error).__name__}{where}: {error}"
     if isinstance(error, DeadlineExceeded):
-        stopped = [r["agent"] for r in asked if r["outcome"] == "cancelled"]
-        where = f" while at: {' of '.join(stopped)}" if stopped else ""
         why = f"The deadline of {limit:g} s passed{where}."
+    if isinstance(error, BudgetExceeded):
+        why = f"Too expensive{where}: {error} of its part of the budget."
     result = error.result if isinstance(error, IncompleteError) else None
-    if isinstance(result, PipelineResult):
-        why = f"The stage {result.failed!r} failed: {result.error}."
-        why += f"\nFinished: {', '.join(result.results) or 'nothing'}."
-        why += f"\nNever ran: {', '.join(result.missing) or 'nothing'}."
-        paid = getattr(result.error, "reply", None) or result.results.get("draft")
-        if paid is not None:
-            why += f"\n\nA draft was paid for, but not reviewed:\n{paid}"
+    if not isinstance(result, PipelineResult):
+        _titled(console, "Not answered", why)
+        return
+    short = isinstance(result.error, BudgetExceeded)
+    part = " of its part of the budget" if short else ""
+    why = f"The stage {result.failed} failed: {result.error}{part}."
+    why += f"\nFinished: {', '.join(result.results) or 'nothing'}."
+    why += f"\nNever ran: {', '.join(result.missing) or 'nothing'}."
     _titled(console, "Not answered", why)
+    paid = getattr(result.error, "reply", None) or result.results.get("draft")
+    if paid is not None:
+        _titled(console, "Draft, paid for but not reviewed", _by_line(str(paid)))
+        _sources(console, cited(str(paid), result.results["research"].passages))
 
 
 def agents(
@@ -161,20 +178,25 @@ def agents(
         table.add_row(plain(name), *_cells(stats))
     console.print(table)
     now = pool.snapshot()
-    cap = "no cap" if now.usd_cap is None else f"cap ${now.usd_cap:.2f}"
-    over = f", ${now.usd_overdrawn} overdrawn" if now.usd_overdrawn else ""
+    cap = "no cap" if now.usd_cap is None else f"cap {_dollars(now.usd_cap)}"
+    over = f", {_dollars(now.usd_overdrawn)} overdrawn" if now.usd_overdrawn else ""
     priced = (
         f"as if {priced_as} had run" if priced_as
-        else "the offline model is free" if not now.usd_spent
+        else "free: the model runs offline" if not now.usd_spent
         else "as the model reported"
     )  # fmt: skip
     unknown = f"; {_count(now.unreported, 'call')} of unknown cost"
     _line(
         console,
         "Budget",
-        f"${now.usd_spent} spent, ${now.usd_held} held, {cap}{over} "
+        f"{_dollars(now.usd_spent)} spent, {_dollars(now.usd_held)} held, {cap}{over} "
         f"({priced}{unknown if now.unreported else ''})",
     )
+
+
+def _dollars(usd: Decimal) -> str:
+    """All digits, and cents in any case."""
+    return "$" + max(f"{usd:.2f}", f"{usd:f}", key=len)
 
 
 def _agent(span: SpanRecord) -> str | None:
@@ -186,7 +208,7 @@ def _agent(span: SpanRecord) -> str | None:
 
 def _cells(stats: Stats) -> list[str]:
     usd = stats.usage.usd
-    cost = "-" if usd is None else f"${usd:f}" if usd else "free"
+    cost = "-" if usd is None else _dollars(usd) if usd else "free"
     times = (stats.percentile(50), stats.percentile(100))
     return [
         str(stats.calls),

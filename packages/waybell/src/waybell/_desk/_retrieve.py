@@ -23,9 +23,11 @@ _LEAST = 0.5  # of the best score
 _WORD = re.compile(r"[A-Za-z]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
 _COMMON = frozenset(
-    "a an and are as at be by can do does for from has have how i if in into is it its "
-    "may my no not of on one or our so that the their them then there they this to was "
-    "we what when where which who why will with you your".split()
+    "a about all also an and any are as at be by can could do does each every for from get "
+    "give has have here how i if in into is it its many may me more most much my no not of "
+    "on one only or other our should so some such tell than that the their them then there "
+    "these they this to was we were what when where which who why will with would you your"
+    .split()
 )  # fmt: skip
 
 

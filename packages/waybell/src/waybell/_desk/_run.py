@@ -57,29 +57,37 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
     corpus = _corpus(options)
     report.corpus(console, corpus)
     with _files(options.out) as (tracer, log):
-        desk = Desk(
-            corpus.passages,
-            model=model,
-            pool=pool,
-            tracer=tracer,
-            log=log,
-            seed=options.seed,
-            priced_as=name,
-        )
         try:
+            desk = Desk(
+                corpus.passages,
+                model=model,
+                pool=pool,
+                tracer=tracer,
+                log=log,
+                seed=options.seed,
+                priced_as=name,
+            )
             if options.check:
                 return asyncio.run(check(console, desk, options.deadline))
-            default = _ANY_QUESTION if options.path else labels()[0].question
-            answer = _answer(console, desk, options.ask or default, options.deadline)
+            return _answered(console, desk, options, name)
         except KeyboardInterrupt:
             left = f"{tracer.path} and {log.path}"
             raise KeyboardInterrupt(f"What was done until then is in {left}.") from None
+
+
+def _answered(
+    console: Console, desk: Desk, options: Namespace, priced_as: str | None
+) -> int:
+    """Ask one question, print what came of it; the exit code."""
+    default = _ANY_QUESTION if options.path else labels()[0].question
+    answer = _answer(console, desk, options.ask or default, options.deadline)
     if isinstance(answer, Answer):
         report.answer(console, answer)
     else:
-        report.failure(console, answer, list(log.query("answer")), options.deadline)
-    report.agents(console, tracer.path, desk.pool, name)
-    report.files(console, tracer.path, log.path)
+        asked = list(desk.log.query("answer"))
+        report.failure(console, answer, asked, options.deadline)
+    report.agents(console, desk.tracer.path, desk.pool, priced_as)
+    report.files(console, desk.tracer.path, desk.log.path)
     return 0 if isinstance(answer, Answer) and answer.verdict == "approved" else 1
 
 

@@ -1,0 +1,78 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from waybell import __version__
+from waybell._command import main
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A distribution whose subcommand needs a package that is not there."""
+    info = tmp_path / "broken_demo-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-demo\n")
+    (info / "entry_points.txt").write_text(
+        "[waybell.commands]\nbroken = waybell_absent_part.cli:command\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize("words", [[], ["help"], ["--help"], ["-h"]])
+def test_help_lists_the_commands_with_their_summaries(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "demo  Answer a question from a folder of text and code" in out
+
+
+@pytest.mark.parametrize("word", ["-V", "--version", "version"])
+def test_the_version_is_printed(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word]) == 0
+    assert capsys.readouterr().out == f"waybell {__version__}\n"
+
+
+def test_an_unknown_command_names_the_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["dmo"]) == 2
+    assert "no command 'dmo'; did you mean demo?" in capsys.readouterr().err
+
+
+def test_a_command_like_no_other_names_those_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["xyzzy"]) == 2
+    err = capsys.readouterr().err
+    assert "did you mean" not in err
+    assert "There are: demo" in err
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_command_whose_package_is_missing_says_what_to_install(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["broken"]) == 2
+    assert "pip install waybell-absent-part" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("broken")
+def test_help_survives_a_command_whose_package_is_missing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--help"]) == 0
+    assert "broken  (needs waybell-absent-part)" in capsys.readouterr().out
+
+
+def test_help_loads_neither_rich_nor_any_package() -> None:
+    code = (
+        "import sys; from waybell._command import main; main(['--help']); "
+        "print([m for m in sys.modules if m.startswith('waybell_') or m == 'rich'])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,88 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waybell._desk._corpus import Passage
+from waybell._desk._retrieve import fuse, strategies, trigrams, words, worth
+
+
+def passage(text: str, path: str = "a.md", start: int = 3, title: str = "") -> Passage:
+    return Passage(path, start, start + text.count("\n"), title, text)
+
+
+TEXTS = [
+    passage("A hold is granted only if it fits under the cap."),
+    passage("A deadline travels as its remaining time."),
+    passage("Order is kept for each subscriber.", "packages/bus/README.md"),
+    passage("def grant(waiter): return waiter", "grants.py", title="grant"),
+]
+
+
+def best(name: str, question: str) -> list[int]:
+    return [number for number, _ in strategies(TEXTS)[name](question, 3)]
+
+
+def test_words_lose_their_endings_and_identifiers_come_apart() -> None:
+    assert words("The granted HOLDS fitting maxUsd_left") == [
+        *("grant", "hold", "fit", "max", "usd", "left"),
+    ]
+
+
+def test_pieces_of_words_meet_over_a_typing_error() -> None:
+    assert set(trigrams("deadline")) & set(trigrams("deadlnie"))
+    assert best("trigram", "When does a deadlin travl?")[0] == 1
+
+
+def test_each_strategy_finds_what_it_is_good_at() -> None:
+    assert best("bm25", "When is a hold granted?")[0] == 0
+    assert best("outline", "the grant function")[0] == 3
+
+
+def test_scores_fall_from_one() -> None:
+    for search in strategies(TEXTS).values():
+        scores = [score for _, score in search("Is the hold granted in time?", 10)]
+        assert scores[0] == 1.0
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_a_question_without_words_gets_the_openings_of_files_readmes_first() -> None:
+    texts = [
+        passage("code", "a.py", start=1),
+        passage("notes", "notes.md", start=1),
+        passage("more notes", "notes.md", start=9),
+        passage("read me", "docs/README.md", start=1),
+    ]
+    for search in strategies(texts).values():
+        assert search("What is this about?", 9)[0] == (3, 1.0)
+        assert {number for number, _ in search("", 9)} == {0, 1, 3}
+
+
+def test_a_word_that_nobody_uses_finds_nothing() -> None:
+    assert best("bm25", "xylophone") == []
+
+
+@given(st.text(max_size=60))
+def test_retrieval_says_the_same_again(question: str) -> None:
+    for name, search in strategies(TEXTS).items():
+        assert search(question, 9) == strategies(TEXTS)[name](question, 9)
+
+
+def test_fusion_prefers_what_several_find() -> None:
+    rankings = {"bm25": [(1, 1.0), (2, 0.9)], "trigram": [(2, 1.0), (3, 0.9)]}
+    assert fuse(rankings, 2, lambda _: 1.0) == [2, 1]
+
+
+def test_fusion_does_without_a_strategy_that_failed() -> None:
+    assert fuse({"bm25": [(1, 1.0)]}, 5, lambda _: 1.0) == [1]
+    assert fuse({}, 5, lambda _: 1.0) == []
+
+
+def test_fusion_leaves_out_what_is_much_worse() -> None:
+    assert fuse({"bm25": [(1, 1.0), (2, 0.1)]}, 5, lambda _: 1.0) == [1]
+
+
+def test_what_is_written_for_readers_counts_more_than_code_and_figures() -> None:
+    prose = passage("A hold fits.")
+    said = passage('def f():\n    """A hold fits."""', "a.py")
+    bare = passage("def f(): return hold", "a.py")
+    figures = passage("| 1 | 2.5 | 3 |")
+    assert worth(prose) > worth(said) > worth(bare) > worth(figures)
