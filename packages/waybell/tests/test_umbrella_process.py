@@ -1,0 +1,161 @@
+"""`waybell demo` as a process of its own: signals, pipes, terminals, sockets."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from waybell_decisions import DecisionLog
+from waybell_trace import read_traces
+
+
+START = "import sys; from waybell._command import main; sys.exit(main(sys.argv[1:]))"
+HANGS = """
+import asyncio, sys
+from waybell._demo import command
+from waybell_adapters import OfflineAdapter
+
+class Hangs(OfflineAdapter):
+    __slots__ = ()
+    async def agenerate(self, prompt, **options):
+        if prompt.startswith("Review"):
+            await asyncio.sleep(60)
+        return self.generate(prompt, **options)
+
+sys.exit(command(sys.argv[1:], build=lambda spec: Hangs()))
+"""
+NO_SOCKETS = """
+import sys
+def refuse(event, args):
+    if event.startswith(("socket.connect", "socket.get", "socket.bind", "socket.send")):
+        raise SystemExit(f"{event} {args}")
+sys.addaudithook(refuse)
+"""
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    path = tmp_path / "notes.md"
+    path.write_text("The server listens on port 8080.\n")
+    return path
+
+
+def start(code: str, *words: object, **setting: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        **setting,
+    )
+
+
+def assert_whole(out: Path) -> None:
+    traces = read_traces(out / "traces.jsonl")
+    records = DecisionLog.read(out / "decisions.jsonl")
+    assert (traces.torn, traces.foreign, traces.unfinished) == (0, 0, [])
+    assert all("decision" in record for record in records)
+    assert (records.torn, records.foreign) == (0, 0)
+
+
+def test_an_interrupt_leaves_whole_files_and_one_line(
+    tmp_path: Path, notes: Path
+) -> None:
+    out = tmp_path / "out"
+    with start(HANGS, notes, "--ask", "Which port?", "--out", out) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != "  ask     reviewer\n":
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    left = f"{out}/traces.jsonl and {out}/decisions.jsonl"
+    assert err == f"\nInterrupted. What was done until then is in {left}.\n"
+    assert_whole(out)
+    [record] = DecisionLog.read(out / "decisions.jsonl").query(
+        "deliver", where={"topic": "agent:reviewer"}
+    )
+    assert record["outcome"] == "cancelled"
+
+
+@pytest.mark.parametrize("line", ["Read", "Question", "  ask", "Answer", " Agent"])
+def test_an_interrupt_at_any_moment_is_one_line(
+    tmp_path: Path, notes: Path, line: str
+) -> None:
+    with start(START, "demo", notes, "--out", tmp_path / "out") as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith(line):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode in (0, 130, -signal.SIGINT)
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) <= 1
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, notes: Path) -> None:
+    with start(START, "demo", notes, "--out", tmp_path / "out") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode in (0, 1)
+    assert_whole(tmp_path / "out")
+
+
+def test_no_socket_is_connected_and_no_name_looked_up(tmp_path: Path) -> None:
+    words = ("demo", "--out", tmp_path / "out")
+    with start(NO_SOCKETS + START, *words, cwd=Path(__file__).parents[3]) as process:
+        said, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "Review         approved" in said
+
+
+def test_the_refusal_of_sockets_bites() -> None:
+    code = NO_SOCKETS + "import socket; socket.getaddrinfo('localhost', 80)"
+    with start(code) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "socket.getaddrinfo" in err
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_on_a_terminal_the_agents_are_drawn(
+    tmp_path: Path, notes: Path, *, colour: bool
+) -> None:
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
+    env |= {"TERM": "xterm-256color"} | ({} if colour else {"NO_COLOR": "1"})
+    mine, theirs = pty.openpty()
+    words = [sys.executable, "-c", START, "demo", notes, "--out", tmp_path / "out"]
+    process = subprocess.Popen(words, stdout=theirs, stderr=theirs, env=env)
+    os.close(theirs)
+    said = read_all(mine)
+    assert process.wait(timeout=20) == 0
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
+    assert "✓ classifier" in plain
+    assert "✗ retrieve:trigram" in plain
+    assert "  ask " not in said
+    assert ("\x1b[32m" in said) is colour
+
+
+def read_all(terminal: int) -> str:
+    found, end = b"", time.monotonic() + 20
+    while select.select([terminal], [], [], max(0.0, end - time.monotonic()))[0]:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # Linux says so when the other side is closed
+            break
+        if not part:
+            break
+        found += part
+    os.close(terminal)
+    return found.decode()
