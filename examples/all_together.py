@@ -30,7 +30,7 @@ async def main(folder: Path) -> None:
     pool = BudgetPool(usd="0.10")
     with (
         Tracer(export_path=folder / "traces.jsonl") as tracer,
-        DecisionLog(folder / "decisions.jsonl", capture="text") as log,
+        DecisionLog(folder / "decisions.jsonl") as log,
     ):
         bus = EventBus()
         bus.use(tracer.around)
@@ -50,7 +50,7 @@ async def main(folder: Path) -> None:
         (failed,) = log.query(where={"outcome": "error"})
         print(
             f"who failed: {failed['topic']} was given {failed['given']['prompt']!r} "
-            f"and said {failed['error']}: {failed['message']}"
+            f"and said {failed['error']['type']}: {failed['error']['message']}"
         )
     traces = read_traces(folder / "traces.jsonl")
     print("it is on the trace as well:", [span.name for span in traces.failed])
