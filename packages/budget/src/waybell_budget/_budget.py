@@ -275,7 +275,7 @@ class Part(Budget):
 
     def __enter__(self) -> Self:
         with self._ledger.lock:
-            if self._entered or not self._is_open:
+            if self._entered or self._state <= NEW:
                 raise BudgetClosedError("a part is entered once, inside its partition")
             self._entered = True
             self._state = max(self._state, SILENT)

@@ -111,7 +111,7 @@ class Partition(Generic[Parts]):
         mine: list[Account] = []
         holder = innermost.get()
         while holder is not None:
-            if holder._ledger is self._ledger and holder._is_open:
+            if holder._ledger is self._ledger and holder._state > 0:
                 mine += holder._accounts()
             holder = holder._outer
         return Waiter(list(draws.items()), mine, _nothing)

@@ -32,6 +32,7 @@ from waybell_budget._snapshot import BudgetSnapshot, Key, Line, Lines
 # later, not charged, charged, or charged for a call whose price nobody knows.
 CLOSED, NEW, KEPT, SILENT, HEARD, OWING = range(-1, 5)
 _log = logging.getLogger("waybell_budget")
+_UNREPORTED = "the cost of a call was never reported (label %r)"
 
 
 class Purse(Account):
@@ -45,10 +46,6 @@ class Purse(Account):
     _ledger: Ledger
     _lines: Lines | None
     _state: int
-
-    @property
-    def _is_open(self) -> bool:
-        return self._state > NEW
 
     def charge(  # budget: one door for each way of saying what was spent
         self,
@@ -158,7 +155,7 @@ class Purse(Account):
             raise ValueError("max_tokens must be at least 1, not 0")
         usd_left, tokens_left = self._free()
         if tokens_left is not None:
-            if given + 1 > tokens_left:
+            if given >= tokens_left:
                 raise BudgetExceeded("tokens", given + 1, tokens_left)
             limit = min(limit, tokens_left - given)
         if usd_left is None:
@@ -168,7 +165,7 @@ class Purse(Account):
     def snapshot(self) -> BudgetSnapshot:
         """How it stands, all of one moment."""
         with self._ledger.lock:
-            tokens, opened = self._counted(), self._is_open
+            tokens, opened = self._counted(), self._state > NEW
             usd_left = free(self) if opened else 0
             lines = self._lines or Lines()
             return BudgetSnapshot(
@@ -194,9 +191,6 @@ class Purse(Account):
         """Call back once, when spending reaches a part of either axis's cap.
 
         Whoever charges makes the call, outside the lock; what it raises is logged.
-
-        Raises:
-            BudgetError: There is no cap to reach a part of.
         """
         share = nanos(fraction, "fraction")
         if not 0 < share <= NANO:
@@ -227,20 +221,18 @@ class Purse(Account):
     def _free(self) -> tuple[int | None, int | None]:
         """Nano-dollars and tokens that can be spent, None for no limit."""
         with self._ledger.lock:
-            if not self._is_open:
+            if self._state <= NEW:
                 raise BudgetClosedError("the budget is not open")
             self._state = max(self._state, SILENT)
             return free(self), free(self._counted())
 
     def _barred(self) -> BudgetError | None:
         """Why nothing at all can be held from here now."""
-        if not self._is_open:
+        if self._state <= NEW:
             return BudgetClosedError("a budget gives holds only inside its own block")
-        for account in (self, self._counted()) if self._ledger.overdrawn else ():
-            decides = source(account)
-            if decides is not None and overdrawn(decides):
-                return error(BudgetExceeded, decides, 0, 0)
-        return None
+        deciding = (source(self), source(self._counted()))
+        closed = [one for one in deciding if one is not None and overdrawn(one)]
+        return error(BudgetExceeded, closed[0], 0, 0) if closed else None
 
     def _hear(
         self, unknown: UnknownPriceError | None, stated: bool
@@ -248,7 +240,7 @@ class Purse(Account):
         """Note that a charge came: whose it is, and what is wrong with it."""
         purse: Purse = self
         wrong: BudgetError | None = None
-        while not purse._is_open and purse._parent is not None:
+        while purse._state <= NEW and purse._parent is not None:
             purse = purse._parent
             wrong = BudgetClosedError("the budget is not open; booked to its parent")
         if unknown is not None:
@@ -275,8 +267,8 @@ class Purse(Account):
         for lines in self._upward():
             lines.unreported += 1
         if warn:
-            text = "the cost of a call was never reported (label %r)"
-            self._ledger.outbox.append(partial(_log.warning, text, self._label))
+            warning = partial(_log.warning, _UNREPORTED, self._label)
+            self._ledger.outbox.append(warning)
 
     def _tally(self, key: Key, nano: int, count: int) -> None:
         """Add a charge to its label, model and line."""
