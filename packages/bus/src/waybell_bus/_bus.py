@@ -74,10 +74,12 @@ class EventBus(Dispatch):
             event._trail = FIRST
         else:
             self._nest(event, around)
-        plan = self._plans[topic]
-        solo = plan.solo
+        try:
+            solo = self._solos[topic]
+        except KeyError:
+            solo = self._plans[topic].solo
         if solo is None:
-            return await self._emit(event, plan)
+            return await self._emit(event, self._plans[topic])
         token = _handle(event)
         try:
             answer = await solo(event)

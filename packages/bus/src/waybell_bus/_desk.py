@@ -44,12 +44,13 @@ class Watch(TypedDict, total=False):
 class Desk:
     """The half of a bus that registers."""
 
-    __slots__ = ("__weakref__", "_closed", "_loops", "_plans")
+    __slots__ = ("__weakref__", "_closed", "_loops", "_plans", "_solos")
 
     def __init__(self, loops: Loops, *, plain: bool) -> None:
         self._closed: Literal["", "closing", "closed"] = ""
         self._loops = loops
         self._plans = Plans(loops, plain=plain)
+        self._solos = self._plans.solos
 
     @overload
     def on(self, topic: str, fn: F, /, **settings: Unpack[On]) -> F: ...

@@ -57,6 +57,8 @@ class Plans(dict[str, Plan]):
         self.lock = threading.RLock()
         self.loops = loops
         self.plain = plain  # Whether a handler may be called straight.
+        # Each plan's `solo` again: a plain dictionary is found in faster.
+        self.solos: dict[str, Call | None] = {}
         self.handlers = Registry(self.lock, self.drop)
         self.watchers = Registry(self.lock, self.drop)
         self.settlers = Registry(self.lock, self.drop)
@@ -74,15 +76,22 @@ class Plans(dict[str, Plan]):
             if topic != name:
                 plan.spellings.append(topic)
                 self[topic] = plan
+            self.solos[topic] = plan.solo
         return plan
+
+    def clear(self) -> None:
+        """Forget all plans."""
+        super().clear()
+        self.solos.clear()
 
     def drop(self, name: str) -> None:
         """Forget what a change of that signal made wrong."""
         if "*" in name:
             self.clear()
         elif (plan := self.pop(name, None)) is not None:
-            for spelling in plan.spellings:
+            for spelling in (name, *plan.spellings):
                 self.pop(spelling, None)
+                self.solos.pop(spelling, None)
 
     def _compile(self, name: str, parts: list[str]) -> Plan:
         # A weak handler is bound for each event anew, lest the plan keep it alive.
