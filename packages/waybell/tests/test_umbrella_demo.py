@@ -204,7 +204,7 @@ def test_a_model_that_fails_is_an_outcome(demo: Demo, notes: Path) -> None:
     [
         (["/no/such/folder"], "/no/such/folder: No such file or directory"),
         (["--model", "oflin"], "did you mean 'offline'?"),
-        (["--budget", "much"], "--budget: usd must be an amount, not 'much'"),
+        (["--budget", "much"], "--budget: usd must be an amount"),
         (["--budget", "-1"], "--budget"),
         (["--deadline", "0"], "'0' is no number of seconds above 0"),
         (["--deadline", "soon"], "'soon' is no number"),

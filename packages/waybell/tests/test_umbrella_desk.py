@@ -15,7 +15,7 @@ from waybell_adapters import OfflineAdapter, Reply
 from waybell_budget import BudgetPool
 from waybell_deadline import Deadline, DeadlineExceeded
 from waybell_decisions import DecisionLog
-from waybell_patterns import IncompleteError, UnknownIntentError
+from waybell_patterns import IncompleteError
 from waybell_trace import Tracer, read_traces
 
 
@@ -125,11 +125,11 @@ async def test_a_passed_deadline_is_raised_and_nothing_stays_held(files: Any) ->
     assert read_traces(made.tracer.path).unfinished == []
 
 
-async def test_a_classifier_that_talks_nonsense_is_an_unknown_intent(
+async def test_a_classifier_that_talks_nonsense_is_taken_for_unsure(
     files: Any,
 ) -> None:
-    with pytest.raises(UnknownIntentError, match="nonsense"):
-        await asked(desk(files, model=Faulty("Classify", "nonsense")))
+    answer = await asked(desk(files, model=Faulty("Classify", "nonsense")))
+    assert (answer.intent, answer.verdict) == ("explain", "approved")
 
 
 async def test_a_reviewer_that_talks_nonsense_exhausts_the_rounds(files: Any) -> None:

@@ -23,7 +23,9 @@ _MAX_TOTAL = 20_000_000  # characters
 _MAX_SIZE = 4_000  # characters of a passage
 _MAX_LINES = 24
 _PROSE = (".md", ".markdown", ".rst", ".txt")
-_FEW_LINES = 8  # after so many, a list may be cut at its items
+_FEW_LINES = 8  # after so many, a docstring is a passage of its own
+_ITEM_WORDS = 50  # after so many, a list may be cut at its items
+_MAX_WORDS = 100
 _FEW = 12  # words that are too few for a passage
 _HEADING = re.compile(r"(#{1,6})\s+(.*)")
 _SCOPE = re.compile(r"(\s*)(?:async\s+)?(?:def|class|func|fn|function)\s+(\w+)")
@@ -218,13 +220,19 @@ def _cuts(
 
 def _ripe(lines: list[str], last: int, number: int, *, fenced: bool) -> bool:
     """Whether a passage is long enough to be cut before this line."""
-    size = number - last
-    if fenced or size < _FEW_LINES:
-        return size >= 3 * _MAX_LINES
-    told = lines[number - 1].strip() == '"""'
-    blank = not lines[number].strip() and size >= _MAX_LINES
-    item = _ITEM.match(lines[number]) is not None
-    return told or blank or item or size >= 3 * _MAX_LINES
+    size, line = number - last, lines[number]
+    if size >= 3 * _MAX_LINES:
+        return True
+    if fenced or not size:
+        return False
+    told = lines[number - 1].strip() == '"""' and size >= _FEW_LINES
+    words = sum(map(len, map(str.split, lines[last:number])))
+    item = _ITEM.match(line) is not None and words >= _ITEM_WORDS
+    return (
+        told
+        or item
+        or (not line.strip() and (size >= _MAX_LINES or words >= _MAX_WORDS))
+    )
 
 
 def _heading(line: str) -> tuple[int, str] | None:

@@ -123,7 +123,6 @@ class Desk:
 
         Raises:
             IncompleteError: A stage failed; its `result` has what was finished.
-            UnknownIntentError: The model named no intent that there is.
             DeadlineExceeded: It passed before a draft was there.
         """
         router = Router(

@@ -1,6 +1,7 @@
 """One observer on the bus: it draws who is asked, who works and who has answered."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -78,7 +79,10 @@ class Progress:
 
     def _say(self, what: str, line: str) -> None:
         if self._live is None:
-            print(f"  {what:<7} {line}".rstrip(), file=self._console.file, flush=True)
+            # If nobody reads it any more, the next word to the user will say so.
+            with suppress(OSError):
+                line = f"  {what:<7} {line}".rstrip()
+                print(line, file=self._console.file, flush=True)
 
     def _lines(self) -> Group:
         return Group(*map(_line, list(self._agents.values())))
