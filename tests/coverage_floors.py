@@ -13,8 +13,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 WHOLE = (
+    "packages/budget/src/waybell_budget/_account.py",
+    "packages/budget/src/waybell_budget/_budget.py",
     "packages/budget/src/waybell_budget/_ledger.py",
+    "packages/budget/src/waybell_budget/_partition.py",
     "packages/budget/src/waybell_budget/_pool.py",
+    "packages/budget/src/waybell_budget/_purse.py",
     "packages/decisions/src/waybell_decisions/_writer.py",
     "packages/trace/src/waybell_trace/_writer.py",
 )
