@@ -103,7 +103,8 @@ class Broadcast(Pattern[BroadcastResult]):
         count = inf if self._topic else len(self._agents)
         self._quorum = first if quorum is None else quorum
         self._first = count if first is None else first
-        if not 1 <= (self._quorum or 1) <= self._first <= count:
+        least = 1 if self._quorum is None else self._quorum
+        if not 1 <= least <= self._first <= count:
             raise ValueError(
                 f"{quorum=} to {first=} must be within 1 to {count} agents"
             )

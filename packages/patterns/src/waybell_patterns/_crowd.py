@@ -46,15 +46,22 @@ class Crowd:
         """Cancel whoever is left. What they still return is told, too."""
         for task in self._tasks.values():
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=PATIENCE)
+        loop, again = asyncio.get_running_loop(), None
+        until = loop.time() + PATIENCE
+        while not all(task.done() for task in self._tasks.values()):
+            if (left := until - loop.time()) <= 0:
+                break
+            try:
+                await asyncio.wait(self._tasks.values(), timeout=left)
+            except asyncio.CancelledError as error:  # and they would be left behind
+                again = error
         said = self._finished()
         for name in self._tasks:
             _log.warning("%s ignored its cancellation; it is left behind", name)
-        return [
-            *said,
-            *((name, None, asyncio.CancelledError()) for name in self._tasks),
-        ]
+            said.append((name, None, asyncio.CancelledError()))
+        if again is not None:
+            raise again
+        return said
 
 
 def _result(task: "asyncio.Task[Any]") -> tuple[Any, BaseException | None]:

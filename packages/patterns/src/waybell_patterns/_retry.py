@@ -8,7 +8,7 @@ from math import inf
 from typing import Any, Unpack, cast
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from waybell_budget import BudgetExceeded
 from waybell_deadline import Deadline
@@ -69,8 +69,8 @@ class Retry(Pattern[Any]):
     Args:
         agent: What to ask; a `Stage` has its hold and its `timeout` for each attempt.
         attempts: Attempts at the most, the first one included.
-        wait: A tenacity wait policy; exponential from 0.5 s with jitter, at most 30 s,
-            by default. Its jitter is drawn from the module `random`.
+        wait: A tenacity wait policy; by default 0.5 s, doubled up to 30 s, and up to
+            1 s of jitter, drawn from the module `random`.
         stop: A tenacity stop policy beside `attempts`.
         on: The errors worth another attempt: classes, or a function of the error.
         breaker: Guards each attempt through its `acall(fn, *args)`.
@@ -98,7 +98,9 @@ class Retry(Pattern[Any]):
             raise ValueError(f"attempts={attempts!r} must be 1 or more")
         self._worker = self._hire(agent, "agent")
         self._attempts, self._stop = attempts, stop
-        self._wait = wait or wait_exponential_jitter(initial=0.5, max=30)
+        self._wait = wait or wait_exponential(multiplier=0.5, max=30) + wait_random(
+            0, 1
+        )
         self._on, self._breaker = matcher(on), breaker
 
     async def _run(self, run: Run, prompt: str) -> Any:

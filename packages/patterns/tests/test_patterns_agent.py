@@ -1,0 +1,236 @@
+"""What an agent may be, and what it is given."""
+
+import asyncio
+import functools
+import threading
+from contextvars import ContextVar
+
+import pytest
+
+from waybell_budget import BudgetPool
+from waybell_bus import EventBus
+from waybell_deadline import Deadline, abandoned
+from waybell_patterns import (
+    Broadcast,
+    Fallback,
+    IncompleteError,
+    Pipeline,
+    Retry,
+    Stage,
+    Supervisor,
+)
+
+
+async def alone(agent, prompt="hi", **setting):
+    return await Fallback(agent, **setting).run(prompt)
+
+
+async def test_an_async_function_a_sync_one_and_a_topic_are_agents():
+    bus = EventBus()
+    bus.on("shout", lambda event: event["prompt"].upper())
+
+    async def whisper(prompt):
+        return prompt.lower()
+
+    assert await alone(whisper, "Hi") == "hi"
+    assert await alone(str.title, "hi") == "Hi"
+    assert await alone("shout", "Hi", bus=bus) == "HI"
+
+
+async def test_objects_answer_by_run_agenerate_or_generate():
+    class Runs:
+        async def run(self, prompt, *, budget=None, deadline=None):
+            return f"ran {prompt}"
+
+    class Model:
+        name = "small"
+
+        def generate(self, prompt, *, system=None, **options):
+            return f"{prompt} {sorted(options)}"
+
+    class Async(Model):
+        async def agenerate(self, prompt, **options):
+            return "async"
+
+    assert await alone(Runs()) == "ran hi"
+    assert await alone(Model()) == "hi ['budget']"
+    assert await alone(Async()) == "async"
+
+
+async def test_an_async_call_method_and_a_partial_of_one_are_async():
+    class Agent:
+        async def __call__(self, prompt, mark=""):
+            return (
+                prompt
+                + mark
+                + str(threading.current_thread() is threading.main_thread())
+            )
+
+    assert await alone(Agent()) == "hiTrue"
+    assert await alone(functools.partial(Agent(), mark="!")) == "hi!True"
+
+
+async def test_a_sync_agent_runs_in_a_thread_in_the_callers_context():
+    who = ContextVar("who")
+    who.set("me")
+    names = []
+
+    def agent(prompt):
+        names.append(threading.current_thread())
+        return who.get()
+
+    assert await alone(agent) == "me"
+    assert names[0] is not threading.main_thread()
+
+
+async def test_a_sync_function_that_returns_a_coroutine_is_awaited():
+    async def twice(text):
+        return text * 2
+
+    assert await alone(lambda prompt: twice(prompt + "!")) == "hi!hi!"
+
+
+async def test_an_agent_is_given_the_keywords_it_takes_and_no_others():
+    seen = {}
+
+    async def some(prompt, *, results, budget=None):
+        seen["some"] = (results, budget is not None)
+        return "1"
+
+    async def every(prompt, **extras):
+        seen["every"] = sorted(extras)
+        return "2"
+
+    stages = [Stage("a", some), Stage("b", every)]
+    await Pipeline(stages, budget=BudgetPool()).run("hi", deadline=Deadline(10))
+    assert seen["some"] == ({}, True)
+    assert seen["every"] == ["budget", "deadline", "results", "stage"]
+
+
+async def test_a_builtin_without_a_signature_is_given_the_prompt_only():
+    assert await alone(dict.fromkeys, "ab") == {"a": None, "b": None}
+    assert await alone(int, "12") == 12
+
+
+async def test_what_is_no_agent_is_refused_when_the_pattern_is_made():
+    with pytest.raises(TypeError, match="is no agent"):
+        Fallback(42)
+    with pytest.raises(
+        TypeError, match="'topic' is a topic, so the pattern needs bus="
+    ):
+        Fallback("topic")
+
+
+async def test_a_setting_that_no_pattern_has_is_refused():
+    with pytest.raises(TypeError, match=r"Fallback does not take \['timeout'\]"):
+        Fallback(str, timeout=3)
+
+
+async def test_agents_without_a_name_are_numbered_and_equal_names_told_apart():
+    def agent(prompt):
+        return "x"
+
+    result = await Broadcast([agent, agent, lambda prompt: "y"]).run("hi")
+    assert list(result.answers) == ["agent", "agent#2", "agent3"]
+
+
+async def test_a_stages_prompt_is_applied_in_every_pattern():
+    bus = EventBus()
+    bus.on("echo", lambda event: event["prompt"])
+    stage = Stage("echo", "echo", prompt=lambda prompt, results: f"<{prompt}>")
+    assert await Retry(stage, bus=bus).run("hi") == "<hi>"
+    assert await Fallback(stage, bus=bus).run("hi") == "<hi>"
+    assert (await Broadcast([stage], bus=bus).run("hi")).answers == {"echo": "<hi>"}
+    assert (await Broadcast(stage, bus=bus).run("hi")).value.popitem()[1] == "<hi>"
+    assert (await Pipeline([stage], bus=bus).run("hi")).value == "<hi>"
+    supervised = await Supervisor(stage, lambda prompt: True, bus=bus).run("hi")
+    assert supervised.draft == "<hi>"
+
+
+async def test_a_prompt_that_cannot_be_made_is_the_stages_failure(fakes):
+    log = fakes.Log()
+    stage = Stage("a", str.upper, prompt=lambda prompt, results: results["nobody"])
+    result = await Pipeline([stage], log=log).run("hi")
+    assert result.failed == "a"
+    assert log.answers() == [("a", "failed")]
+
+
+async def test_nested_patterns_give_their_value_and_fail_as_incomplete():
+    inner = Pipeline(
+        [Stage("up", str.upper), Stage("same", lambda p, results: results["up"])]
+    )
+    outer = await Pipeline(
+        [Stage("inner", inner), Stage("last", lambda p, results: results["inner"])]
+    ).run("hi")
+    assert outer.value == "HI"
+    broken = Pipeline([Stage("bad", {}.__getitem__)])
+    result = await Pipeline([Stage("inner", broken)]).run("hi")
+    assert result.failed == "inner"
+    assert isinstance(result.error, IncompleteError)
+    assert result.error.result.failed == "bad"
+
+
+async def test_a_pattern_answers_a_topic_and_spends_from_the_budget_of_the_event(fakes):
+    bus, pool = EventBus(), BudgetPool(usd=1)
+    bus.on("ask", Pipeline([lambda prompt: fakes.Reply("yes", cost=0.25)]))
+    result = await Fallback("ask", bus=bus, budget=pool).run("hi")
+    assert result == "yes"
+    assert str(pool.snapshot().usd_spent) == "0.25"
+    assert (await bus.request("ask", prompt="hi")).value == "yes"
+
+
+def test_a_pattern_made_at_module_level_serves_loop_after_loop():
+    pattern = Broadcast([str.upper, str.lower], deadline=Deadline.never())
+    for _ in range(3):
+        assert pattern.run_sync("Hi").ok
+        assert asyncio.run(pattern.run("Hi")).ok
+
+
+async def test_run_sync_on_a_loop_says_what_to_await():
+    with pytest.raises(RuntimeError, match=r"await run\(\) instead"):
+        Fallback(str.upper).run_sync("hi")
+
+
+async def test_a_sync_agent_that_hangs_is_abandoned_at_its_timeout(caplog):
+    release = threading.Event()
+    stage = Stage("stuck", lambda prompt: release.wait(30), timeout=0.02)
+    result = await Pipeline([stage]).run("hi")
+    left = abandoned()
+    release.set()
+    for thread in left:
+        thread.join()
+    assert result.failed == "stuck"
+    assert isinstance(result.error, TimeoutError)
+    assert len(left) == 1
+    assert "abandoned a running thread" in caplog.text
+
+
+@pytest.mark.simulate(seeds=10)
+async def test_sync_agents_run_inline_in_a_simulation():
+    result = await Broadcast([str.upper, str.lower]).run("Hi")
+    assert result.answers == {"upper": "HI", "lower": "hi"}
+
+
+async def test_a_log_that_fails_is_warned_of_and_fails_nobody(caplog):
+    class Full:
+        def record(self, **fields):
+            raise OSError("disk full")
+
+    assert await Fallback(str.upper, log=Full()).run("hi") == "HI"
+    assert "a 'answer' record could not be written" in caplog.text
+
+
+async def test_spans_nest_as_the_patterns_do(fakes):
+    tracer = fakes.Tracer()
+    inner = Pipeline([Stage("draft", str.upper)], tracer=tracer)
+    await Fallback(Stage("inner", inner), tracer=tracer).run("hi")
+    assert tracer.seen[-1] == "fallback/inner/pipeline/draft"
+    assert tracer.open == []
+
+
+async def test_two_stages_of_one_name_and_no_agents_are_refused():
+    for pattern in (Pipeline, Broadcast, lambda agents: Fallback(*agents)):
+        with pytest.raises(ValueError, match="two agents are called 'a'"):
+            pattern([Stage("a", str.upper), Stage("a", str.lower)])
+        with pytest.raises(ValueError, match="needs at least one agent"):
+            pattern([])
