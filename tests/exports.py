@@ -38,11 +38,12 @@ def rendered() -> dict[Path, str]:
         f"from {home} import {name} as {name}\n"
         for name, home in sorted(names.items(), key=lambda item: (item[1], item[0]))
     )
+    public = "".join(f'    "{name}",\n' for name in names)
     return {
         HOME / "_names.py": f'"""Which package defines each public name. {NOTE}"""\n\n'
         f"HOMES = {{\n{table}}}\n",
         HOME
-        / "__init__.pyi": f"# {NOTE}\n{imports}\n__version__: str\n__all__: list[str]\n",
+        / "__init__.pyi": f"# {NOTE}\n{imports}\n__version__: str\n__all__ = [\n{public}]\n",
     }
 
 
