@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from waybell._desk._corpus import Passage
 from waybell._desk._desk import Answer, Desk
+from waybell._desk._passages import Passage
 from waybell_adapters import OfflineAdapter, Reply
 from waybell_budget import BudgetPool
 from waybell_deadline import Deadline, DeadlineExceeded

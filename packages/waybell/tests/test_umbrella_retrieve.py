@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waybell._desk._corpus import Passage
+from waybell._desk._passages import Passage
 from waybell._desk._retrieve import fuse, strategies, trigrams, words, worth
 
 

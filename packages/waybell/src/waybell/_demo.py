@@ -37,6 +37,7 @@ were off, or there is nothing to read or no place to write, 130 interrupted.
 """
 
 
+# fmt: off
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="waybell demo",
@@ -44,46 +45,24 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "path",
-        metavar="PATH",
-        nargs="?",
-        type=Path,
-        help="a folder, or one file; by default the docs and sources of Waybell",
-    )
+    add = parser.add_argument
+    add("path", metavar="PATH", nargs="?", type=Path,
+        help="a folder, or one file; by default the docs and sources of Waybell")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--ask", metavar="TEXT", type=_text, help="the question")
-    what.add_argument(
-        "--check",
-        action="store_true",
-        help="ask 30 questions whose right passages are known, and count",
-    )
-    parser.add_argument(
-        "--model", metavar="SPEC", default="offline", help="provider:model [offline]"
-    )
-    parser.add_argument(
-        "--rates",
-        metavar="FILE",
-        type=Path,
-        help="price the tokens as if another model had run",
-    )
-    parser.add_argument(
-        "--budget", metavar="USD", default="0.50", help="most to spend [0.50]"
-    )
-    parser.add_argument(
-        "--deadline", metavar="SECONDS", type=_seconds, default=60.0, help="[60]"
-    )
-    parser.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        default=Path("waybell-out"),
-        help="where the two files go [waybell-out]",
-    )
-    parser.add_argument(
-        "--seed", metavar="N", type=int, default=1, help="of the injected faults [1]"
-    )
+    what.add_argument("--check", action="store_true",
+        help="ask 30 questions whose right passages are known, and count")
+    add("--model", metavar="SPEC", default="offline", help="provider:model [offline]")
+    add("--rates", metavar="FILE", type=Path,
+        help="price the tokens as if another model had run")
+    add("--budget", metavar="USD", default="0.50", help="most to spend [0.50]")
+    add("--deadline", metavar="SECONDS", type=_seconds, default=60.0,
+        help="most to wait [60]")
+    add("--out", metavar="DIR", type=Path, default=Path("waybell-out"),
+        help="where the two files go [waybell-out]")
+    add("--seed", metavar="N", type=int, default=1, help="of the injected faults [1]")
     return parser
+# fmt: on
 
 
 def _text(word: str) -> str:

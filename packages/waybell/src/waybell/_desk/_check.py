@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from waybell._desk._corpus import Passage
 from waybell._desk._desk import Desk
+from waybell._desk._passages import Passage
 from waybell._desk._report import plain
 from waybell_deadline import Deadline
 

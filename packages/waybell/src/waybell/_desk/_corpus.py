@@ -2,68 +2,28 @@
 
 import os
 import re
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
+from waybell._desk._passages import Passage, passages
 
-_SKIPPED = frozenset(
-    {"__pycache__", "node_modules", "dist", "build", "_build", "venv", "site-packages"}
-)
+
 _CHECKOUT = (
     "*.md", "docs/**/*.md", "packages/*/README.md", "packages/*/src/**/*.py",
     "examples/**/*.py",
 )  # fmt: skip
 _INSTALLED = ("waybell/**/*.py", "waybell_*/**/*.py")
-_MAX_BYTES = 1_000_000
+_SKIPPED = frozenset(
+    {"__pycache__", "node_modules", "dist", "build", "_build", "venv", "site-packages"}
+)
+_MAX_BYTES = 1_000_000  # of a file
 _MAX_FILES = 5_000
-_MAX_TOTAL = 20_000_000  # characters
-_MAX_SIZE = 4_000  # characters of a passage
-_MAX_LINES = 24
-_PROSE = (".md", ".markdown", ".rst", ".txt")
-_FEW_LINES = 8  # after so many, a docstring is a passage of its own
-_ITEM_WORDS = 50  # after so many, a list may be cut at its items
-_MAX_WORDS = 100
-_FEW = 12  # words that are too few for a passage
-_HEADING = re.compile(r"(#{1,6})\s+(.*)")
-_SCOPE = re.compile(r"(\s*)(?:async\s+)?(?:def|class|func|fn|function)\s+(\w+)")
-_LEADING = re.compile(r"\s*@\w|\s*#\s")
-_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+\S")
+_MAX_SIZE = 20_000_000  # characters of all files
 
 
 class CorpusError(Exception):
-    """The folder cannot be used; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A few lines of one file.
-
-    Args:
-        path: The file, from the folder.
-        start: Its first line, counted from 1.
-        end: Its last line.
-        title: The heading, class or function it stands under.
-        text: Its lines.
-    """
-
-    path: str
-    start: int
-    end: int
-    title: str
-    text: str
-
-    @property
-    def source(self) -> str:
-        """`path:first-last`, as the answer cites it."""
-        return f"{self.path}:{self.start}-{self.end}"
-
-    @property
-    def is_prose(self) -> bool:
-        """Whether it is written for readers, not for a machine."""
-        return self.path.endswith(_PROSE)
+    """The folder cannot be used; the message says why."""
 
 
 @dataclass(slots=True)
@@ -75,12 +35,56 @@ class Corpus:
         passages: In the order of their paths and lines.
         files: How many files they come from.
         skipped: Why each left-out file was left out, by path.
+        size: Characters read.
     """
 
     root: Path
     passages: list[Passage] = field(default_factory=list[Passage])
     files: int = 0
     skipped: dict[str, str] = field(default_factory=dict[str, str])
+    size: int = 0
+
+    def add(self, path: Path) -> None:
+        """Read one file, or note why not."""
+        name = path.relative_to(self.root).as_posix()
+        try:
+            text = _text(path)
+        except (OSError, ValueError) as error:
+            self.skipped[name] = str(getattr(error, "strerror", None) or error)
+        else:
+            self.files += 1
+            self.size += len(text)
+            self.passages += passages(name, text)
+
+    def fill(self, paths: Iterable[Path], most: int) -> None:
+        """Read files until there are too many."""
+        for path in paths:
+            if self.files >= most or self.size >= _MAX_SIZE:
+                name = path.relative_to(self.root).as_posix()
+                self.skipped[name] = "and all after it: the folder is too large"
+                return
+            self.add(path)
+
+    def walk(self) -> Iterator[Path]:
+        """The files below the folder, in order; what cannot be listed is noted."""
+
+        def unread(error: OSError) -> None:
+            name = os.path.relpath(error.filename, self.root)
+            self.skipped[name] = error.strerror or "cannot be read"
+
+        for folder, folders, names in os.walk(self.root, onerror=unread):
+            folders[:] = sorted(
+                name for name in folders if name not in _SKIPPED and name[0] != "."
+            )
+            yield from (Path(folder, name) for name in sorted(names) if name[0] != ".")
+
+    def match(self, globs: tuple[str, ...]) -> list[Path]:
+        """The files that match one of the globs, in order."""
+        found = {path for glob in globs for path in self.root.glob(glob)}
+        return sorted(
+            path for path in found
+            if path.is_file() and _SKIPPED.isdisjoint(path.relative_to(self.root).parts)
+        )  # fmt: skip
 
 
 def read_corpus(
@@ -97,24 +101,14 @@ def read_corpus(
         CorpusError: There is no such path, or no readable text in it.
     """
     try:
-        kind = root.stat().st_mode
+        root.stat()
     except OSError as error:
         raise CorpusError(f"{root}: {error.strerror}") from None
-    corpus = Corpus(root if stat.S_ISDIR(kind) else root.parent)
-    left = _MAX_TOTAL
-    for path in _files(root, only, corpus) if stat.S_ISDIR(kind) else [root]:
-        name = path.relative_to(corpus.root).as_posix()
-        if corpus.files >= most or left <= 0:
-            corpus.skipped[name] = "and all after it: the folder is too large"
-            break
-        try:
-            text = _text(path)
-        except (OSError, ValueError) as error:
-            corpus.skipped[name] = str(getattr(error, "strerror", None) or error)
-            continue
-        corpus.files += 1
-        left -= len(text)
-        corpus.passages.extend(_passages(name, text))
+    corpus = Corpus(root if root.is_dir() else root.parent)
+    if root.is_dir():
+        corpus.fill(corpus.match(only) if only else corpus.walk(), most)
+    else:
+        corpus.add(root)
     if not corpus.passages:
         why = "; ".join(f"{n}: {why}" for n, why in list(corpus.skipped.items())[:3])
         raise CorpusError(f"{root}: no text to read ({why or 'it is empty'})")
@@ -142,28 +136,6 @@ def _is_checkout(folder: Path) -> bool:
     return re.search(r'^name = "waybell-workspace"$', text, re.MULTILINE) is not None
 
 
-def _files(root: Path, only: tuple[str, ...], corpus: Corpus) -> Iterator[Path]:
-    if only:
-        found = {path for pattern in only for path in root.glob(pattern)}
-        yield from sorted(
-            path for path in found
-            if path.is_file() and _SKIPPED.isdisjoint(path.relative_to(root).parts)
-        )  # fmt: skip
-        return
-
-    def unread(error: OSError) -> None:
-        name = os.path.relpath(error.filename, root)
-        corpus.skipped[name] = error.strerror or "cannot be read"
-
-    for folder, folders, names in os.walk(root, onerror=unread):
-        folders[:] = sorted(
-            name for name in folders if name not in _SKIPPED and name[0] != "."
-        )
-        for name in sorted(names):
-            if name[0] != ".":
-                yield Path(folder, name)
-
-
 def _text(path: Path) -> str:
     """The text of a file.
 
@@ -182,79 +154,3 @@ def _text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text") from None
-
-
-def _passages(path: str, text: str) -> Iterator[Passage]:
-    """Cut a file where something new begins, never inside a fence."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    begins = _heading if path.endswith(_PROSE) else _scope
-    cuts = [(0, ""), *_cuts(lines, begins), (len(lines), "")]
-    start: int | None = None
-    for (begin, title), (end, _) in pairwise(cuts):
-        start = begin if start is None else start
-        words = len(re.findall(r"\w+", " ".join(lines[start:end])))
-        if words < _FEW and end < len(lines):
-            continue  # too little to stand alone: it goes with what follows
-        yield from _cut(path, lines, start, end, title)
-        start = None
-
-
-def _cuts(
-    lines: list[str], begins: Callable[[str], tuple[int, str] | None]
-) -> Iterator[tuple[int, str]]:
-    """Where passages begin, and under which headings, or class and function."""
-    above: list[tuple[int, str]] = []  # depths and names
-    last, fenced = 0, False
-    for number, line in enumerate(lines):
-        found = None if fenced else begins(line)
-        if found:
-            above = [each for each in above if each[0] < found[0]] + [found]
-            while number > last + 1 and _LEADING.match(lines[number - 1]):
-                number -= 1  # noqa: PLW2901 - decorators belong to what they decorate
-        if found or _ripe(lines, last, number, fenced=fenced):
-            last = number
-            yield number, " > ".join(name for _, name in above)
-        if line.lstrip().startswith(("```", "~~~")):
-            fenced = not fenced
-
-
-def _ripe(lines: list[str], last: int, number: int, *, fenced: bool) -> bool:
-    """Whether a passage is long enough to be cut before this line."""
-    size, line = number - last, lines[number]
-    if size >= 3 * _MAX_LINES:
-        return True
-    if fenced or not size:
-        return False
-    told = lines[number - 1].strip() == '"""' and size >= _FEW_LINES
-    words = sum(map(len, map(str.split, lines[last:number])))
-    item = _ITEM.match(line) is not None and words >= _ITEM_WORDS
-    return (
-        told
-        or item
-        or (not line.strip() and (size >= _MAX_LINES or words >= _MAX_WORDS))
-    )
-
-
-def _heading(line: str) -> tuple[int, str] | None:
-    match = _HEADING.match(line)
-    return match and (len(match[1]), match[2].strip())
-
-
-def _scope(line: str) -> tuple[int, str] | None:
-    match = _SCOPE.match(line)
-    return match and (len(match[1].expandtabs()), match[2])
-
-
-def _cut(
-    path: str, lines: list[str], start: int, end: int, title: str
-) -> Iterator[Passage]:
-    while start < end and not lines[start].strip():
-        start += 1
-    while end > start and not lines[end - 1].strip():
-        end -= 1
-    text = "\n".join(lines[start:end])
-    for at in range(0, len(text), _MAX_SIZE):
-        part = text[at : at + _MAX_SIZE]
-        first = start + 1 + text.count("\n", 0, at)
-        if re.search(r"\w", part):
-            yield Passage(path, first, first + part.count("\n"), title, part)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from waybell._desk import _prompts as prompts
-from waybell._desk._corpus import Passage
+from waybell._desk._passages import Passage
 from waybell._desk._retrieve import Ranked, fuse, strategies, worth
 from waybell_adapters import LLMAdapter, Reply, agenerate
 from waybell_budget import Budget, BudgetExceeded, BudgetPool
@@ -82,7 +82,16 @@ class Desk:
             default each reply's own cost.
     """
 
-    __slots__ = ("_model", "_passages", "_priced_as", "bus", "log", "pool", "tracer")
+    __slots__ = (
+        "_model",
+        "_passages",
+        "_priced_as",
+        "_setting",
+        "bus",
+        "log",
+        "pool",
+        "tracer",
+    )
 
     def __init__(
         self,
@@ -103,6 +112,7 @@ class Desk:
         self.log = log
         self._priced_as = priced_as
         self.bus = bus = EventBus()
+        self._setting: dict[str, Any] = {"bus": bus, "log": log, "tracer": tracer}
         bus.use(tracer.around)
         bus.use(log.around)
         for name in ("classifier", "writer", "reviewer", "editor"):
@@ -135,10 +145,8 @@ class Desk:
             ),
             threshold=0.3,
             default="explain",
-            bus=self.bus,
             budget=self.pool,
-            log=self.log,
-            tracer=self.tracer,
+            **self._setting,
         )
         async with deadline:
             routed = await router.run(question)
@@ -165,10 +173,8 @@ class Desk:
                     prompt=lambda asked, _: asked,  # it composes its own from results
                 ),
             ],
-            bus=self.bus,
             budget=self.pool,
-            log=self.log,
-            tracer=self.tracer,
+            **self._setting,
         )
 
     async def _research(self, question: str) -> Found:
@@ -178,9 +184,7 @@ class Desk:
             {name: f"retrieve:{name}" for name in names},
             quorum=2,
             aggregate=self._fused,
-            bus=self.bus,
-            log=self.log,
-            tracer=self.tracer,
+            **self._setting,
         )
         result = await broadcast.run(question)
         numbers: list[int] = result.unwrap()
@@ -212,9 +216,7 @@ class Desk:
             review=lambda asked, draft, _: prompts.review(
                 intent, asked, draft, found.text
             ),
-            bus=self.bus,
-            log=self.log,
-            tracer=self.tracer,
+            **self._setting,
         )
         done = await supervisor.run(
             question, budget=budget, deadline=Deadline.current()

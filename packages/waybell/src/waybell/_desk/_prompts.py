@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import indent
 from typing import Any
 
-from waybell._desk._corpus import Passage
+from waybell._desk._passages import Passage
 
 
 INTENTS = {

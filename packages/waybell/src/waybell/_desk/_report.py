@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from waybell._desk._corpus import Corpus, Passage
+from waybell._desk._corpus import Corpus
 from waybell._desk._desk import Answer, cited
+from waybell._desk._passages import Passage
 from waybell_budget import BudgetExceeded, BudgetPool
 from waybell_deadline import DeadlineExceeded
 from waybell_patterns import IncompleteError, PipelineResult
@@ -22,6 +23,7 @@ from waybell_trace import SpanRecord, Stats, read_traces
 
 
 _MARKS = re.compile(r"((?:\[\d+\] ?)+(?<! )) (?=\S)")
+_OF_ITS_PART = " of its part of the budget"
 _FIRST = 3  # skipped files that are named
 
 
@@ -142,23 +144,30 @@ def failure(
         asked: The log's records of who was asked, innermost first.
         limit: The deadline, in seconds.
     """
+    result = error.result if isinstance(error, IncompleteError) else None
+    if isinstance(result, PipelineResult):
+        _stopped(console, result)
+        return
     ended = [r["agent"] for r in asked if r["outcome"] != "ok"]
     where = f" at {' of '.join(ended)}" if ended else ""
     why = f"{type(error).__name__}{where}: {error}"
     if isinstance(error, DeadlineExceeded):
         why = f"The deadline of {limit:g} s passed{where}."
     if isinstance(error, BudgetExceeded):
-        why = f"Too expensive{where}: {error} of its part of the budget."
-    result = error.result if isinstance(error, IncompleteError) else None
-    if not isinstance(result, PipelineResult):
-        _titled(console, "Not answered", why)
-        return
-    short = isinstance(result.error, BudgetExceeded)
-    part = " of its part of the budget" if short else ""
-    why = f"The stage {result.failed} failed: {result.error}{part}."
-    why += f"\nFinished: {', '.join(result.results) or 'nothing'}."
-    why += f"\nNever ran: {', '.join(result.missing) or 'nothing'}."
+        why = f"Too expensive{where}: {error}{_OF_ITS_PART}."
     _titled(console, "Not answered", why)
+
+
+def _stopped(console: Console, result: PipelineResult) -> None:
+    """Print which stage failed, and the draft if there is one."""
+    part = _OF_ITS_PART if isinstance(result.error, BudgetExceeded) else ""
+    _titled(
+        console,
+        "Not answered",
+        f"The stage {result.failed} failed: {result.error}{part}.\n"
+        f"Finished: {', '.join(result.results) or 'nothing'}.\n"
+        f"Never ran: {', '.join(result.missing) or 'nothing'}.",
+    )
     paid = getattr(result.error, "reply", None) or result.results.get("draft")
     if paid is not None:
         _titled(console, "Draft, paid for but not reviewed", _by_line(str(paid)))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain, pairwise
 
-from waybell._desk._corpus import Passage
+from waybell._desk._passages import Passage
 
 
 Ranked = list[tuple[int, float]]
