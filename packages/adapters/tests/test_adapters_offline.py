@@ -426,7 +426,12 @@ def test_the_same_prompt_gives_the_same_reply_in_every_process():
     "text",
     [
         *(" [1]" * 50_000, "one of a " * 25_000, "not found " * 20_000, "x." * 50_000),
-        *("A b. " * 20_000, "Text:\n" + "!" * 100_000, "# a" + " " * 100_000 + "b"),
+        *(
+            "Dr. " * 50_000,
+            "A b. " * 20_000,
+            "Text:\n" + "!" * 100_000,
+            "# a" + " " * 100_000 + "b",
+        ),
         *("a" * 200_000, "A" * 200_000, "Draft:\n" + " [1]" * 20_000, "?" * 100_000),
         "Draft: x" + " " * 100_000 + "y\nRules:\n- " + "found only " * 20_000,
         "Draft: x\nRules:\n- At most " + "9" * 10_000 + " words.",

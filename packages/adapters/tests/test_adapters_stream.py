@@ -4,7 +4,15 @@ from decimal import Decimal
 
 import pytest
 
-from waybell_adapters import AdapterError, Reply, ReplyStream, ScriptedAdapter, Usage
+from waybell_adapters import (
+    AdapterError,
+    Reply,
+    ReplyStream,
+    ScriptedAdapter,
+    Usage,
+    agenerate,
+    astream,
+)
 
 
 class Source:
@@ -185,6 +193,62 @@ async def test_a_deadline_bounds_the_wait_for_a_blocked_piece(spies):
     with pytest.raises(TimeoutError):
         await stream.aread()
     assert stream.reply.partial
+
+
+class Blocking:
+    """An adapter without async methods, whose calls block until the gate opens."""
+
+    def __init__(self):
+        self.began, self.gate = threading.Event(), threading.Event()
+        self.source = Source("a", "b")
+        self.waited_out = False
+
+    def generate(self, prompt, **options):
+        return self.stream(prompt).read()
+
+    def stream(self, prompt, **options):
+        self.began.set()
+        self.waited_out |= not self.gate.wait(10)
+        return ReplyStream(self.source)
+
+
+def test_a_call_left_behind_holds_up_neither_the_loop_nor_other_calls(spies):
+    model = Blocking()
+
+    async def main():
+        for _ in range(40):  # more than the loop's own pool has threads
+            with pytest.raises(TimeoutError):
+                await agenerate(model, "x", deadline=spies.Deadline(0))
+        late = asyncio.create_task(agenerate(model, "x"))
+        await asyncio.to_thread(model.began.wait, 30)
+        late.cancel()
+
+    asyncio.run(main())  # which would wait for threads of its own
+    assert not model.waited_out
+    model.gate.set()
+
+
+async def test_a_stream_that_opens_when_nobody_waits_any_more_is_closed():
+    model = Blocking()
+    task = asyncio.create_task(astream(model, "x"))
+    await asyncio.to_thread(model.began.wait, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    closed = threading.Event()
+    model.source.close = closed.set
+    model.gate.set()
+    assert await asyncio.to_thread(closed.wait, 30)
+
+
+async def test_a_model_that_raises_stop_iteration_does_not_hang_its_caller():
+    class Exhausted(Blocking):
+        def generate(self, prompt, **options):
+            return next(iter([]))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        async with asyncio.timeout(30):
+            await agenerate(Exhausted(), "x")
 
 
 def test_settling_happens_once_between_threads():

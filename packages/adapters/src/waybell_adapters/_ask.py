@@ -180,6 +180,5 @@ def _opened(line: str) -> tuple[str, str]:
 def _verb(text: str) -> str:
     """The task whose verb comes first."""
     found = ((verbs.search(text), task) for task, verbs in _TASKS.items())
-    return min(((verb.start(), task) for verb, task in found if verb), default=(0, ""))[
-        1
-    ]
+    places = ((verb.start(), task) for verb, task in found if verb)
+    return min(places, default=(0, ""))[1]

@@ -1,6 +1,8 @@
 """Deadlines and budgets as this package uses them: any object with these methods."""
 
 from collections.abc import Callable
+from contextvars import copy_context
+from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 from waybell_adapters._reply import Reply
@@ -56,18 +58,43 @@ def settle(budget: BudgetLike | None, reply: Reply) -> None:
         raise
 
 
+class _Threads:
+    """An executor of daemon threads, one a call: what is left behind holds up nothing."""
+
+    __slots__ = ()
+
+    def submit(self, fn: Callable[..., T], *args: Any) -> Any:
+        from concurrent.futures import Future  # noqa: PLC0415 - asyncio has loaded it
+
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args))
+            except StopIteration as error:  # which no asyncio future takes
+                future.set_exception(RuntimeError(f"the model raised {error!r}"))
+            except BaseException as error:
+                future.set_exception(error)
+
+        Thread(target=run, daemon=True).start()
+        return future
+
+
 async def in_thread(fn: Callable[[], T], deadline: DeadlineLike | None = None) -> T:
     """Run it in a thread with this context; past the deadline, leave it behind."""
     import asyncio  # noqa: PLC0415 - a loop runs, so it is loaded already
 
-    if deadline is None:
-        return await asyncio.to_thread(fn)
-    task = asyncio.ensure_future(asyncio.to_thread(fn))
+    threads: Any = _Threads()  # not the loop's own, whose threads asyncio.run awaits
+    loop = asyncio.get_running_loop()
+    work = loop.run_in_executor(threads, copy_context().run, fn)
     try:
-        while not task.done():
-            deadline.check()
-            await asyncio.wait({task}, timeout=deadline.timeout())
+        while not work.done():
+            if deadline is not None:
+                deadline.check()
+            limit = None if deadline is None else deadline.timeout()
+            await asyncio.wait({work}, timeout=limit)
     except BaseException:
-        task.cancel()
+        work.cancel()
         raise
-    return task.result()
+    return work.result()

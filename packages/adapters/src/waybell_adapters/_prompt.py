@@ -43,16 +43,13 @@ def texts(message: Mapping[str, Any]) -> str:
     content: Any = message.get("content") or ""
     if isinstance(content, str):
         return content
-    return "\n".join(
-        str(block.get("text") or "") for block in content if block["type"] == "text"
-    )
+    written = (block for block in content if block["type"] == "text")
+    return "\n".join(str(block.get("text") or "") for block in written)
 
 
 def _message(item: Any, where: str) -> dict[str, Any]:
     if not _is_mapping(item):
-        raise TypeError(
-            f"{where} is a mapping with role and content, not {_kind(item)}"
-        )
+        raise TypeError(f"{where} is a mapping of role and content, not {_kind(item)}")
     message = dict(item)
     if message.get("role") not in _ROLES:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from waybell_adapters._limits import BudgetLike, DeadlineLike, in_thread
 from waybell_adapters._prompt import Prompt
@@ -58,16 +58,11 @@ async def agenerate(adapter: LLMAdapter, prompt: Prompt, **options: Any) -> Repl
 
     The thread sees the caller's context variables. A call that outlives its
     `deadline` or its task is left behind there: a thread cannot be ended.
-
-    Args:
-        adapter: The model.
-        prompt: As for `LLMAdapter.generate`, like all the options.
-        **options: See there.
+    The arguments are those of `LLMAdapter.generate`.
     """
     own = getattr(adapter, "agenerate", None)
     if own is not None:
-        reply: Reply = await own(prompt, **options)
-        return reply
+        return cast("Reply", await own(prompt, **options))
     call = partial(adapter.generate, prompt, **options)
     return await in_thread(call, options.get("deadline"))
 
@@ -75,14 +70,25 @@ async def agenerate(adapter: LLMAdapter, prompt: Prompt, **options: Any) -> Repl
 async def astream(adapter: LLMAdapter, prompt: Prompt, **options: Any) -> ReplyStream:
     """Open a stream for `async for`: by the adapter's own `astream`, else in threads.
 
-    Args:
-        adapter: The model.
-        prompt: As for `LLMAdapter.generate`, like all the options.
-        **options: See there.
+    The arguments are those of `LLMAdapter.stream`. A stream that opens when nobody
+    waits for it any more is closed.
     """
     own = getattr(adapter, "astream", None)
     if own is not None:
-        stream: ReplyStream = await own(prompt, **options)
-        return stream
-    call = partial(adapter.stream, prompt, **options)
-    return await in_thread(call, options.get("deadline"))
+        return cast("ReplyStream", await own(prompt, **options))
+    opened: list[ReplyStream] = []
+    left: list[BaseException] = []
+
+    def call() -> ReplyStream:
+        opened.append(adapter.stream(prompt, **options))
+        if left:
+            opened[0].close()  # nobody will ever read it
+        return opened[0]
+
+    try:
+        return await in_thread(call, options.get("deadline"))
+    except BaseException as error:
+        left.append(error)
+        for stream in opened:
+            stream.__exit__(type(error), error, None)
+        raise

@@ -59,9 +59,8 @@ class Ranking:
                 break
             pool.remove(n)
             chosen.append(n)
-        return (
-            self._explained(chosen, count) if self._coverage(chosen) >= enough else []
-        )
+        met = self._coverage(chosen) >= enough
+        return self._explained(chosen, count) if met else []
 
     def _explained(self, chosen: Sequence[int], count: int) -> list[int]:
         """With what is said right after a definition, as far as there is room."""
@@ -134,6 +133,4 @@ def _factor(
         factor = 0.2 if _IMPORT.match(unit.text) else 0.5
     else:
         factor = 1.0 if len(unit.text.split()) > 2 else 0.5
-    return prod(
-        (worth for shape, worth in shapes if shape.search(unit.text)), start=factor
-    )
+    return factor * prod(worth for shape, worth in shapes if shape.search(unit.text))

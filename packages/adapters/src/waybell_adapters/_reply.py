@@ -139,10 +139,8 @@ class Reply(str):
     ) -> Self:
         self = super().__new__(cls, text)
         calls = tuple(tool_calls)
-        if usage is None:
-            usage = Usage(output_tokens=count_tokens(text), estimated=True)
         facts: dict[str, Any] = {
-            "usage": usage,
+            "usage": usage or Usage(0, count_tokens(text), estimated=True),
             "cost": _dollars(cost),
             "model": model,
             "tool_calls": calls,

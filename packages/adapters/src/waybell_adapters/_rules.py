@@ -88,9 +88,8 @@ Check: TypeAlias = Callable[[Draft, "re.Match[str]"], Iterator[Fault]]
 
 def check(rule: str, draft: Draft) -> list[Fault] | None:
     """What a draft does against a rule; None when the rule is not understood."""
-    found = (
-        (test, re.search(form, rule[:300], re.IGNORECASE)) for form, test in _RULES
-    )
+    head = rule[:300]
+    found = ((test, re.search(form, head, re.IGNORECASE)) for form, test in _RULES)
     met = [(test, match) for test, match in found if match]
     faults = [fault for test, match in met for fault in test(draft, match)]
     return faults if met else None
@@ -146,9 +145,8 @@ def _grounded(draft: Draft, _: "re.Match[str]") -> Iterator[Fault]:
         if home is None:
             yield Fault("invented", quote.text, f"not in a passage: {_short(quote)}")
         elif quote.marks and home not in quote.marks:
-            yield Fault(
-                "uncited", quote.text, f"in [{home}], not there: {_short(quote)}"
-            )
+            said = f"in [{home}], not there: {_short(quote)}"
+            yield Fault("uncited", quote.text, said)
 
 
 def _answers(draft: Draft, _: "re.Match[str]") -> Iterator[Fault]:

@@ -104,9 +104,9 @@ class ScriptedAdapter:
         return line(prompt)
 
     def _reply(self, prompt: Prompt, line: Any, options: dict[str, Any]) -> Reply:
-        if isinstance(line, BaseException) or (
-            isinstance(line, type) and issubclass(line, BaseException)
-        ):
+        if isinstance(line, BaseException):
+            raise line
+        if isinstance(line, type) and issubclass(line, BaseException):
             raise line
         if isinstance(line, Reply):
             return line

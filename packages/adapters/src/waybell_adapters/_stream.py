@@ -2,16 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
-from types import TracebackType
 from typing import Any, Self
 
 from waybell_adapters._limits import BudgetLike, DeadlineLike, in_thread, settle
 from waybell_adapters._prompt import count_tokens, pieces
 from waybell_adapters._reply import Reply, Usage
-
-
-def _reply_of(text: str, cut: bool) -> Reply:
-    return Reply(text, partial=cut)
 
 
 class ReplyStream:
@@ -36,7 +31,9 @@ class ReplyStream:
     def __init__(
         self,
         source: Iterable[str],
-        finish: Callable[[str, bool], Reply] = _reply_of,
+        finish: Callable[[str, bool], Reply] = lambda text, cut: Reply(
+            text, partial=cut
+        ),
         *,
         deadline: DeadlineLike | None = None,
         budget: BudgetLike | None = None,
@@ -135,24 +132,14 @@ class ReplyStream:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         self._leave(error)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._leave(error)
+    async def __aexit__(self, *left: Any) -> None:  # noqa: PYI036 - passed on
+        self.__exit__(*left)
 
     def _leave(self, error: BaseException | None) -> None:
         if error is None:

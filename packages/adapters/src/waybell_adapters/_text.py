@@ -93,11 +93,13 @@ def sentences(text: str) -> list[str]:
     cut: list[str] = []
     start = 0
     for end in _END.finditer(text):
-        after = text[end.end() : end.end() + 20].lstrip()[:1]
-        if after.islower() or _ABBREVIATION.search(text[start : end.end()]):
+        stop = end.end()
+        after = text[stop : stop + 20].lstrip()[:1]
+        # Only its end: all of it, again and again, would take hours for a long text.
+        if after.islower() or _ABBREVIATION.search(text, max(start, stop - 9), stop):
             continue
-        cut.append(text[start : end.end()].strip())
-        start = end.end()
+        cut.append(text[start:stop].strip())
+        start = stop
     return [part for part in (*cut, text[start:].strip()) if re.search(r"\w", part)]
 
 
