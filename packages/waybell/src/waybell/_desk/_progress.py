@@ -1,6 +1,7 @@
 """One observer on the bus: it draws who is asked, who works and who has answered."""
 
 import time
+from asyncio import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -74,7 +75,7 @@ class Progress:
         if outcome.error is None:
             self._say("answer", f"{agent.name:<20} {took:>8}")
         else:
-            agent.error = plain(str(outcome.error) or type(outcome.error).__name__)
+            agent.error = _reason(outcome.error)
             self._say("failed", f"{agent.name:<20} {took:>8}  {agent.error}")
 
     def _say(self, what: str, line: str) -> None:
@@ -105,3 +106,9 @@ def _line(agent: _Agent) -> Text:
 def agent_of(topic: str) -> str:
     """What a person calls the agent behind a topic."""
     return topic.removeprefix("agent:")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, CancelledError):
+        return "cancelled"
+    return plain(str(error) or type(error).__name__)
