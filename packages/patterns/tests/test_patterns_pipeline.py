@@ -188,3 +188,14 @@ async def test_what_is_no_exception_goes_through_and_is_recorded(fakes):
         ).run("hi")
     assert log.answers() == [("a", "failed")]
     assert pool.snapshot().usd_held == 0
+
+
+@pytest.mark.simulate(seeds=20)
+async def test_a_cancellation_that_the_last_stage_swallowed_is_not_lost(fakes):
+    log = fakes.Log()
+    task = asyncio.ensure_future(Pipeline([fakes.deaf(1)], log=log).run("hi"))
+    await asyncio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert log.answers() == [("ignore", "ok")]

@@ -191,3 +191,15 @@ def test_a_single_agent_that_is_no_topic_is_refused():
         Broadcast(Stage("a", str.upper))
     with pytest.raises(TypeError, match="needs bus="):
         Broadcast("panel")
+
+
+@pytest.mark.simulate(seeds=50)
+async def test_a_cancellation_while_handlers_end_is_not_lost(fakes):
+    bus = EventBus()
+    bus.on("panel", named("fast", fakes.slow(1)))
+    bus.on("panel", named("deaf", fakes.deaf(5)))
+    task = asyncio.ensure_future(Broadcast("panel", bus=bus, first=1).run("hi"))
+    await asyncio.sleep(3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

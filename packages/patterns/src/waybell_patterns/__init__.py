@@ -17,7 +17,6 @@ object with `run(prompt)`:
 
 from waybell_patterns._broadcast import Broadcast
 from waybell_patterns._errors import IncompleteError, PatternError, UnknownIntentError
-from waybell_patterns._ladder import Degrade, Fallback
 from waybell_patterns._pipeline import Pipeline
 from waybell_patterns._results import (
     BroadcastResult,
@@ -26,7 +25,7 @@ from waybell_patterns._results import (
     Supervised,
     Verdict,
 )
-from waybell_patterns._retry import Retry
+from waybell_patterns._retry import Degrade, Fallback, Retry
 from waybell_patterns._router import Router
 from waybell_patterns._run import Stage
 from waybell_patterns._supervisor import Supervisor

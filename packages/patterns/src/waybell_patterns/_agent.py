@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from waybell_bus import EventBus
 from waybell_deadline import Deadline
@@ -76,8 +76,8 @@ def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Cal
 def _is_async(target: Any) -> bool:
     while isinstance(target, partial):
         target = target.func
-    method: Any = getattr(target, "__call__", None)  # noqa: B004 - it is asked what it is
-    return any(map(inspect.iscoroutinefunction, (target, method)))
+    kind = cast("Any", type(target))
+    return any(map(inspect.iscoroutinefunction, (target, kind.__call__)))
 
 
 def _accepted(target: Callable[..., Any]) -> frozenset[str] | None:

@@ -25,6 +25,12 @@ class _Poll:
     late: dict[str, Any] = field(default_factory=dict[str, Any])
     missing: list[str] = field(default_factory=list[str])
 
+    @property
+    def count(self) -> int:
+        """How many were asked, once all have been noted."""
+        kinds = (self.answers, self.failures, self.late, self.missing)
+        return sum(map(len, kinds))
+
     def note(self, said: Sequence[Said]) -> None:
         """Take what several have said."""
         for name, value, error in said:
@@ -115,10 +121,7 @@ class Broadcast(Pattern[BroadcastResult]):
 
     async def _run(self, run: Run, prompt: str) -> BroadcastResult:
         poll = await self._polled(run, prompt)
-        asked = (
-            len(poll.answers) + len(poll.failures) + len(poll.late) + len(poll.missing)
-        )
-        quorum = self._quorum or max(asked, 1)
+        quorum = self._quorum or max(1, poll.count)
         order = [name for name in self._agents or poll.answers if name in poll.answers]
         answers = {name: poll.answers[name] for name in order}
         value = error = None
@@ -160,12 +163,12 @@ class Broadcast(Pattern[BroadcastResult]):
                 name: run.ask(worker, prompt, holds.get(name))
                 for name, worker in self._agents.items()
             })  # fmt: skip
-        if self._topic.prompt is not None:
-            prompt = self._topic.prompt(prompt, {})
+        make, topic = self._topic.prompt, str(self._topic.agent)
+        asked = prompt if make is None else make(prompt, {})
         till = await stack.enter_async_context(Till(run, self._topic))
-        audience = Audience(run, self._bus, self._topic, till)
-        await audience.ask(prompt, stack)
-        return audience
+        stream = self._bus.stream(topic, prompt=asked, budget=till.hold)
+        await stack.enter_async_context(stream)
+        return Audience(run, self._bus, topic, asked, till, stream)
 
     async def _aggregated(self, run: Run, answers: dict[str, Any]) -> Any:
         if self._aggregate is None:

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
-from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 from waybell_bus import EventBus, Outcome
-from waybell_patterns._run import Run, Stage, Till, distinct, ended, unwrapped
+from waybell_patterns._run import Run, Till, distinct, ended, unwrapped
 
 
 Said = tuple[str, Any, BaseException | None]
@@ -29,11 +29,9 @@ class Crowd:
             task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def next(self) -> list[Said]:
-        """Wait for whoever is next, and all of the same instant; nobody if all are through."""
-        if self._tasks:
-            await asyncio.wait(
-                self._tasks.values(), return_when=asyncio.FIRST_COMPLETED
-            )
+        """Wait for whoever is next; nobody if all are through."""
+        if tasks := self._tasks.values():
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return self._finished()
 
     def _finished(self) -> list[Said]:
@@ -71,63 +69,47 @@ def _result(task: "asyncio.Task[Any]") -> tuple[Any, BaseException | None]:
     return (task.result() if error is None else None), error
 
 
+@dataclass(slots=True)
 class Audience:
-    """The handlers of one topic, sent one event.
+    """The handlers of one topic, sent one event."""
 
-    Args:
-        run: Keeps the record.
-        bus: Where they are.
-        stage: Names the topic.
-        till: What they spend from, together.
-    """
-
-    __slots__ = ("_bus", "_heard", "_prompt", "_run", "_stream", "_till", "_topic")
-
-    def __init__(self, run: Run, bus: EventBus, stage: Stage, till: Till) -> None:
-        self._run, self._bus, self._till = run, bus, till
-        self._topic = str(stage.agent)
-        self._heard: set[str] = set()
-
-    async def ask(self, prompt: str, stack: AsyncExitStack) -> None:
-        """Send the event."""
-        self._prompt = prompt
-        stream = self._bus.stream(self._topic, prompt=prompt, budget=self._till.hold)
-        self._stream = await stack.enter_async_context(stream)
+    run: Run
+    bus: EventBus
+    topic: str
+    prompt: str
+    till: Till
+    stream: Any
+    heard: set[str] = field(default_factory=set[str])
 
     async def next(self) -> list[Said]:
         """Wait for whoever is next; nobody if all are through."""
-        outcome = await anext(self._stream, None)
+        outcome = await anext(self.stream, None)
         return [] if outcome is None else [self._said(outcome)]
 
     def _said(self, outcome: Outcome) -> Said:
-        name = distinct(outcome.handler, self._heard)
-        value, error = outcome.value, outcome.error
+        name, value, error, seconds = outcome
+        name = distinct(name, self.heard)
+        self.heard.add(name)
         try:
-            self._till.take(value)
+            self.till.take(value)
             value = unwrapped(value)
         except Exception as raised:
             value, error = None, raised
-        self._heard.add(name)
-        self._run.record(
-            "answer", agent=name, prompt=self._prompt, **ended(value, error),
-            seconds=outcome.seconds,
-        )  # fmt: skip
+        seen = {"agent": name, "prompt": self.prompt, "seconds": seconds}
+        self.run.record("answer", **seen, **ended(value, error))
         return name, value, error
 
     async def end(self) -> list[Said]:
         """Cancel whoever is left, and wait for their end."""
-        await self._stream.aclose()
+        await self.stream.aclose()
         everybody: set[str] = set()
-        for pattern, roles in self._bus.describe().items():
-            for name in (
-                roles.get("handlers", ()) if _meets(pattern, self._topic) else ()
-            ):
-                everybody.add(distinct(name, everybody))
-        ended = [
-            Outcome(name, None, asyncio.CancelledError(), 0.0)
-            for name in sorted(everybody - self._heard)
-        ]
-        return [self._said(outcome) for outcome in ended]
+        for pattern, roles in self.bus.describe().items():
+            if _meets(pattern, self.topic):
+                for name in roles.get("handlers", ()):
+                    everybody.add(distinct(name, everybody))
+        cut = asyncio.CancelledError()
+        left = sorted(everybody - self.heard)
+        return [self._said(Outcome(name, None, cut, 0.0)) for name in left]
 
 
 def _meets(pattern: str, topic: str) -> bool:

@@ -20,12 +20,7 @@ class Journal:
     """One pipeline run in one JSONL file: a header, then a line a finished stage.
 
     A stage that was recorded survives `kill -9`; a last line that was torn is cut off,
-    and its stage runs again.
-
-    Args:
-        path: The file; made with its parent folders, readable by its owner only.
-        stages: The names of the stages, in order.
-        prompt: What the pipeline was asked.
+    and its stage runs again. The file is its owner's only.
 
     Raises:
         PatternError: The file is no journal, or that of other stages or another

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from waybell_bus import EventBus
 from waybell_deadline import Deadline
-from waybell_patterns._agent import Agent, named
+from waybell_patterns._agent import Agent, caller, named
 from waybell_patterns._results import Result
 from waybell_patterns._run import Pool, Run, Stage, Worker, distinct, ended
 
@@ -34,11 +34,7 @@ class Setting(TypedDict, total=False):
 
 
 class Pattern(ABC, Generic[R]):
-    """Agents put together. It keeps nothing of a run, so that it can run any number.
-
-    Args:
-        bus, budget, deadline, log, tracer: See `Setting`.
-    """
+    """Agents put together. It keeps nothing of a run, so that it can run any number."""
 
     __slots__ = ("_bus", "_limits", "_observers", "_pay")
 
@@ -52,17 +48,13 @@ class Pattern(ABC, Generic[R]):
 
     def _hire(self, agent: Agent, name: str) -> Worker:
         """Make an agent ready, under its own name or this one."""
-        worker = Worker(agent, self._bus, name)
-        if worker.stage.limited:
-            self._pay.append(worker.stage.name)
-        return worker
+        stage = agent if isinstance(agent, Stage) else Stage(named(agent, name), agent)
+        if stage.limited:
+            self._pay.append(stage.name)
+        return Worker(stage, caller(stage.agent, self._bus))
 
     def _crew(self, agents: Iterable[Agent], kind: str) -> dict[str, Worker]:
-        """Make agents ready, by name.
-
-        Raises:
-            ValueError: There is none, or two stages are of one name.
-        """
+        """Make agents ready, by name; there must be one, and no two of one name."""
         crew: dict[str, Worker] = {}
         for number, agent in enumerate(agents, start=1):
             if not isinstance(agent, Stage):
@@ -101,6 +93,7 @@ class Pattern(ABC, Generic[R]):
         with run.span(kind):
             try:
                 result = await self._run(run, prompt)
+                run.heed()
             except BaseException as error:
                 run.record(kind, prompt=prompt, **ended(None, error))
                 raise

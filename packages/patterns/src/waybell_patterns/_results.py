@@ -55,7 +55,7 @@ class Result:
     def told(self) -> dict[str, Any]:
         """What a record of it says: who did what, but no answers, which have theirs."""
         told: dict[str, Any] = {"outcome": "ok" if self.ok else "incomplete"}
-        for name in {each.name for each in fields(self)} - _UNTOLD:
+        for name in (each.name for each in fields(self) if each.name not in _UNTOLD):
             value: Any = getattr(self, name)
             told[name] = [*value] if isinstance(value, Mapping) else value
         return {**told, "error": self.error and repr(self.error)}

@@ -1,14 +1,19 @@
 """Router: a classifier picks the route, the route's agent answers."""
 
-from collections.abc import Iterable, Mapping
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Unpack
 
 from waybell_patterns._agent import Agent
 from waybell_patterns._errors import UnknownIntentError
-from waybell_patterns._nearest import NearestExample
 from waybell_patterns._pattern import Pattern, Setting
 from waybell_patterns._results import Routed, fields_of, text_of
 from waybell_patterns._run import Run, Worker
+
+
+Classifier = Callable[[str], tuple[str, float]]
 
 
 class Router(Pattern[Routed]):
@@ -60,7 +65,7 @@ class Router(Pattern[Routed]):
             raise ValueError(f"threshold is a confidence, 0 to 1, not {threshold!r}")
         self._classify = (
             self._hire(classify, "classify") if examples is None else
-            NearestExample(examples)
+            nearest(examples)
         )  # fmt: skip
         self._routes = {name: self._hire(agent, name) for name, agent in routes.items()}
         self._threshold, self._default = threshold, default
@@ -99,3 +104,50 @@ def _intent(answer: Any) -> tuple[str, float | None]:
         confidence = -1.0
     named = 0.0 <= confidence <= 1.0 and not isinstance(sure, bool)
     return text_of(answer).strip(" \t\n.'\"`*"), confidence if named else None
+
+
+def _features(text: str) -> Counter[str]:
+    """Words and their trigrams, so that inflections and typing errors still meet."""
+    found: Counter[str] = Counter()
+    for word in re.findall(r"\w+", text.casefold()):
+        padded = f" {word} "
+        found[padded] += 1
+        found.update(padded[start : start + 3] for start in range(len(padded) - 2))
+    return found
+
+
+def nearest(examples: Mapping[str, Iterable[str]]) -> Classifier:
+    """Classify by likeness: the intent of the most similar example, and how similar.
+
+    Words and their trigrams are weighted by TF-IDF; what no example has counts as rare.
+    """
+    texts = [
+        (intent, _features(text))
+        for intent, given in examples.items()
+        for text in ([given] if isinstance(given, str) else given)
+    ]
+    empty = set(examples) - {intent for intent, features in texts if features}
+    if empty or not texts:
+        raise ValueError(f"examples= has no usable text for {sorted(empty)}")
+    seen = Counter(name for _, features in texts for name in features)
+    weights = {name: math.log(1 + len(texts) / n) for name, n in seen.items()}
+    rare = max(weights.values())
+
+    def unit(features: Counter[str]) -> dict[str, float]:
+        weighted = {
+            name: (1 + math.log(count)) * weights.get(name, rare)
+            for name, count in features.items()
+        }
+        length = math.hypot(*weighted.values()) or 1.0
+        return {name: weight / length for name, weight in weighted.items()}
+
+    units = [(intent, unit(features)) for intent, features in texts]
+
+    def classify(prompt: str) -> tuple[str, float]:
+        asked, best = unit(_features(prompt)), (-1.0, "")
+        for intent, example in units:
+            score = sum(w * example.get(name, 0.0) for name, w in asked.items())
+            best = (score, intent) if score > best[0] else best
+        return best[1], min(1.0, best[0])
+
+    return classify

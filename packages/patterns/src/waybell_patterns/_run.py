@@ -6,12 +6,11 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from waybell_budget import Budget, BudgetError, BudgetPool
-from waybell_bus import EventBus
 from waybell_deadline import Deadline
-from waybell_patterns._agent import Agent, caller, named
+from waybell_patterns._agent import Agent, Call
 from waybell_patterns._results import Result, text_of
 
 
@@ -47,30 +46,21 @@ class Stage:
         """Whether it says that it costs nothing."""
         return self.usd in (0, "0") and not self.tokens
 
+    def wall(self) -> AbstractAsyncContextManager[Any]:
+        """Its timeout as a deadline that begins now, or nothing."""
+        return nullcontext() if self.timeout is None else Deadline(self.timeout)
+
     @property
     def limited(self) -> bool:
         """Whether it names what it may spend."""
         return (self.usd, self.tokens) != (None, None) and not self.free
 
 
-class Worker:
-    """A stage made ready to be asked.
+class Worker(NamedTuple):
+    """A stage made ready to be asked."""
 
-    Args:
-        agent: A `Stage`, or any agent.
-        bus: Where topics are asked.
-        name: The stage's name if the agent has none.
-
-    Raises:
-        TypeError: The agent is of no known form, or is a topic and there is no bus.
-    """
-
-    __slots__ = ("call", "stage")
-
-    def __init__(self, agent: Agent, bus: EventBus | None, name: str) -> None:
-        named_ = isinstance(agent, Stage)
-        self.stage = agent if named_ else Stage(named(agent, name), agent)
-        self.call = caller(self.stage.agent, bus)
+    stage: Stage
+    call: Call
 
 
 def distinct(name: str, taken: Container[str]) -> str:
@@ -99,7 +89,7 @@ class Run:
         self.usd = Decimal(0)
 
     def spent(self) -> dict[str, Any]:
-        """US dollars and seconds so far, as every result has them."""
+        """US dollars and seconds so far, as results have them."""
         return {"usd": self.usd, "seconds": self._time() - self._began}
 
     def wall(self) -> AbstractAsyncContextManager[Any]:
@@ -127,23 +117,23 @@ class Run:
             BudgetExceeded: The pool cannot pay for all of them; none is taken.
         """
         parts: dict[str, Any] = {
-            worker.stage.name: {
-                "max_usd": worker.stage.usd, "max_tokens": worker.stage.tokens,
-            }
-            for worker in workers if worker.stage.limited
-        }  # fmt: skip
+            stage.name: {"max_usd": stage.usd, "max_tokens": stage.tokens}
+            for stage, _ in workers
+            if stage.limited
+        }
         if self.budget is None or not parts:
             return {}
         return await stack.enter_async_context(self.budget.partition(parts))
 
-    def go_on(self) -> None:
-        """Ask nobody any more once the time is up, or somebody has cancelled the run.
-
-        An agent that swallows a cancellation takes it from whoever it was meant for.
-        """
+    def heed(self) -> None:
+        """Raise a cancellation of the run that an agent has swallowed."""
         task = asyncio.current_task()
         if task and task is self._task and task.cancelling() > self._cancels:
             raise asyncio.CancelledError("an agent swallowed the cancellation")
+
+    def go_on(self) -> None:
+        """Raise if the run is cancelled, or its time is up."""
+        self.heed()
         if (deadline := Deadline.current()) is not None:
             deadline.check()
 
@@ -152,11 +142,7 @@ class Run:
     ) -> Any:
         """Ask an agent, from its hold, within its time, and keep the record.
 
-        Args:
-            worker: The agent.
-            prompt: What it is asked.
-            hold: Taken for it before; otherwise one is taken here, if there is a pool.
-            **extras: What it may take by keyword.
+        The hold was taken before, or is taken here. The extras are what it may take.
         """
         self.go_on()
         stage, began, till = worker.stage, self._time(), Till(self, worker.stage, hold)
@@ -168,31 +154,22 @@ class Run:
                 seen["prompt"] = prompt = stage.prompt(prompt, results)
             with self.span(stage.name):
                 async with till:
-                    seconds = stage.timeout
-                    async with nullcontext() if seconds is None else Deadline(seconds):
-                        value = await worker.call(
-                            prompt, {**extras, "budget": till.hold}
-                        )
+                    extras["budget"] = till.hold
+                    async with stage.wall():
+                        value = await worker.call(prompt, extras)
                     till.take(value)
                 value = unwrapped(value)
         except BaseException as error:
             failed = error
             raise
         finally:
-            took = round(self._time() - began, 6)
-            seen |= ended(value, failed)
-            self.record("answer", **seen, usd=str(till.usd), seconds=took)
+            seen |= {"usd": str(till.usd), "seconds": round(self._time() - began, 6)}
+            self.record("answer", **seen, **ended(value, failed))
         return value
 
 
 class Till:
-    """What an agent spends from, as an `async with` block, and what it comes to.
-
-    Args:
-        run: Whose pool pays.
-        stage: Says how much is held; nothing is where it is free, or there is no pool.
-        hold: Taken for it before.
-    """
+    """What an agent spends from, as an `async with` block, and what it comes to."""
 
     __slots__ = ("_billed", "_run", "_stage", "hold", "usd")
 
@@ -215,19 +192,14 @@ class Till:
             BudgetError: It cost more than there was, or nobody knows how much. It was
                 paid for, and must not be lost: the answer is the error's `reply`.
         """
+        if isinstance(value, Result):  # all that was asked inside is charged already
+            self.usd += value.usd
+            return
         usage, cost = getattr(value, "usage", None), getattr(value, "cost", None)
-        if isinstance(value, Result):  # what was asked inside has been charged there
-            usage, cost = None, None if self.hold else value.usd
         if isinstance(cost, Decimal | int | float):
             self.usd += Decimal(str(cost))
         purse = self.hold or self._run.budget
-        if (
-            purse is None
-            or (usage is None and cost is None)
-            or isinstance(value, Result)
-        ):
-            return
-        if self.hold and not self._billed and self.hold.snapshot().by_line:
+        if purse is None or (usage is None and cost is None) or self._charged():
             return
         self._billed = True
         line: Literal["free", "billed"] = "free" if cost == 0 else "billed"
@@ -238,10 +210,13 @@ class Till:
             error.reply = value  # type: ignore[attr-defined]  # as adapters do
             raise
 
+    def _charged(self) -> bool:
+        return bool(self.hold and not self._billed and self.hold.snapshot().by_line)
+
     async def __aexit__(self, *error: object) -> None:
         if self.hold is not None:
-            # Without a limit and without a word of its cost, a plain function, is free.
-            if not self._stage.limited and not self.hold.snapshot().by_line:
+            # What names no limit and no cost, a plain function, is free.
+            if not (self._stage.limited or self._billed or self._charged()):
                 self.hold.charge(usd=0, line="free")
             self.hold.settle()
             self.usd = self.hold.snapshot().usd_spent
@@ -249,11 +224,7 @@ class Till:
 
 
 def unwrapped(value: Any) -> Any:
-    """The value of another pattern's result.
-
-    Raises:
-        IncompleteError: It has none.
-    """
+    """The value of another pattern's result, or `IncompleteError`."""
     return value.unwrap() if isinstance(value, Result) else value
 
 
