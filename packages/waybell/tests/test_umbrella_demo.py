@@ -306,6 +306,24 @@ def test_the_labels_reach_every_package() -> None:
 
 
 def test_a_check_below_27_fails_and_names_each_miss(demo: Demo, notes: Path) -> None:
+    (notes / "VERSIONING.md").write_text("# Versioning\n\nThere is no promise.\n")
     assert demo(notes, "--check") == 1
     assert demo.said.count("missed  ") == 30
     assert "0 of 30 answers cite the right passage" in demo.said
+
+
+def test_a_check_of_anything_else_is_refused(demo: Demo, notes: Path) -> None:
+    assert demo(notes, "--check") == 2
+    assert "--check asks about Waybell's own docs" in demo.err
+
+
+def test_a_check_counts_an_error_as_a_miss(demo: Demo, notes: Path) -> None:
+    class Down(OfflineAdapter):
+        __slots__ = ()
+
+        def generate(self, prompt: Any, **_: Any) -> Reply:
+            raise ConnectionError("the model is down")
+
+    (notes / "VERSIONING.md").write_text("# Versioning\n\nThere is no promise.\n")
+    assert demo(notes, "--check", build=lambda _: Down()) == 1
+    assert "cites ConnectionError: the model is down" in demo.said

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -28,10 +29,16 @@ class Label(NamedTuple):
         return any(passage.path == path and text in said for path, text in self.places)
 
 
+@cache
 def labels() -> list[Label]:
     """The questions that ship with the package."""
     text = files("waybell").joinpath("_desk/questions.json").read_text("utf-8")
     return [Label(**item) for item in json.loads(text)]
+
+
+def known(passage: Passage) -> bool:
+    """Whether a passage is of a file that any question is about."""
+    return any(passage.path == path for each in labels() for path, _ in each.places)
 
 
 async def check(console: Console, desk: Desk, seconds: float) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from waybell._desk import _report as report
-from waybell._desk._check import check, labels
+from waybell._desk._check import check, known, labels
 from waybell._desk._corpus import Corpus, CorpusError, default_corpus, read_corpus
 from waybell._desk._desk import Answer, Desk
 from waybell._desk._progress import Progress
@@ -55,6 +55,8 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
     name, prices = _rates(options.rates)
     pool = _pool(options, prices)
     corpus = _corpus(options)
+    if options.check and not any(map(known, corpus.passages)):
+        raise Refused("--check asks about Waybell's own docs: run it in a checkout")
     report.corpus(console, corpus)
     with _files(options.out) as (tracer, log):
         try:
