@@ -153,3 +153,13 @@ async def test_what_a_free_stage_costs_after_all_is_booked(fakes):
     stage = Stage("a", lambda prompt: fakes.Reply("x", cost=0.25), usd="0")
     result = await Pipeline([stage], budget=pool).run("hi")
     assert pool.snapshot().usd_spent == result.usd == Decimal("0.25")
+
+
+async def test_an_answer_that_is_no_reply_is_not_charged_for_its_cost():
+    class Plan:
+        cost = 500
+
+    pool = BudgetPool(usd=1)
+    result = await Pipeline([lambda prompt: Plan()], budget=pool).run("hi")
+    assert (result.ok, result.usd) == (True, 0)
+    assert (await Pipeline([lambda prompt: Plan()]).run("hi")).usd == 0

@@ -96,28 +96,30 @@ class Broadcast(Pattern[BroadcastResult]):
         **setting: Unpack[Setting],
     ) -> None:
         super().__init__(**setting)
-        self._topic, self._agents = None, dict[str, Worker]()
+        count = self._staff(agents)
+        self._quorum = first if quorum is None else quorum
+        self._first = count if first is None else first
+        limits = [n for n in (1, self._quorum, self._first, count) if n is not None]
+        if limits != sorted(limits):
+            raise ValueError(f"{quorum=}, {first=}: not within 1 to {count} agents")
+        if late not in ("cancel", "collect") or not 0 <= grace < inf:
+            raise ValueError(f"{late=}, {grace=}: not a way to be late")
+        self._grace = {"cancel": 0.0, "collect": grace}[late]
+        self._aggregate = aggregate and self._hire(aggregate, "aggregate")
+
+    def _staff(self, agents: Mapping[str, Agent] | Sequence[Agent] | Stage) -> float:
+        """Make the agents ready; say how many they are at the most."""
+        self._topic: Stage | None = None
+        self._agents: dict[str, Worker] = {}
         if isinstance(agents, str | Stage):
             self._topic = self._hire(agents, "topic").stage
             if not isinstance(self._topic.agent, str):
                 raise TypeError(f"a broadcast asks several agents, not {agents!r}")
-        elif isinstance(agents, Mapping):
-            stages = [_called(name, agent) for name, agent in agents.items()]
-            self._agents = self._crew(stages, "agent")
-        else:
-            self._agents = self._crew(agents, "agent")
-        count = inf if self._topic else len(self._agents)
-        self._quorum = first if quorum is None else quorum
-        self._first = count if first is None else first
-        least = 1 if self._quorum is None else self._quorum
-        if not 1 <= least <= self._first <= count:
-            raise ValueError(
-                f"{quorum=} to {first=} must be within 1 to {count} agents"
-            )
-        if late not in ("cancel", "collect") or not 0 <= grace < inf:
-            raise ValueError(f"{late=}, {grace=}: not a way to be late")
-        self._grace = grace if late == "collect" else None
-        self._aggregate = aggregate and self._hire(aggregate, "aggregate")
+            return inf
+        if isinstance(agents, Mapping):
+            agents = [_called(name, agent) for name, agent in agents.items()]
+        self._agents = self._crew(agents, "agent")
+        return len(self._agents)
 
     async def _run(self, run: Run, prompt: str) -> BroadcastResult:
         poll = await self._polled(run, prompt)
@@ -147,8 +149,7 @@ class Broadcast(Pattern[BroadcastResult]):
             crowd = await self._ask(run, prompt, stack)
             try:
                 await poll.take(crowd, inf, self._first)
-                if self._grace is not None:
-                    await poll.take(crowd, self._grace, inf)
+                await poll.take(crowd, self._grace, inf)
             finally:
                 poll.first = len(poll.answers)
                 poll.note(await crowd.end())

@@ -68,9 +68,9 @@ class Pipeline(Pattern[PipelineResult]):
         if self._journal is not None:
             opened = closing(Journal(self._journal, stages=names, prompt=prompt))
         with opened as journal:
-            kept: dict[str, Any] = {} if journal is None else journal.finished
-            walk = _Walk({name: kept[name] for name in takewhile(kept.__contains__, names)})  # fmt: skip
-            resumed = tuple(walk.results)
+            kept: dict[str, Any] = getattr(journal, "finished", {})
+            resumed = tuple(takewhile(kept.__contains__, names))
+            walk = _Walk({name: kept[name] for name in resumed})
             try:
                 async with run.wall():
                     await self._walk(run, prompt, walk, journal)
@@ -79,10 +79,10 @@ class Pipeline(Pattern[PipelineResult]):
                     raise
                 error = raised
         failed = walk.at if error else None
-        left = [name for name in names if name not in walk.results and name != failed]
+        through = {*walk.results, failed}
         return PipelineResult(
-            results=walk.results, failed=failed, error=error, missing=tuple(left),
-            resumed=resumed, **run.spent(),
+            results=walk.results, failed=failed, error=error, resumed=resumed,
+            missing=tuple(name for name in names if name not in through), **run.spent(),
         )  # fmt: skip
 
     async def _walk(

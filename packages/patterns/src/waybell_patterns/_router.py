@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Unpack
 
 from waybell_patterns._agent import Agent
@@ -58,9 +58,9 @@ class Router(Pattern[Routed]):
         super().__init__(**setting)
         if (classify is None) == (examples is None):
             raise ValueError("give a router either classify= or examples=")
-        strangers = {*(examples or ()), *(() if default is None else (default,))}
-        if not routes or strangers - set(routes):
-            raise ValueError(f"no route for {sorted(strangers - set(routes))}")
+        strangers = {*(examples or ()), default} - {*routes, None}
+        if not routes or strangers:
+            raise ValueError(f"no route for {sorted(map(str, strangers))}")
         if not 0.0 <= threshold <= 1.0:
             raise ValueError(f"threshold is a confidence, 0 to 1, not {threshold!r}")
         self._classify = (
@@ -116,16 +116,20 @@ def _features(text: str) -> Counter[str]:
     return found
 
 
+def _featured(
+    examples: Mapping[str, Iterable[str]],
+) -> Iterator[tuple[str, Counter[str]]]:
+    for intent, given in examples.items():
+        for text in [given] if isinstance(given, str) else given:
+            yield intent, _features(text)
+
+
 def nearest(examples: Mapping[str, Iterable[str]]) -> Classifier:
     """Classify by likeness: the intent of the most similar example, and how similar.
 
     Words and their trigrams are weighted by TF-IDF; what no example has counts as rare.
     """
-    texts = [
-        (intent, _features(text))
-        for intent, given in examples.items()
-        for text in ([given] if isinstance(given, str) else given)
-    ]
+    texts = list(_featured(examples))
     empty = set(examples) - {intent for intent, features in texts if features}
     if empty or not texts:
         raise ValueError(f"examples= has no usable text for {sorted(empty)}")

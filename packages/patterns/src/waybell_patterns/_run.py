@@ -195,32 +195,37 @@ class Till:
         if isinstance(value, Result):  # all that was asked inside is charged already
             self.usd += value.usd
             return
-        usage, cost = getattr(value, "usage", None), getattr(value, "cost", None)
-        if isinstance(cost, Decimal | int | float):
-            self.usd += Decimal(str(cost))
-        purse = self.hold or self._run.budget
-        if purse is None or (usage is None and cost is None) or self._charged():
+        if not hasattr(value, "usage"):  # whatever else its `cost` may mean
             return
-        self._billed = True
-        line: Literal["free", "billed"] = "free" if cost == 0 else "billed"
-        model = getattr(value, "model", None)
+        cost, usage = getattr(value, "cost", None), value.usage
+        self.usd += Decimal(str(cost or 0))
+        purse = self._purse()
+        if purse is None or (cost, usage) == (None, None):
+            return
+        self._billed, model = True, getattr(value, "model", None)
         try:
-            purse.charge(usd=cost, usage=usage, model=model, line=line)
+            purse.charge(usd=cost, usage=usage, model=model, line=_line(cost))
         except BudgetError as error:
             error.reply = value  # type: ignore[attr-defined]  # as adapters do
             raise
 
-    def _charged(self) -> bool:
-        return bool(self.hold and not self._billed and self.hold.snapshot().by_line)
+    def _purse(self) -> Pool | None:
+        if self.hold and not self._billed and self.hold.snapshot().by_line:
+            return None  # the agent has charged for itself
+        return self.hold or self._run.budget
 
     async def __aexit__(self, *error: object) -> None:
         if self.hold is not None:
             # What names no limit and no cost, a plain function, is free.
-            if not (self._stage.limited or self._billed or self._charged()):
+            if not self._stage.limited and not self.hold.snapshot().by_line:
                 self.hold.charge(usd=0, line="free")
             self.hold.settle()
             self.usd = self.hold.snapshot().usd_spent
         self._run.usd += self.usd
+
+
+def _line(cost: Any) -> Literal["free", "billed"]:
+    return "free" if cost == 0 else "billed"
 
 
 def unwrapped(value: Any) -> Any:
