@@ -1,6 +1,7 @@
 """Faults happen at the rates asked for, are counted, and are part of the seed."""
 
 import asyncio
+import copy
 import random
 from collections import Counter
 from typing import Protocol, runtime_checkable
@@ -239,6 +240,16 @@ async def drain(stream, into):
         into.append(chunk)
 
 
+class WholeStream(Stream):
+    """A stream that can be read in one call, as replies can."""
+
+    def read(self):
+        return "".join(self)
+
+    async def aread(self):
+        return "".join([chunk async for chunk in self])
+
+
 class Adapter:
     """An adapter as Faults sees one."""
 
@@ -339,6 +350,38 @@ def test_a_stream_may_hang_or_be_cancelled():
         await drain(await Faults(**rates).wrap(Adapter()).astream("x"), [])
 
     simulate(main, seeds=20)
+
+
+def test_a_stream_that_nobody_awaits_cannot_be_cancelled_and_is_whole():
+    async def main():
+        faults = Faults(cancel=1.0)
+        assert "".join(faults.wrap(Adapter()).stream("x")) == "abcde"
+        assert not faults.injected
+
+    simulate(main, seeds=20)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"), [("cut", InjectedCut), ("timeout", InjectedTimeout)]
+)
+def test_reading_a_stream_in_one_call_does_not_pass_its_faults_by(kind, error):
+    async def main():
+        sync = Faults(**{kind: 1.0}).wrap(WholeStream)
+        with pytest.raises(error):
+            sync().read()
+        with pytest.raises(error):
+            await sync().aread()
+        stream = Faults().wrap(WholeStream)()
+        assert (stream.read(), stream.closed) == ("abcde", 1)
+        stream = Faults().wrap(WholeStream)()
+        assert (await stream.aread(), stream.closed) == ("abcde", 1)
+
+    simulate(main, seeds=20)
+
+
+def test_what_is_wrapped_can_be_copied():
+    adapter = copy.copy(Faults(seed=1).wrap(Adapter()))
+    assert (adapter.model, adapter.generate("x")) == ("m", "X")
 
 
 def test_what_is_neither_callable_nor_adapter_is_refused():

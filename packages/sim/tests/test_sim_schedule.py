@@ -247,6 +247,35 @@ def test_sets_of_tasks_and_futures_keep_their_order_from_process_to_process():
     assert runs[0].stdout == runs[1].stdout == runs[2].stdout
 
 
+def test_as_completed_starts_coroutines_in_their_order_wherever_they_lie_in_memory():
+    def order(seed, step):
+        started = []
+
+        async def main():
+            async def agent(name):
+                started.append(name)
+
+            agents = {n: agent(n) for n in range(10)[::step]}
+            for ended in asyncio.as_completed([agents[n] for n in range(10)]):
+                await ended
+
+        simulate(main, seeds=[seed])
+        return started
+
+    assert all(order(seed, 1) == order(seed, -1) for seed in range(20))
+    assert "set" not in vars(asyncio.tasks)
+
+
+def test_wait_refuses_coroutines_as_ever():
+    async def main():
+        agent = asyncio.sleep(0)
+        with pytest.raises(TypeError, match="coroutines is forbidden"):
+            await asyncio.wait([agent])
+        agent.close()
+
+    simulate(main, seeds=1)
+
+
 def test_explicit_seeds_may_come_from_any_iterable():
     seen = []
 

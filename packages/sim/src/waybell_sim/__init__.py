@@ -30,14 +30,6 @@ from waybell_sim._simulate import SimulationReport, simulate
 
 
 __all__ = [
-    "DeadlockError",
-    "Faults",
-    "InjectedCut",
-    "InjectedRateLimit",
-    "InjectedTimeout",
-    "LivelockError",
-    "NotSimulated",
-    "SimulationFailed",
-    "SimulationReport",
-    "simulate",
-]
+    "DeadlockError", "Faults", "InjectedCut", "InjectedRateLimit", "InjectedTimeout",
+    "LivelockError", "NotSimulated", "SimulationFailed", "SimulationReport", "simulate",
+]  # fmt: skip

@@ -1,7 +1,5 @@
 """What a simulation raises."""
 
-from __future__ import annotations
-
 import pickle
 from typing import Any
 

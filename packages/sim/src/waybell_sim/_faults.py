@@ -1,13 +1,12 @@
 """Faults on demand: what goes wrong between a program and what it calls."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import inspect
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 from typing import Any, Self, TypeVar, cast
 
 from waybell_sim._errors import InjectedCut, InjectedRateLimit, InjectedTimeout
@@ -170,20 +169,33 @@ class _Adapter:
             setattr(self, verb, faults.wrap(getattr(target, verb)))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._target, name)
+        # Not plainly `self._target`: while it is being copied, there is none yet.
+        return getattr(object.__getattribute__(self, "_target"), name)
 
 
 class _Stream:
     """A stream that passes its chunks on until its fault is due."""
 
-    __slots__ = ("_fault", "_faults", "_left", "_over", "_target")
+    __slots__ = ("_fault", "_faults", "_left", "_over", "_target", "aread", "read")
 
     def __init__(self, faults: Faults, target: Any, fault: str | None) -> None:
         self._faults, self._target = faults, target
         self._fault, self._left, self._over = fault, faults.rng.randrange(3), False
+        if hasattr(target, "aread"):  # a reply's, whose own would bypass the faults
+            self.read, self.aread = self._read, self._aread
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._target, name)
+        return getattr(object.__getattribute__(self, "_target"), name)
+
+    def _read(self) -> Any:
+        with self:
+            list(self)
+        return self._target.reply
+
+    async def _aread(self) -> Any:
+        async with self:
+            _ = [chunk async for chunk in self]
+        return self._target.reply
 
     def _due(self, chunk: object) -> str | None:
         """Return the fault that strikes in place of this chunk, or of the end."""
@@ -197,14 +209,15 @@ class _Stream:
         return self
 
     def __next__(self) -> Any:
+        if self._fault == "cancel":
+            self._fault = None  # nobody waits here who could be cancelled
         chunk = _END if self._over else next(self._target, _END)
         chunk = self._faults.strike_now(self._due(chunk), chunk)
         if chunk is _END:
             raise StopIteration
         return chunk
 
-    def __aiter__(self) -> Self:
-        return self
+    __aiter__ = __iter__
 
     async def __anext__(self) -> Any:
         await self._faults.delay()
@@ -241,9 +254,6 @@ def _spoil(answer: Any, rng: random.Random) -> Any:
     # The same kind of `str`: a `Reply` keeps its usage, cost and model.
     new = str.__new__(type(answer), rng.choice((half, "\ufffd" * (len(answer) + 1))))
     slots = (getattr(kind, "__slots__", ()) for kind in type(answer).__mro__)
-    for name in [
-        *getattr(answer, "__dict__", ()),
-        *(s for names in slots for s in names),
-    ]:
+    for name in (*getattr(answer, "__dict__", ()), *chain.from_iterable(slots)):
         object.__setattr__(new, name, getattr(answer, name))
     return new

@@ -1,8 +1,6 @@
 """An event loop whose schedule is drawn from a seed and whose clock is virtual."""
 # ruff: noqa: SLF001 - a loop is made of the internals of asyncio, listed below
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import heapq

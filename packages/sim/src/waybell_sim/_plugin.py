@@ -1,7 +1,5 @@
 """The pytest plugin: `@pytest.mark.simulate`."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import os

@@ -1,7 +1,5 @@
 """Run a program once per seed and name the seed that breaks it."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import contextvars
@@ -16,7 +14,7 @@ from typing import Any
 
 from waybell_sim._errors import SimulationFailed
 from waybell_sim._loop import SimLoop, run_rng
-from waybell_sim._tasks import retrieve
+from waybell_sim._tasks import ordered_set, retrieve
 
 
 MAX_STEPS = 1_000_000
@@ -25,17 +23,11 @@ MAX_TIME = 1_000_000.0
 
 @dataclass(frozen=True, slots=True)
 class SimulationReport:
-    """What a simulation that found nothing has done.
-
-    Args:
-        runs: Seeds run.
-        steps: Callbacks run, of all seeds together.
-        seconds: Virtual seconds passed, of all seeds together.
-    """
+    """What a simulation that found nothing has done, all seeds together."""
 
     runs: int
-    steps: int
-    seconds: float
+    steps: int  # callbacks run
+    seconds: float  # on the virtual clock
 
 
 def simulate(
@@ -138,12 +130,17 @@ def _apart(seed: int) -> Generator[None]:
     cycles would come at arbitrary steps, so they are collected between runs.
     """
     state, collecting = random.getstate(), gc.isenabled()
+    names = asyncio.tasks.__dict__
+    nested = "set" in names
+    names["set"] = ordered_set
     gc.disable()
     random.seed(seed)
     try:
         yield
     finally:
         random.setstate(state)
+        if not nested:
+            names.pop("set", None)
         if collecting:
             gc.enable()
 
@@ -161,9 +158,8 @@ def _takes_rng(main: Callable[..., Awaitable[Any]]) -> bool:
             main.close()
         raise TypeError(f"main must be an async function, not {main!r}: do not call it")
     parameters = inspect.signature(main).parameters.values()
-    needed = [
-        p for p in parameters if p.default is p.empty and p.kind < p.VAR_POSITIONAL
-    ]
+    plain = [p for p in parameters if p.kind < p.VAR_POSITIONAL]
+    needed = [p for p in plain if p.default is p.empty]
     if len(needed) > 1:
         raise TypeError(f"{main!r} must take no argument or one, the run's Random")
     return bool(needed)

@@ -1,8 +1,7 @@
 """Tasks and futures with a fixed place in sets, and what is known of tasks."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,15 @@ class SimTask(asyncio.Task[Any]):
 
     def __hash__(self) -> int:
         return self._number
+
+
+def ordered_set(items: Iterable[Any] = ()) -> Collection[Any]:
+    """`set`, as `asyncio.tasks` calls it, but coroutines keep the order they came in.
+
+    They hash by address, and `as_completed` starts them in the order of a set.
+    """
+    items = dict.fromkeys(items)
+    return items.keys() if any(map(asyncio.iscoroutine, items)) else set(items)
 
 
 def describe(task: asyncio.Task[Any]) -> str:
