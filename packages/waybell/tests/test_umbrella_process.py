@@ -86,7 +86,7 @@ def test_an_interrupt_leaves_whole_files_and_one_line(
     assert record["outcome"] == "cancelled"
 
 
-@pytest.mark.parametrize("line", ["Read", "Question", "  ask", "Answer", " Agent"])
+@pytest.mark.parametrize("line", ["Read", "Question", "  ask", "Answer"])
 def test_an_interrupt_at_any_moment_is_one_line(
     tmp_path: Path, notes: Path, line: str
 ) -> None:
@@ -96,9 +96,10 @@ def test_an_interrupt_at_any_moment_is_one_line(
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
-    assert process.returncode in (0, 130, -signal.SIGINT)
-    assert "Traceback" not in err
-    assert len(err.strip().splitlines()) <= 1
+    if process.returncode != 0:  # it was not at its end already
+        assert process.returncode == 130
+        assert err.startswith("\nInterrupted.")
+        assert len(err.strip().splitlines()) == 1
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, notes: Path) -> None:

@@ -28,8 +28,12 @@ def test_words_lose_their_endings_and_identifiers_come_apart() -> None:
 
 
 def test_pieces_of_words_meet_over_a_typing_error() -> None:
-    assert set(trigrams("deadline")) & set(trigrams("deadlnie"))
+    assert set(trigrams(["deadline"])) & set(trigrams(["deadlnie"]))
     assert best("trigram", "When does a deadlin travl?")[0] == 1
+
+
+def test_words_of_other_languages_are_words() -> None:
+    assert words("Größe, cafés; 時間") == ["größ", "café", "時間"]
 
 
 def test_each_strategy_finds_what_it_is_good_at() -> None:

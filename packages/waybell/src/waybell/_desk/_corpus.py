@@ -19,7 +19,7 @@ _SKIPPED = frozenset(
 )
 _MAX_BYTES = 1_000_000  # of a file
 _MAX_FILES = 5_000
-_MAX_SIZE = 20_000_000  # characters of all files
+_MAX_SIZE = 10_000_000  # characters of all files
 
 
 class CorpusError(Exception):

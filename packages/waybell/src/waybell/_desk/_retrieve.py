@@ -3,8 +3,8 @@
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import chain, pairwise
 
 from waybell._desk._passages import Passage
@@ -20,7 +20,7 @@ _ENDINGS = (
 # What a strategy counts: names alone say less than texts.
 _WEIGHTS = {"bm25": 1.0, "trigram": 0.7, "outline": 0.2}
 _LEAST = 0.5  # of the best score
-_WORD = re.compile(r"[A-Za-z]+|\d+")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
 _COMMON = frozenset(
     "a about all also an and any are as at be by can could do does each every for from get "
@@ -33,11 +33,17 @@ _COMMON = frozenset(
 
 def words(text: str) -> list[str]:
     """Lower-case words without common ones and endings; identifiers in parts."""
-    found = _WORD.findall(_CAMEL.sub(" ", text))
-    return [_stem(word) for each in found if (word := each.lower()) not in _COMMON]
+    return [
+        term for word in _WORD.findall(_CAMEL.sub(" ", text)) if (term := _term(word))
+    ]
 
 
-def _stem(word: str) -> str:
+@lru_cache(100_000)
+def _term(word: str) -> str:
+    """A word without its ending; nothing of a common one."""
+    word = word.lower()
+    if word in _COMMON:
+        return ""
     for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             word = word.removesuffix(ending)
@@ -45,17 +51,21 @@ def _stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
 
 
-def phrases(text: str) -> list[str]:
+def phrases(found: Sequence[str]) -> Iterable[Hashable]:
     """Words, and pairs of words that stand close, in either order."""
-    found = words(text)
     pairs = chain(pairwise(found), zip(found, found[2:], strict=False))
-    return [*found, *(" ".join(sorted(pair)) for pair in pairs)]
+    return chain(found, ((a, b) if a < b else (b, a) for a, b in pairs))
 
 
-def trigrams(text: str) -> list[str]:
+def trigrams(found: Sequence[str]) -> Iterable[Hashable]:
     """Pieces of three letters, so that inflections and typing errors still meet."""
-    joined = (f" {word} " for word in words(text))
-    return [word[n : n + 3] for word in joined for n in range(len(word) - 2)]
+    return chain.from_iterable(map(_pieces, found))
+
+
+@lru_cache(100_000)
+def _pieces(word: str) -> list[str]:
+    padded = f" {word} "
+    return [padded[n : n + 3] for n in range(len(padded) - 2)]
 
 
 class Index:
@@ -65,22 +75,24 @@ class Index:
     (2009), with k1 = 1.2 and b = 0.5.
 
     Args:
-        texts: What is searched, in the order of the passages.
-        terms: Cuts a text into terms.
+        texts: The words of what is searched, in the order of the passages.
+        terms: Makes terms of words.
     """
 
     __slots__ = ("_places", "_sizes", "_terms", "_total")
 
     def __init__(
-        self, texts: Iterable[str], terms: Callable[[str], list[str]] = words
+        self,
+        texts: Iterable[Sequence[str]],
+        terms: Callable[[Sequence[str]], Iterable[Hashable]],
     ) -> None:
         self._terms = terms
-        self._places: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._places: dict[Hashable, list[tuple[int, int]]] = defaultdict(list)
         sizes: list[int] = []
         for number, text in enumerate(texts):
-            found = terms(text)
-            sizes.append(len(found))
-            for term, count in Counter(found).items():
+            found = Counter(terms(text))
+            sizes.append(found.total())
+            for term, count in found.items():
                 self._places[term].append((number, count))
         mean = sum(sizes) / max(1, len(sizes)) or 1.0
         self._sizes = [1.2 * (0.5 + 0.5 * size / mean) for size in sizes]
@@ -89,7 +101,7 @@ class Index:
     def search(self, question: str, most: int) -> Ranked:
         """The best passages, best first."""
         scores: dict[int, float] = defaultdict(float)
-        for term in dict.fromkeys(self._terms(question)):
+        for term in dict.fromkeys(self._terms(words(question))):
             places = self._places.get(term, ())
             rarity = math.log(
                 1 + (self._total - len(places) + 0.5) / (len(places) + 0.5)
@@ -108,14 +120,16 @@ def strategies(
     passages: Sequence[Passage],
 ) -> Mapping[str, Callable[[str, int], Ranked]]:
     """The three strategies by name, each `(question, most) -> ranked numbers`."""
-    named = [f"{each.path} {each.title}\n{each.text}" for each in passages]
+    names = [words(f"{each.path} {each.title}") for each in passages]
+    named = [name + words(p.text) for name, p in zip(names, passages, strict=True)]
     outline = [
-        f"{each.path} {each.title} {each.title} {_opening(each)}" for each in passages
+        name + words(f"{p.title} {_opening(p)}")
+        for name, p in zip(names, passages, strict=True)
     ]
     indexes = {
         "bm25": Index(named, phrases),
         "trigram": Index(named, trigrams),
-        "outline": Index(outline),
+        "outline": Index(outline, iter),
     }
     first = _openings(passages)
 
