@@ -371,3 +371,12 @@ def test_defaults_of_main_are_not_mistaken_for_the_random():
 
     simulate(main, seeds=1)
     assert seen == [("default", (), {})]
+
+
+def test_a_gather_that_is_left_at_the_end_is_no_failure():
+    async def main():
+        first = asyncio.create_task(asyncio.sleep(1))
+        slow = asyncio.gather(asyncio.sleep(5), asyncio.sleep(6))
+        await asyncio.wait([first, slow], return_when=asyncio.FIRST_COMPLETED)
+
+    simulate(main, seeds=5)

@@ -197,7 +197,8 @@ class SimLoop(asyncio.BaseEventLoop):
             return
         error = context.get("exception") or RuntimeError(context["message"])
         error.add_note(f"asyncio: {context['message']}")
-        self.lost.append(error)
+        # A gather whose tasks were cancelled at the end has not failed.
+        self.lost += [] if isinstance(error, asyncio.CancelledError) else [error]
 
     def close(self) -> None:
         """Close the loop and let go of its tasks, which would keep it alive."""

@@ -37,10 +37,8 @@ class SimTask(asyncio.Task[Any]):
 
 
 def ordered_set(items: Iterable[Any] = ()) -> Collection[Any]:
-    """`set`, as `asyncio.tasks` calls it, but coroutines keep the order they came in.
-
-    They hash by address, and `as_completed` starts them in the order of a set.
-    """
+    """`set`, as `asyncio.tasks` calls it, but coroutines keep the order they came in."""
+    # They hash by address, and as_completed starts them in the order of a set.
     items = dict.fromkeys(items)
     return items.keys() if any(map(asyncio.iscoroutine, items)) else set(items)
 
