@@ -13,7 +13,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = sorted(path.name for path in (ROOT / "packages").iterdir())
-LINES = {"bus": 1500, "trace": 1500, "adapters": 2000}
+# Lines of a package, 900 where it is not named; docs/decisions/line-budgets.md says why.
+LINES = {
+    "adapters": 2150,  # half of it is the offline model
+    "budget": 1650,  # one fair line for threads and tasks; partitions; prices
+    "bus": 2250,  # five verbs, four overflow policies, deadlock detection
+    "patterns": 1500,  # seven patterns and a journal, not one noun
+    "trace": 1500,  # the encoder and the reader
+    "waybell": 1800,  # the research desk is an application of its own
+}
 NAMES = {"adapters": 20, "patterns": 16}
 BRANCHING = (
     ast.If, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.IfExp,

@@ -66,7 +66,9 @@ async def uses() -> None:
     assert_type(deadline.timeout(cap=2), float | None)
     assert_type(Deadline.current(), Deadline | None)
 
-    pipeline = Pipeline([Stage("draft", "agent:writer", usd="0.01")], bus=bus, budget=pool)
+    pipeline = Pipeline(
+        [Stage("draft", "agent:writer", usd="0.01")], bus=bus, budget=pool
+    )
     assert_type(await pipeline.run("x", deadline=deadline), PipelineResult)
     assert_type(await Broadcast({"a": write, "b": write}).run("x"), BroadcastResult)
     assert_type(await Supervisor(write, write).run("x"), Supervised)
@@ -83,7 +85,9 @@ def sync_uses() -> None:
     assert_type(log.record(decision="route", to="a"), str)
     with Tracer("traces.jsonl") as tracer, tracer.span("work", size=3) as span:
         span.add_event("halfway", done=0.5)
-    counts: Mapping[str, int] = {s.name: s.calls for s in read_traces("t").agents().values()}
+    counts: Mapping[str, int] = {
+        s.name: s.calls for s in read_traces("t").agents().values()
+    }
     print(counts)
     simulate(uses, seeds=10)
 
