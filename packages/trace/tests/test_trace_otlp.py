@@ -32,6 +32,7 @@ from waybell_trace._otlp import (
     encode_start,
     encode_value,
 )
+from waybell_trace._values import plain
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -178,6 +179,16 @@ def test_what_limits_dropped_is_counted_as_the_official_encoder_counts_it(caplog
 )
 def test_an_odd_value_has_a_definite_form(value, shown):
     assert encode_value(value) == shown
+
+
+@pytest.mark.timeout(20)  # every way through it, 60 levels deep, would take for ever
+def test_a_tree_whose_nodes_point_to_each_other_is_cut_where_it_repeats():
+    root = {"name": "root", "below": []}
+    root["below"] = [{"name": n, "parent": root} for n in "ab"]
+    below = tuple({"name": n, "parent": "..."} for n in "ab")
+    assert plain(root) == {"name": "root", "below": below}
+    twice = [1]
+    assert plain([twice, twice]) == ((1,), (1,)), "only what is in itself is cut"
 
 
 def test_a_value_nested_too_deep_for_json_is_cut():

@@ -61,7 +61,7 @@ def _compound(value: Any, kind: type, depth: int) -> Json:
     if kind is tuple:
         values = [encode_value(item, depth + 1) for item in value]
         return {"arrayValue": {"values": values} if values else {}}
-    return encode_value(plain(value, depth), depth)
+    return encode_value(plain(value), depth)
 
 
 def encode_attributes(attributes: Mapping[str, object], depth: int = 0) -> list[Json]:
