@@ -53,7 +53,8 @@ async def test_objects_answer_by_run_agenerate_or_generate():
             return "async"
 
     assert await alone(Runs()) == "ran hi"
-    assert await alone(Model()) == "hi ['budget']"
+    result = await Pipeline([Model()]).run("hi")
+    assert result.results == {"small": "hi ['budget']"}
     assert await alone(Async()) == "async"
 
 

@@ -105,6 +105,17 @@ async def test_an_answer_given_while_being_cancelled_is_late(fakes):
 
 
 @pytest.mark.simulate(seeds=20)
+async def test_an_answer_given_after_the_deadline_is_late(fakes):
+    agents = {"fast": str.upper, "deaf": fakes.deaf(0.5)}
+    result = await Broadcast(agents).run("hi", deadline=Deadline(2))
+    assert (result.answers, result.late, result.ok) == (
+        {"fast": "HI"},
+        {"deaf": "deaf"},
+        False,
+    )
+
+
+@pytest.mark.simulate(seeds=20)
 async def test_an_agent_that_ignores_its_cancellation_is_left_behind(fakes, caplog):
     loop = asyncio.get_running_loop()
     result = await Broadcast(

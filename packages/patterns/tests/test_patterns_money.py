@@ -148,6 +148,15 @@ async def test_a_stage_that_says_it_is_free_is_asked_when_the_pool_is_closed(fak
     )
 
 
+async def test_free_stages_need_no_part_of_the_holds_taken_up_front():
+    pool = BudgetPool(usd=1)
+    with pool.acquire(1) as hold, pytest.raises(BudgetExceeded):
+        hold.charge(usd=2)
+    free = Stage("free", str.upper, usd=0)
+    assert (await Pipeline([free], budget=pool).run("hi")).ok
+    assert (await Broadcast([free], budget=pool).run("hi")).ok
+
+
 async def test_what_a_free_stage_costs_after_all_is_booked(fakes):
     pool = BudgetPool(usd=1)
     stage = Stage("a", lambda prompt: fakes.Reply("x", cost=0.25), usd="0")

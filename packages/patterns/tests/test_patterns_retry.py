@@ -175,7 +175,7 @@ async def test_an_agent_is_told_to_make_one_attempt():
 
 @pytest.mark.simulate(seeds=5)
 async def test_each_attempt_has_a_hold_and_spent_money_ends_the_trying(fakes):
-    held, pool = [], BudgetPool(usd=2)
+    held, pool, log = [], BudgetPool(usd=2), fakes.Log()
 
     async def agent(prompt, budget):
         held.append(str(pool.snapshot().usd_held))
@@ -184,9 +184,10 @@ async def test_each_attempt_has_a_hold_and_spent_money_ends_the_trying(fakes):
 
     with pytest.raises(BudgetExceeded):
         await Retry(
-            Stage("a", agent, usd=1), attempts=5, on=Exception, budget=pool
+            Stage("a", agent, usd=1), attempts=5, on=Exception, budget=pool, log=log
         ).run("hi")
     assert held == ["1", "1"]
+    assert len(log.of("attempt")) == 2
     assert pool.snapshot().usd_spent == 2
 
 

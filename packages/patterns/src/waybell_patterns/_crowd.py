@@ -100,8 +100,7 @@ class Audience:
         return name, value, error
 
     async def end(self) -> list[Said]:
-        """Cancel whoever is left, and wait for their end."""
-        await self.stream.aclose()
+        """Name whoever is left; leaving the stream's block ends them."""
         everybody: set[str] = set()
         for pattern, roles in self.bus.describe().items():
             if _meets(pattern, self.topic):
