@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 
 import pytest
 
@@ -94,6 +95,35 @@ async def test_a_thread_that_overruns_is_abandoned_and_reported(caplog):
     thread.join(10)
     assert done.is_set()
     assert abandoned() == ()
+
+
+def test_uvloop_keeps_no_time_of_its_own_and_is_left_at_once():
+    class Loop(asyncio.SelectorEventLoop):
+        """Its clock is its own method, as that of uvloop is."""
+
+        __module__ = "uvloop"
+
+        def time(self):
+            return monotonic()
+
+    async def main():
+        deadline = Deadline(0.01)
+        with pytest.raises(DeadlineExceeded):
+            await deadline.run_in_thread(overrun)
+        rang = threading.Event()
+        with deadline.on_expire(rang.set):
+            assert rang.wait(10), "not on the loop, which is waiting here"
+
+    def overrun():
+        ended.append(go.wait(10))
+
+    go, ended = threading.Event(), []
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(main())
+    assert not ended
+    (thread,) = abandoned()
+    go.set()
+    thread.join(10)
 
 
 async def test_a_cancelled_caller_abandons_its_thread():

@@ -39,7 +39,11 @@ def clock_of(loop: "AbstractEventLoop | None") -> Clock:
     clock = loop.time
     plain = sys.modules["asyncio.base_events"].BaseEventLoop.time
     # The loop's method only calls time.monotonic; calling that itself halves check().
-    return monotonic if getattr(clock, "__func__", None) is plain else clock
+    # uvloop's is that in whole milliseconds: no time of its own, as a simulation has.
+    same = (
+        getattr(clock, "__func__", None) is plain or type(loop).__module__ == "uvloop"
+    )
+    return monotonic if same else clock
 
 
 def as_seconds(value: SupportsFloat | SupportsIndex, name: str = "seconds") -> float:

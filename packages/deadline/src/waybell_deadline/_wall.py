@@ -58,9 +58,8 @@ class Wall:
     """
 
     __slots__ = (
-        *("ask_again", "base", "cancels", "due", "handle", "here", "holds"),
-        *("loop", "task"),
-    )
+        "ask_again", "base", "cancels", "due", "handle", "here", "holds", "loop", "task",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -144,9 +143,9 @@ class Shield:
     """
 
     __slots__ = (
-        *("_cancelled", "_deadline", "_grace", "_handle", "_postpone", "_task"),
-        *("_until", "_walls"),
-    )
+        "_cancelled", "_deadline", "_grace", "_handle", "_postpone", "_task", "_until",
+        "_walls",
+    )  # fmt: skip
 
     def __init__(
         self,
