@@ -38,12 +38,9 @@ def clock_of(loop: "AbstractEventLoop | None") -> Clock:
         return monotonic
     clock = loop.time
     plain = sys.modules["asyncio.base_events"].BaseEventLoop.time
-    # The loop's method only calls time.monotonic; calling that itself halves check().
-    # uvloop's is that in whole milliseconds: no time of its own, as a simulation has.
-    same = (
-        getattr(clock, "__func__", None) is plain or type(loop).__module__ == "uvloop"
-    )
-    return monotonic if same else clock
+    # It only calls time.monotonic, as uvloop's does; calling that itself halves check().
+    same = getattr(clock, "__func__", None) is plain
+    return monotonic if same or type(loop).__module__ == "uvloop" else clock
 
 
 def as_seconds(value: SupportsFloat | SupportsIndex, name: str = "seconds") -> float:
