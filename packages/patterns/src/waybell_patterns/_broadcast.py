@@ -59,6 +59,11 @@ class _Poll:
 class Broadcast(Pattern[BroadcastResult]):
     """Ask every agent the same, at once.
 
+    >>> panel = Broadcast({"a": str.upper, "b": {}.__getitem__}, quorum=1)
+    >>> result = panel.run_sync("hi")
+    >>> result.answers, list(result.failures)
+    ({'a': 'HI'}, ['b'])
+
     The holds of all agents that name `usd` or `tokens` are taken before any of them is
     asked: a pool that cannot pay for all refuses with `BudgetExceeded` and nobody
     starts. After that nothing raises: failures, late answers and a deadline that

@@ -41,6 +41,10 @@ class _Progress:
 class Supervisor(Pattern[Supervised]):
     """Let a worker draft and a reviewer judge until the draft is approved.
 
+    >>> done = Supervisor(str.title, lambda prompt, draft: len(draft) < 9).run_sync("hi")
+    >>> done.verdict, done.draft
+    ('approved', 'Hi')
+
     Every draft is reviewed, the last one too. A review that is not a verdict (see
     `Verdict.parse`) is asked for again, then counts as a rejection. Whatever ends the
     loop, the last draft and all reviews are in the result.
