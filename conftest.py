@@ -1,13 +1,18 @@
 """Run every snippet we publish: READMEs, docs and docstrings."""
 
+import os
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sybil import Sybil
 from sybil.parsers.myst import DocTestDirectiveParser, PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
 
+
+settings.register_profile("soak", max_examples=5_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 _OPTIONS = ELLIPSIS | NORMALIZE_WHITESPACE
 _prose = Sybil(
