@@ -203,3 +203,12 @@ async def test_a_cancellation_while_handlers_end_is_not_lost(fakes):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.simulate(seeds=20)
+async def test_a_handler_for_once_that_never_answers_is_missing(fakes):
+    bus = EventBus()
+    bus.on("panel", named("fast", fakes.slow(1)))
+    bus.once("panel", named("once", fakes.hang))
+    result = await Broadcast("panel", bus=bus).run("hi", deadline=Deadline(3))
+    assert (short(result.missing), result.quorum, result.ok) == (["once"], 2, False)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Unpack
 
 from waybell_deadline import Deadline
 from waybell_patterns._agent import Agent
-from waybell_patterns._crowd import PATIENCE, Audience, Crowd, Said
+from waybell_patterns._crowd import PATIENCE, Audience, Crowd, Said, handlers_of
 from waybell_patterns._pattern import Pattern, Setting
 from waybell_patterns._results import BroadcastResult
 from waybell_patterns._run import Run, Stage, Till, Worker
@@ -173,8 +173,9 @@ class Broadcast(Pattern[BroadcastResult]):
         asked = prompt if make is None else make(prompt, {})
         till = await stack.enter_async_context(Till(run, self._topic))
         stream = self._bus.stream(topic, prompt=asked, budget=till.hold)
+        everybody = handlers_of(self._bus, topic)  # before those for once are gone
         await stack.enter_async_context(stream)
-        return Audience(run, self._bus, topic, asked, till, stream)
+        return Audience(run, asked, till, stream, everybody)
 
     async def _aggregated(self, run: Run, answers: dict[str, Any]) -> Any:
         if self._aggregate is None:

@@ -74,11 +74,10 @@ class Audience:
     """The handlers of one topic, sent one event."""
 
     run: Run
-    bus: EventBus
-    topic: str
     prompt: str
     till: Till
     stream: Any
+    everybody: set[str]
     heard: set[str] = field(default_factory=set[str])
 
     async def next(self) -> list[Said]:
@@ -101,14 +100,19 @@ class Audience:
 
     async def end(self) -> list[Said]:
         """Name whoever is left; leaving the stream's block ends them."""
-        everybody: set[str] = set()
-        for pattern, roles in self.bus.describe().items():
-            if _meets(pattern, self.topic):
-                for name in roles.get("handlers", ()):
-                    everybody.add(distinct(name, everybody))
         cut = asyncio.CancelledError()
-        left = sorted(everybody - self.heard)
+        left = sorted(self.everybody - self.heard)
         return [self._said(Outcome(name, None, cut, 0.0)) for name in left]
+
+
+def handlers_of(bus: EventBus, topic: str) -> set[str]:
+    """The names of all who would answer now."""
+    found: set[str] = set()
+    for pattern, roles in bus.describe().items():
+        if _meets(pattern, topic):
+            for name in roles.get("handlers", ()):
+                found.add(distinct(name, found))
+    return found
 
 
 def _meets(pattern: str, topic: str) -> bool:

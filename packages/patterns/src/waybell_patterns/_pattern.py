@@ -15,7 +15,14 @@ from waybell_patterns._run import Pool, Run, Stage, Worker, distinct, ended
 R = TypeVar("R")
 
 
-class Setting(TypedDict, total=False):
+class Limits(TypedDict, total=False):
+    """What one run may take."""
+
+    budget: Pool | None
+    deadline: Deadline | None
+
+
+class Setting(Limits, total=False):
     """What every pattern takes.
 
     Args:
@@ -27,8 +34,6 @@ class Setting(TypedDict, total=False):
     """
 
     bus: EventBus | None
-    budget: Pool | None
-    deadline: Deadline | None
     log: Any
     tracer: Any
 
@@ -101,13 +106,7 @@ class Pattern(ABC, Generic[R]):
             run.record(kind, prompt=prompt, **told)
             return result
 
-    def run_sync(
-        self,
-        prompt: str,
-        *,
-        budget: Pool | None = None,
-        deadline: Deadline | None = None,
-    ) -> R:
+    def run_sync(self, prompt: str, **limits: Unpack[Limits]) -> R:
         """The same from sync code, on an event loop of its own.
 
         Raises:
@@ -116,7 +115,7 @@ class Pattern(ABC, Generic[R]):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(self.run(prompt, budget=budget, deadline=deadline))
+            return asyncio.run(self.run(prompt, **limits))
         raise RuntimeError("an event loop is running here: await run() instead")
 
     async def __call__(self, event: Mapping[str, Any], /) -> R:
