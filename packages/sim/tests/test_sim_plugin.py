@@ -69,7 +69,7 @@ PASSING = """
 
 @pytest.mark.parametrize("randomly", ["no:randomly", "randomly"])
 def test_marked_tests_run_once_per_seed_beside_the_other_plugins(session, randomly):
-    assert "6 passed" in session(PASSING, "-p", randomly, "-n0")
+    assert "6 passed" in session(PASSING, "-p", randomly)
 
 
 def test_it_works_without_pytest_asyncio(session):
