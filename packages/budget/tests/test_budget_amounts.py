@@ -95,7 +95,7 @@ def test_what_is_no_amount_is_refused_by_its_value(amount) -> None:
     assert pool.snapshot().usd_spent == 0
 
 
-@pytest.mark.parametrize("count", [True, -1])
+@pytest.mark.parametrize("count", [True, -1, 10**15])
 def test_what_is_no_count_is_refused_by_its_value(count) -> None:
     for use in (
         lambda: BudgetPool(tokens=count),
@@ -104,6 +104,13 @@ def test_what_is_no_count_is_refused_by_its_value(count) -> None:
     ):
         with pytest.raises(ValueError, match=repr(count)):
             use()
+
+
+def test_more_tokens_than_can_be_shown_are_refused_and_not_booked() -> None:
+    pool = BudgetPool(tokens=10)
+    with pytest.raises(ValueError, match="digits"):
+        pool.charge(tokens=10**5000)
+    assert pool.snapshot().tokens_spent == 0
 
 
 @pytest.mark.parametrize("odd", [None, [], b"1", 1j])

@@ -1,5 +1,6 @@
 """Unknown is not zero."""
 
+import decimal
 import subprocess
 import sys
 from decimal import Decimal
@@ -8,11 +9,15 @@ from types import SimpleNamespace
 import pytest
 
 from waybell_budget import BudgetPool, Price, UnknownPriceError
-from waybell_budget._prices import Counts, counts_of
+from waybell_budget._prices import Counts, PriceBook, counts_of
 
 
 OWN = {"m": Price(input=3, output=15, cache_read="0.3", cache_write=3.75)}
 CALL = {"input_tokens": 1000, "output_tokens": 100}
+
+
+def cost(price, counts) -> int:
+    return PriceBook({"m": price}, "refuse", None).cost("m", counts)[0]
 
 
 def test_own_rates_price_a_call_per_million_tokens() -> None:
@@ -29,13 +34,13 @@ def test_own_rates_price_a_call_per_million_tokens() -> None:
 
 
 def test_a_cost_is_rounded_up_to_the_nano_dollar() -> None:
-    assert Price(input="0.0000001", output=0).cost(Counts(1, 0)) == 1
-    assert Price(input="0.001", output=0).cost(Counts(1, 0)) == 1
-    assert Price(input=1, output=2).cost(Counts(1, 1)) == 3000
+    assert cost(Price(input="0.0000001", output=0), Counts(1, 0)) == 1
+    assert cost(Price(input="0.001", output=0), Counts(1, 0)) == 1
+    assert cost(Price(input=1, output=2), Counts(1, 1)) == 3000
 
 
 def test_cached_tokens_cost_as_much_as_input_unless_said_otherwise() -> None:
-    assert Price(input=2, output=0).cost(Counts(10, 0, 4, 5)) == 20_000
+    assert cost(Price(input=2, output=0), Counts(10, 0, 4, 5)) == 20_000
 
 
 @pytest.mark.parametrize("bad", [float("nan"), -1, True])
@@ -51,6 +56,7 @@ def test_usage_may_lack_fields_and_may_count_the_cached_apart() -> None:
     assert counts_of({"input_tokens": 10, "cache_read_tokens": 30}) == Counts(
         40, 0, 30, 0
     )
+    assert counts_of({"output_tokens": 5, 7: "whatever else"}) == Counts(0, 5)
     with pytest.raises(ValueError, match="names no tokens"):
         counts_of({"prompt_tokens": 5})
     with pytest.raises(ValueError, match="-1"):
@@ -76,6 +82,26 @@ def test_published_prices_come_second() -> None:
     own = BudgetPool(usd=1, prices={"claude-sonnet-4-5": Price(input=0, output=0)})
     own.charge(model="claude-sonnet-4-5", usage=CALL)
     assert own.snapshot().usd_spent == 0
+
+
+def test_the_decimal_context_does_not_round_published_prices() -> None:
+    pool = BudgetPool(usd=1)
+    with decimal.localcontext(decimal.Context(prec=2, traps=[decimal.Inexact])):
+        pool.charge(model="claude-sonnet-4-5", usage=CALL | {"input_tokens": 1001})
+    assert pool.snapshot().usd_spent == Decimal("0.004503")
+
+
+def test_tokens_of_a_model_without_their_kinds_have_an_unknown_price() -> None:
+    pool = BudgetPool(usd=1, prices=OWN)
+    with pytest.raises(UnknownPriceError, match="usage="), pool.acquire(0.5) as budget:
+        budget.charge(tokens=1000, model="m")
+    assert (pool.snapshot().usd_spent, pool.snapshot().tokens_spent) == (
+        Decimal("0.5"),
+        1000,
+    )
+    pool.charge(tokens=1000, model="m", line="free")
+    pool.charge(tokens=1000, model="m", usd="0.01")
+    assert pool.snapshot().usd_spent == Decimal("0.51")
 
 
 def test_an_unknown_price_is_refused_before_the_call() -> None:

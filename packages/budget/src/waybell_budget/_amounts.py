@@ -11,8 +11,8 @@ def nanos(amount: Amount, name: str, up: bool = False) -> int:
     """Dollars as nano-dollars: what caps allow rounds down, what was charged up."""
     if type(amount) is float and 0.0 <= amount < 1e6:
         # Below 15 digits, a decimal that gives this float is its shortest repr.
-        count = round(amount * NANO)
-        if count / NANO == amount:
+        count = int(amount * 1e9 + 0.5)
+        if count / 1e9 == amount:
             return count
     value = _decimal(amount, name)
     if value.adjusted() < -30:  # its ratio could be integers of megabytes
@@ -40,10 +40,10 @@ def _decimal(amount: object, name: str) -> Decimal:
 
 def whole(count: object, name: str) -> int:
     """A number of tokens: an integer from zero up."""
-    if isinstance(count, bool) or (isinstance(count, int) and count < 0):
-        raise ValueError(f"{name} must be a count of tokens, not {count!r}")
     if not isinstance(count, int):
         raise TypeError(f"{name} must be an int, not {count!r}")
+    if isinstance(count, bool) or not 0 <= count < 10**15:
+        raise ValueError(f"{name} must be a count from 0 to 1e15, not {count!r}")
     return count
 
 

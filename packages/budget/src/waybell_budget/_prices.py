@@ -1,8 +1,9 @@
 """What a model call costs: own rates first, the genai-prices extra second."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
+from decimal import Context, localcontext
 from typing import Literal, NamedTuple, cast
 
 from waybell_budget._amounts import Amount, dollars, nanos, whole
@@ -33,10 +34,11 @@ def counts_of(usage: object) -> Counts:
     Raises:
         ValueError: None of the four is there, or one is not a count.
     """
-    fields: object = usage
     if isinstance(usage, Mapping):
-        fields = SimpleNamespace(**cast("Mapping[str, object]", usage))
-    found = [getattr(fields, name, None) for name in _FIELDS]
+        fields = cast("Mapping[str, object]", usage)
+        found = [fields.get(name) for name in _FIELDS]
+    else:
+        found = [getattr(usage, name, None) for name in _FIELDS]
     if all(count is None for count in found):
         raise ValueError(f"usage names no tokens: {usage!r}")
     given, output, read, written = (
@@ -65,20 +67,26 @@ class Price:
     cache_write: Amount | None = None
 
     def __post_init__(self) -> None:
-        self.cost(Counts(0, 0))  # refuses what is not a price
+        _rates(self)  # refuses what is not a price
 
-    def cost(self, counts: Counts) -> int:
-        """Nano-dollars for a call, rounded up."""
-        fresh = counts.input - counts.read - counts.written
-        total = 0
-        for count, rate, name in (
-            (fresh, self.input, "input"),
-            (counts.output, self.output, "output"),
-            (counts.read, self.cache_read, "cache_read"),
-            (counts.written, self.cache_write, "cache_write"),
-        ):
-            total += count * nanos(self.input if rate is None else rate, name, True)
-        return -(-total // 10**6)
+
+def _rates(price: Price) -> Counts:
+    """Nano-dollars for a million tokens of each kind, rounded up."""
+    read, written = price.cache_read, price.cache_write
+    return Counts(
+        nanos(price.input, "input", True),
+        nanos(price.output, "output", True),
+        nanos(price.input if read is None else read, "cache_read", True),
+        nanos(price.input if written is None else written, "cache_write", True),
+    )
+
+
+def _cost(counts: Counts, rates: Counts) -> int:
+    """Nano-dollars for a call, rounded up."""
+    fresh = counts.input - counts.read - counts.written
+    millions = fresh * rates.input + counts.output * rates.output
+    millions += counts.read * rates.read + counts.written * rates.written
+    return -(-millions // 10**6)
 
 
 class PriceBook:
@@ -96,8 +104,8 @@ class PriceBook:
             raise ValueError(f"unknown must be 'refuse' or 'ceiling', not {unknown!r}")
         if (unknown == "ceiling") is (ceiling is None):
             raise ValueError("unknown='ceiling' and ceiling=Price(...) need each other")
-        self.own = dict(own or {})
-        self.ceiling = ceiling
+        self.own = {model: _rates(price) for model, price in (own or {}).items()}
+        self.ceiling = None if ceiling is None else _rates(ceiling)
 
     def cost(
         self, model: str | None, counts: Counts, line: Line = "billed"
@@ -107,15 +115,15 @@ class PriceBook:
         Raises:
             UnknownPriceError: Nobody knows the price and there is no ceiling.
         """
-        price = self.own.get(model or "")
-        if price is not None:
-            return price.cost(counts), line
+        rates = self.own.get(model or "")
+        if rates is not None:
+            return _cost(counts, rates), line
         try:
             return _published(model, counts), line
         except UnknownPriceError:
             if self.ceiling is None:
                 raise
-            return self.ceiling.cost(counts), "estimated"
+            return _cost(counts, self.ceiling), "estimated"
 
     def affordable(self, model: str | None, given: int, limit: int, left: int) -> int:
         """The most output tokens, up to `limit`, that cost no more than `left`.
@@ -124,18 +132,15 @@ class PriceBook:
             BudgetExceeded: Not even one can be paid.
             UnknownPriceError: Nobody knows the price and there is no ceiling.
         """
-        one, _ = self.cost(model, Counts(given, 1))
-        if one > left:
-            raise BudgetExceeded("usd", dollars(one), dollars(left))
-        low, high = 1, limit + 1  # the first can be paid, the second not or not wanted
-        middle = limit
-        while high - low > 1:
-            if self.cost(model, Counts(given, middle))[0] <= left:
-                low = middle
-            else:
-                high = middle
-            middle = (low + high) // 2
-        return low
+
+        def cost(output: int) -> int:
+            return self.cost(model, Counts(given, output))[0]
+
+        if cost(limit) <= left:
+            return limit
+        if cost(1) > left:
+            raise BudgetExceeded("usd", dollars(cost(1)), dollars(left))
+        return bisect_right(range(1, limit), left, key=cost)
 
 
 def _published(model: str | None, counts: Counts) -> int:
@@ -154,13 +159,14 @@ def _published(model: str | None, counts: Counts) -> int:
         cache_write_tokens=counts.written,
     )
     provider, _, name = model.partition(":")
-    try:
-        found = genai_prices.calc_price(usage, name, provider_id=provider)
-    except LookupError:
+    with localcontext(Context(prec=50)):  # the caller's may round
         try:
-            found = genai_prices.calc_price(usage, model)
+            found = genai_prices.calc_price(usage, name, provider_id=provider)
         except LookupError:
-            raise UnknownPriceError(model, "give prices={...}") from None
+            try:
+                found = genai_prices.calc_price(usage, model)
+            except LookupError:
+                raise UnknownPriceError(model, "give prices={...}") from None
     if not found.total_price and any(counts):
         raise UnknownPriceError(model, "listed without a price; give prices={...}")
     return nanos(found.total_price, "price", True)
