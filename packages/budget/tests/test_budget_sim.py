@@ -5,7 +5,12 @@ import contextvars
 
 import pytest
 
-from waybell_budget import BudgetError, BudgetExceeded, BudgetPool
+from waybell_budget import (
+    BudgetDeadlockError,
+    BudgetError,
+    BudgetExceeded,
+    BudgetPool,
+)
 
 
 pytestmark = pytest.mark.soak
@@ -140,6 +145,37 @@ async def test_of_64_calls_of_a_cent_ten_run_on_ten_cents(rng) -> None:
     assert len(ran) == 10
     assert sum(isinstance(outcome, BudgetExceeded) for outcome in outcomes) == 54
     assert pool.snapshot().usd_remaining == 0
+
+
+@pytest.mark.simulate(seeds=1000)
+async def test_holders_who_want_more_never_hang(rng) -> None:
+    pool = BudgetPool(usd=10, tokens=10)
+
+    def some() -> dict:
+        axes = rng.choice((("max_usd",), ("max_tokens",), ("max_usd", "max_tokens")))
+        return {axis: rng.randint(1, 6) for axis in axes}
+
+    async def agent() -> None:
+        async with pool.acquire(**some(), wait=True, timeout=10**6) as mine:
+            mine.charge(usd=0)
+            await asyncio.sleep(rng.choice((0, 0, 1, 2)))
+            async with pool.acquire(**some(), wait=True, timeout=10**6) as more:
+                await asyncio.sleep(rng.choice((0, 1)))
+                more.charge(usd=0)
+
+    async def stranger() -> None:
+        await asyncio.sleep(rng.choice((0, 1)))
+        async with pool.acquire(rng.randint(5, 10), wait=True, timeout=10**6) as hold:
+            hold.charge(usd=0)
+
+    tasks = [
+        asyncio.create_task(work(), context=contextvars.Context())
+        for work in (agent, agent, agent, agent, stranger, stranger)
+    ]
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        assert outcome is None or isinstance(outcome, BudgetDeadlockError), outcome
+    clean(pool, cap=10)
+    assert not pool._ledger.waiting
 
 
 @pytest.mark.simulate(seeds=1000)

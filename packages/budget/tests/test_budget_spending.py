@@ -309,6 +309,14 @@ def test_lines_labels_and_models_are_attributed() -> None:
     assert budget.snapshot().by_label == now.by_label
 
 
+def test_what_nothing_can_be_booked_under_is_refused_before_it_is_booked() -> None:
+    pool = BudgetPool(usd=10)
+    for odd in ({"label": ["x"]}, {"model": ["x"]}):
+        with pytest.raises(TypeError, match="unhashable"):
+            pool.charge(usd=1, **odd)
+    assert pool.snapshot().usd_spent == 0
+
+
 def test_lines_that_contradict_themselves_are_refused() -> None:
     pool = BudgetPool()
     with pytest.raises(ValueError, match="'gratis'"):
@@ -365,6 +373,19 @@ def test_an_interrupt_in_a_callback_loses_no_other_call() -> None:
     assert seen == []
     pool.charge(usd=0)
     assert len(seen) == 1
+
+
+def test_a_partition_gives_all_back_though_a_callback_stops_the_program() -> None:
+    pool = BudgetPool(usd=10, strict=True)
+
+    def interrupt(now) -> None:
+        raise SystemExit
+
+    pool.on_threshold(0.5, interrupt)
+    with pytest.raises(SystemExit), pool.partition([5, 1, 2]) as parts:
+        parts[0].check(usd=1)
+    now = pool.snapshot()
+    assert (now.usd_spent, now.usd_held) == (5, 0)
 
 
 def test_a_threshold_needs_a_cap_and_a_fraction() -> None:

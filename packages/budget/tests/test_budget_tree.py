@@ -1,5 +1,6 @@
 """Holds of holds, and several holds at once."""
 
+import collections
 from decimal import Decimal
 
 import pytest
@@ -115,7 +116,7 @@ def test_a_partition_takes_all_or_none() -> None:
         assert figures(pool) == (0, 5, 5)
         a.charge(usd=1)
         b.charge(tokens=10)
-        c.charge(usd=1)
+        c.charge(usd=1, label="own")
         assert figures(pool) == (2, 4, 4)
     assert figures(pool) == (2, 0, 8)
     for parts in ([5, 4], [{"max_tokens": 50}, {"max_tokens": 50}]):
@@ -139,6 +140,13 @@ async def test_a_partition_by_name_labels_its_parts() -> None:
         "research": 1,
         "draft": 2,
     }
+
+
+def test_a_part_may_name_its_label_itself() -> None:
+    pool = BudgetPool(usd=10)
+    with pool.partition([{"max_usd": 1, "label": "first"}]) as (part,):
+        part.charge(usd=1)
+    assert pool.snapshot().by_label == {"first": (1, 0)}
 
 
 def test_a_part_never_used_is_not_unreported_and_a_used_one_is() -> None:
@@ -198,3 +206,22 @@ def test_a_million_open_holds_cost_no_recursion_and_no_memory_stays() -> None:
     with pool.acquire(1) as budget:
         budget.charge(usd=0)
         assert budget._outer is None
+
+
+@pytest.mark.parametrize("window", [2, 3, 8])
+def test_holds_that_overlap_for_ever_do_not_pile_up(window) -> None:
+    pool = BudgetPool(usd=10)
+    open_now: collections.deque = collections.deque()
+    for _ in range(200):
+        budget = pool.acquire(max_usd="0.01")
+        budget.__enter__()
+        budget.charge(usd=0)
+        open_now.append(budget)
+        if len(open_now) > window:
+            open_now.popleft().settle()
+    chain = 0
+    while budget is not None:
+        budget, chain = budget._outer, chain + 1
+    assert chain <= window + 1
+    while open_now:
+        open_now.pop().settle()

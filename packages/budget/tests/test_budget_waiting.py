@@ -268,6 +268,135 @@ async def test_a_holder_waits_its_turn_behind_who_does_not_need_its_money() -> N
         await asyncio.gather(stranger, first, second)
 
 
+async def test_holders_go_before_who_needs_the_money_of_several_of_them() -> None:
+    pool = BudgetPool(usd=10)
+    line = Line(pool)
+    go = asyncio.Event()
+
+    async def holder(more: int, name: str) -> None:
+        async with pool.acquire(1) as mine:
+            mine.charge(usd=0)
+            await go.wait()
+            await line.stand(name, more)
+
+    first, second = start(holder(1, "first")), start(holder(2, "second"))
+    await settle_down()
+    big = await line.join("big", 9)  # needs the money of one of the two
+    go.set()
+    await settle_down()
+    assert line.order == ["first"]
+    await line.leave("first")
+    await line.leave("big")
+    assert line.order == ["first", "big", "second"]
+    await line.leave("second")
+    await asyncio.gather(first, second, big)
+
+
+async def test_of_two_that_wait_for_each_other_the_second_is_told() -> None:
+    pool = BudgetPool(usd=10, tokens=10)
+    line = Line(pool)
+
+    async def holder(first: dict, more: dict, name: str) -> None:
+        async with pool.acquire(**first) as mine:
+            mine.charge(usd=0)
+            await asyncio.sleep(0)
+            await line.stand(name, more.pop("max_usd", None), **more)
+
+    for first, other in (
+        (({"max_usd": 5}, {"max_usd": 5}), ({"max_usd": 5}, {"max_usd": 5})),
+        (({"max_usd": 9}, {"max_tokens": 5}), ({"max_tokens": 9}, {"max_usd": 5})),
+    ):
+        waits = start(holder(*first, "waits"))
+        told = start(holder(*other, "told"))
+        await settle_down()
+        with pytest.raises(BudgetDeadlockError) as caught:
+            await told
+        assert caught.value.left < caught.value.asked
+        await settle_down()
+        await line.leave("waits")
+        await waits
+    assert held(pool) == (0, 0)
+
+
+async def test_a_knot_tied_by_a_charge_is_cut_at_its_youngest() -> None:
+    pool = BudgetPool(usd=10)
+    line = Line(pool)
+    stranger = pool.acquire(4)
+    contextvars.Context().run(stranger.__enter__)
+
+    async def holder(name: str) -> None:
+        async with pool.acquire(3) as mine:
+            mine.charge(usd=0)
+            await asyncio.sleep(0)
+            await line.stand(name, 4)
+
+    older, younger = start(holder("older")), start(holder("younger"))
+    await settle_down()
+    assert line.order == []
+    stranger.charge(usd=1)
+    with pytest.raises(BudgetDeadlockError):
+        await younger
+    stranger.settle()
+    await settle_down()
+    assert line.order == ["older"]
+    await line.leave("older")
+    await older
+    assert held(pool) == (1, 0)
+
+
+async def test_a_charge_that_blocks_the_first_lets_a_holder_go_before_it() -> None:
+    pool = BudgetPool(usd=10)
+    line = Line(pool)
+    stranger = pool.acquire(1)
+    contextvars.Context().run(stranger.__enter__)
+
+    async def holder() -> None:
+        async with pool.acquire(1) as mine:
+            mine.charge(usd=0)
+            await asyncio.sleep(0)
+            await line.stand("holder", 1)
+
+    small = asyncio.create_task(holder(), context=contextvars.Context())
+    big = await line.join("big", 9)
+    await settle_down()
+    assert line.order == []
+    stranger.charge(usd="0.5")  # now big needs what small holds
+    await settle_down()
+    assert line.order == ["holder"]
+    stranger.settle()
+    await line.leave("holder")
+    await line.leave("big")
+    await asyncio.gather(small, big)
+
+
+async def test_a_holder_that_joins_lets_others_go_before_the_first() -> None:
+    pool = BudgetPool(usd=10)
+    line = Line(pool)
+    go = [asyncio.Event(), asyncio.Event()]
+
+    async def holder(number: int, more: float, name: str) -> None:
+        async with pool.acquire(1) as mine:
+            mine.charge(usd=0)
+            await go[number].wait()
+            await line.stand(name, more)
+
+    small, large = start(holder(0, 1, "small")), start(holder(1, 8.5, "large"))
+    await settle_down()
+    big = await line.join("big", 9)
+    go[0].set()
+    await settle_down()
+    assert line.order == []  # large may still give way, and big come before small
+    go[1].set()
+    await settle_down()
+    assert line.order == ["small"]
+    await line.leave("small")
+    await line.leave("big")
+    assert line.order == ["small", "big", "large"]
+    await line.leave("large")
+    await asyncio.gather(small, large, big)
+    assert held(pool) == (0, 0)
+
+
 async def test_those_who_wait_on_a_budget_that_is_left_are_told() -> None:
     pool = BudgetPool(usd=10)
     stage = pool.acquire(5)

@@ -1,4 +1,4 @@
-"""One axis of one pool or hold: a cap, what is spent, what is held.
+"""One axis of one pool or hold: a cap, what is spent, what is spent or held.
 
 Functions, not methods: a pool and a hold are their own dollar accounts, which spares an
 object for each hold, and these are not for their users.
@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from waybell_budget._amounts import dollars
-from waybell_budget._errors import AskedError, BudgetExceeded
+from waybell_budget._errors import AskedError
 
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ class Account:
         cap: What it may spend; None lets everything through to the parent.
     """
 
-    __slots__ = ("_cap", "_held", "_parent", "_spent", "_watch")
+    __slots__ = ("_cap", "_parent", "_spent", "_used", "_watch")
     _axis = "tokens"
 
     def __init__(self, parent: "Account | None", cap: int | None) -> None:
         self._parent = parent
         self._cap = cap
         self._spent = 0
-        self._held = 0
+        self._used = 0  # spent, or held for somebody below
         self._watch: Watch | None = None
 
 
@@ -68,7 +68,7 @@ def source(account: Account | None) -> Account | None:
 
 def room(account: Account) -> int:
     """Cap less spent and held; below zero when overdrawn."""
-    return (account._cap or 0) - account._spent - account._held
+    return (account._cap or 0) - account._used
 
 
 def free(account: Account) -> int | None:
@@ -92,41 +92,32 @@ def locked(account: Account, by: Account) -> int:
     """What an account keeps for a hold as long as that is open."""
     if account._cap is None or source(account._parent) is not by:
         return 0
-    return max(account._cap - account._spent, account._held)
+    return max(account._cap, account._used) - account._spent
 
 
-def take(account: Account) -> bool:
-    """Set a hold's cap aside above, if it fits and overtakes nobody."""
-    if account._cap is None:
+def fits(account: Account) -> bool:
+    """Whether a hold's cap is there to be set aside, overtaking nobody."""
+    decides = None if account._cap is None else source(account._parent)
+    if decides is None:
         return True
-    decides = source(account._parent)
-    if decides is not None and account._cap > room(decides):
+    watched = decides._watch
+    if watched is not None and (watched.overdrawn or watched.queue):
         return False
-    if decides is not None and (overdrawn(decides) or watch(decides).queue):
-        return False
-    hold(account._parent, account._cap)
-    return True
+    return (account._cap or 0) <= room(decides)
 
 
 def hold(account: Account | None, amount: int) -> None:
     """Set money aside, here and above as far as no cap covers it already."""
     while account is not None:
-        account._held += amount
+        account._used += amount
         account = account._parent if account._cap is None else None
-
-
-def shown(account: Account, amount: int) -> Decimal | int:
-    """An amount as users see it."""
-    return dollars(amount) if account._axis == "usd" else amount
 
 
 def error(
     kind: type[AskedError], account: Account, asked: int, left: int
 ) -> AskedError:
     """An error about an account's axis."""
-    return kind(account._axis, shown(account, asked), shown(account, max(0, left)))
-
-
-def passed(account: Account, amount: int) -> AskedError:
-    """The error for spending that just went beyond a cap."""
-    return error(BudgetExceeded, account, amount, amount + room(account))
+    shown: list[Decimal | int] = [asked, max(0, left)]
+    if account._axis == "usd":
+        shown = [dollars(amount) for amount in (asked, max(0, left))]
+    return kind(account._axis, *shown)

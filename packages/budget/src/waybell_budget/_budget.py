@@ -9,10 +9,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypedDict, overload
 
-from waybell_budget._account import Account, room, take
+from waybell_budget._account import Account, fits, hold, room
 from waybell_budget._amounts import Amount, nanos, whole
 from waybell_budget._errors import BudgetClosedError, BudgetExceeded
-from waybell_budget._partition import Partition, innermost
+from waybell_budget._partition import Partition, enclose, surrounding
 from waybell_budget._purse import CLOSED, HEARD, KEPT, NEW, OWING, SILENT, Purse
 
 
@@ -106,7 +106,7 @@ class Giver(Purse):
     def _part(self, share: Share, label: str | None) -> "Budget":
         limits: Limits = share if isinstance(share, dict) else {"max_usd": share}
         like = self.acquire(**limits)
-        return Part(self, like._cap, like._tokens, label or self._label)
+        return Part(self, like._cap, like._tokens, label or like._label)
 
 
 def _patience(timeout: float) -> float:
@@ -128,41 +128,49 @@ class Budget(Giver):
         # Not through super(): a call less for each hold.
         self._parent = parent
         self._cap = cap
-        self._spent = self._held = 0
+        self._spent = self._used = 0
         self._watch = None
         self._ledger = parent._ledger
         self._tokens = tokens
         self._label = label
         self._state = NEW
-        self._lines = None
+        self._lines = self._outer = None
 
     def __enter__(self) -> Self:  # budget: the hot path, in one piece
         ledger, parent, cap = self._ledger, self._parent, self._cap
-        with ledger.lock:
-            if self._state or ledger.overdrawn or parent._state <= NEW:
-                opened = False
-            elif cap is None or parent._cap is None or parent._watch is not None:
-                opened = take(self)
-            elif opened := cap <= parent._cap - parent._spent - parent._held:
-                parent._held += cap  # as `take` does, without the call
-            if opened and self._tokens is not None and not take(self._tokens):
-                opened = False
-                ledger.release(parent, cap or 0)
-            if opened:
-                self._state = SILENT
-                ledger.open += 1
-                if parent._state < HEARD:  # noqa: PLR1730  # max() would be a call more
-                    parent._state = HEARD  # whoever has the sub-holds reports
-        if not opened:
-            self._together(None).__enter__()
-            return self
-        outer = innermost.get()
-        while outer is not None and outer._state < NEW:
-            outer = outer._outer
-        self._outer = outer
-        if outer is not None and outer._outer is not None:
-            outer._outer = _still_open(outer._outer)
-        innermost.set(self)
+        tokens, opened = self._tokens, False
+        try:
+            with ledger.lock:
+                if self._state or ledger.overdrawn or parent._state <= NEW:
+                    fit = False
+                elif cap is None or parent._cap is None or parent._watch is not None:
+                    fit = fits(self)
+                else:  # as `fits` does, without the call
+                    fit = cap <= parent._cap - parent._used
+                if fit and (tokens is None or fits(tokens)):
+                    if tokens is not None:
+                        hold(tokens._parent, tokens._cap or 0)
+                    if cap is not None:
+                        if parent._cap is None:
+                            hold(parent._parent, cap)
+                        parent._used += cap
+                    opened = True
+                    self._state = SILENT
+                    ledger.open += 1
+                    if parent._state < HEARD:  # noqa: PLR1730  # max() would be a call more
+                        parent._state = HEARD  # whoever has the sub-holds reports
+            if opened:  # as `_push` does, without the call
+                outer = surrounding()
+                while outer is not None and outer._state < NEW:
+                    outer = outer._outer
+                self._outer = outer
+                enclose(self)
+                return self
+        except BaseException:
+            if opened:  # an interrupt: nobody has it yet
+                self._abandon()
+            raise
+        self._together(None).__enter__()
         return self
 
     async def __aenter__(self) -> Self:
@@ -192,12 +200,14 @@ class Budget(Giver):
                     and parent._cap is not None
                     and self._watch is parent._watch is None
                 ):  # as `shut` does where nobody watches, without the call
-                    parent._held -= cap - self._spent - self._held
+                    parent._used -= cap - self._used
                     self._cap = None
                 else:
                     ledger.shut(self)
                 if self._tokens is not None:
                     ledger.shut(self._tokens)
+                if self._outer is not None:
+                    self._outer = _still_open(self._outer)
         if ledger.outbox:
             ledger.deliver()
 
@@ -217,7 +227,15 @@ class Budget(Giver):
         """Be open, the money being set aside."""
         self._state = SILENT
         self._ledger.open += 1
-        self._parent._state = max(self._parent._state, HEARD)
+        if self._parent._state < HEARD:  # noqa: PLR1730  # nothing may come between
+            self._parent._state = HEARD
+
+    def _abandon(self) -> None:
+        """Give all back; there is nothing to report."""
+        if self._state == NEW:
+            self._admit()
+        self._state = HEARD
+        self.__exit__()
 
     def _unheard(self) -> None:
         """The hold ends, and what it cost is not known."""
@@ -238,14 +256,14 @@ class Budget(Giver):
 
         Nothing is taken off when a hold closes: the next one that opens passes over it.
         """
-        self._outer = outer = _still_open(innermost.get())
+        outer = surrounding()
         if outer is not None:
-            outer._outer = _still_open(outer._outer)
-        innermost.set(self)
+            self._outer = _still_open(outer)
+        enclose(self)
 
 
 def _still_open(budget: Budget | None) -> Budget | None:
-    while budget is not None and budget._state < 0:
+    while budget is not None and budget._state < NEW:
         budget = budget._outer
     return budget
 

@@ -35,9 +35,9 @@ class BudgetExceeded(AskedError):
 
 
 class BudgetDeadlockError(AskedError, RuntimeError):
-    """The wait would never end: the waiter's own holds keep the money."""
+    """The wait would never end: only those who wait hold the money."""
 
-    _text = "{} asked, at most {} while the waiter keeps its own holds"
+    _text = "{} asked, at most {} while those who wait keep what they hold"
 
 
 class BudgetTimeoutError(AskedError, TimeoutError):

@@ -10,7 +10,7 @@ by money that was spent before anybody asked.
 # ruff: noqa: SLF001 - the attributes are private to the package, not to the class
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 
 from waybell_budget._account import (
@@ -33,7 +33,7 @@ from waybell_budget._prices import PriceBook
 
 
 Draw = tuple[Account, int]
-OUT, WAITING, GRANTED = range(3)
+OUT, WAITING, GRANTED, OPENED = range(4)
 
 
 class Waiter:
@@ -56,47 +56,11 @@ class Waiter:
         found = [(source(account), amount) for account, amount in self.draws]
         self.lines = {line: amount for line, amount in found if line is not None}
 
-    def own(self, line: Account) -> int:
-        """What of this account it keeps from itself by waiting."""
-        return sum(locked(account, line) for account in self.mine)
-
-    def lack(self) -> BudgetError | None:
-        """Why it cannot be granted now, None when it can."""
-        for line, amount in self.lines.items():
-            if amount > room(line) or overdrawn(line):
-                return error(BudgetExceeded, line, amount, room(line))
-            if not self._has_turn(line):
-                return error(BudgetExceeded, line, amount, 0)
-        return None
-
-    def hopeless(self) -> BudgetError | None:
-        """Why no release by others can ever satisfy it, None when one can."""
-        for line, amount in self.lines.items():
-            most = room(line) + line._held
-            if amount > most or overdrawn(line):
-                return error(BudgetExceeded, line, amount, room(line))
-            if amount > most - (own := self.own(line)):
-                return error(BudgetDeadlockError, line, amount, most - own)
-        return None
-
-    def _has_turn(self, line: Account) -> bool:
-        """First in line, or standing only behind somebody who waits for it.
-
-        Of two that wait for each other, one for a hold and one for its turn, only the
-        one who has the hold can end that, so it goes first.
-        """
-        queue = line._watch.queue if line._watch else ()
-        if not queue or queue[0] is self:
-            return True
-        reach = room(line) + line._held - self.own(line)
-        ahead = takewhile(lambda other: other is not self, queue)
-        return any(other.lines[line] > reach for other in ahead)
-
 
 class Ledger:
     """The books of one pool and of all holds below it."""
 
-    __slots__ = ("lock", "open", "outbox", "overdrawn", "prices", "strict")
+    __slots__ = ("lock", "open", "outbox", "overdrawn", "prices", "strict", "waiting")
 
     def __init__(self, prices: PriceBook, *, strict: bool) -> None:
         self.prices = prices
@@ -105,22 +69,25 @@ class Ledger:
         self.open = 0  # holds now open, at any depth
         self.overdrawn = 0  # accounts now open that ever were
         self.outbox: list[Callable[[], None]] = []
+        self.waiting: dict[Waiter, None] = {}  # in the order they came
 
-    def book(self, account: Account, amount: int) -> Account | None:  # budget: hot
+    def book(self, account: Account, amount: int) -> BudgetError | None:  # budget: hot
         """Write spending down, here and all the way up.
 
         Returns:
-            The first account that this went beyond, None when all was covered.
+            What to complain of, when not all was covered.
         """
         beyond: Account | None = None
+        wrong: BudgetError | None = None
         watched: list[Account] | None = None
-        growth = amount  # by how much an account's spent plus held gets larger
+        growth = amount  # by how much an account's spent or held gets larger
         account._spent += amount
+        account._used += amount
         # The first one apart: mostly it is a hold and the next its pool, and the
         # interpreter is fast where it always meets the same class.
         if account._cap is not None:
             growth = 0
-            if account._spent + account._held > account._cap:
+            if account._used > account._cap:
                 growth = self._overdraw(account, amount)
                 beyond = account if growth else None
         if account._watch is not None:
@@ -128,7 +95,7 @@ class Ledger:
         node = account._parent
         while node is not None:
             node._spent += amount
-            node._held += growth - amount
+            node._used += growth
             if growth and node._cap is not None:
                 growth = self._overdraw(node, growth)
                 if growth and beyond is None:
@@ -136,9 +103,11 @@ class Ledger:
             if node._watch is not None:
                 watched = [*(watched or ()), node]
             node = node._parent
+        if beyond is not None:
+            wrong = error(BudgetExceeded, beyond, amount, amount + room(beyond))
         if watched is not None:
             self.look(watched)
-        return beyond
+        return wrong
 
     def _overdraw(self, account: Account, growth: int) -> int:
         """What of a growth went beyond the cap."""
@@ -151,7 +120,6 @@ class Ledger:
 
     def look(self, accounts: list[Account]) -> None:
         """Ring the thresholds reached and refuse whoever has now no hope."""
-        lines: list[Account] = []
         for account in accounts:
             watched = watch(account)
             for threshold, alarm in watched.alarms:
@@ -159,9 +127,11 @@ class Ledger:
                     alarm.rung = True
                     self.outbox.append(alarm.call)
             for waiter in tuple(watched.queue):
-                if reason := waiter.hopeless():
-                    lines += self._refuse(waiter, reason)
-        self._serve(lines)
+                if reason := self._hopeless(waiter):
+                    self._refuse(waiter, reason)
+        while knot := self._knot(*self.waiting):
+            self._refuse(knot[-1], self._deadlock(knot[-1], knot))
+        self._serve_all()
 
     def shut(self, account: Account) -> None:
         """Resolve a hold: what is neither spent nor held below goes back."""
@@ -170,21 +140,22 @@ class Ledger:
             self.overdrawn -= cap is not None and account._watch.overdrawn > 0
             reason = BudgetClosedError("the budget waited on was left")
             for waiter in tuple(account._watch.queue):
-                self._serve(self._refuse(waiter, reason))
-        if cap is not None and cap > account._spent + account._held:
-            self.release(account._parent, cap - account._spent - account._held)
+                self._refuse(waiter, reason)
+            self._serve_all()
+        if cap is not None and cap > account._used:
+            self.release(account._parent, cap - account._used)
 
     def release(self, account: Account | None, amount: int) -> None:
         """Give money that was put aside back to whoever it came from."""
         lines: list[Account] | None = None
         while account is not None and amount > 0:
-            account._held -= amount
+            account._used -= amount
             if account._watch is not None:
                 lines = [*(lines or ()), account]
             cap = account._cap
             if cap is not None:
                 # Only what had grown beyond the cap was ever taken from above.
-                beyond = account._spent + account._held + amount - cap
+                beyond = account._used + amount - cap
                 amount = min(amount, beyond)
             account = account._parent
         if lines is not None:
@@ -192,20 +163,88 @@ class Ledger:
 
     def grant(self, waiter: Waiter) -> None:
         """Put aside all that a request wants, up to the caps that cover it."""
-        waiter.state = GRANTED
         for account, amount in waiter.draws:
             hold(account, amount)
+        waiter.state = GRANTED
 
     def join(self, waiter: Waiter) -> None:
         """Be granted, be refused, or stand in line."""
-        if waiter.lack() is None:
+        waiter.aim()
+        if self.lack(waiter) is None:
             self.grant(waiter)
-        elif reason := waiter.hopeless():
-            waiter.refusal = reason
-        else:
+            return
+        waiter.refusal = self._hopeless(waiter)
+        if waiter.refusal is None and waiter.mine:
+            knot = self._knot(*self.waiting, waiter)
+            if waiter in knot:
+                waiter.refusal = self._deadlock(waiter, knot)
+        if waiter.refusal is None:
             waiter.state = WAITING
+            self.waiting[waiter] = None
             for line in waiter.lines:
                 watch(line).queue.append(waiter)
+            if waiter.mine:  # others may go before the first in line from now on
+                self._serve_all()
+
+    def lack(self, waiter: Waiter) -> BudgetError | None:
+        """Why it cannot be granted now, None when it can."""
+        for line, amount in waiter.lines.items():
+            if amount > room(line) or overdrawn(line):
+                return error(BudgetExceeded, line, amount, room(line))
+            if not self._has_turn(waiter, line):
+                return error(BudgetExceeded, line, amount, 0)
+        return None
+
+    def _has_turn(self, waiter: Waiter, line: Account) -> bool:
+        """First in line, or a holder behind nobody who can be served before it.
+
+        Of those that wait for each other, some for holds and some for their turn, only
+        the ones who have the holds can end that, so they go first.
+        """
+        queue = line._watch.queue if line._watch else ()
+        if not queue or queue[0] is waiter:
+            return True
+        if not waiter.mine:
+            return False
+        blocked = self._blocked(waiter)
+        ahead = takewhile(lambda other: other is not waiter, queue)
+        return all(other in blocked for other in ahead)
+
+    def _blocked(self, *newcomer: Waiter) -> set[Waiter]:
+        """Who gets nothing before some who wait, too, have got what they want."""
+        everyone = dict.fromkeys((*self.waiting, *newcomer))
+        holders = [waiter for waiter in everyone if waiter.mine]
+        blocked: set[Waiter] = set()
+        if holders:
+            reach = _reach(everyone, holders)
+            closed: set[Account] = set()
+            for waiter in everyone:
+                behind = not waiter.mine and not closed.isdisjoint(waiter.lines)
+                if behind or _short(waiter, reach):
+                    blocked.add(waiter)
+                    closed.update(waiter.lines)
+        return blocked
+
+    def _hopeless(self, waiter: Waiter) -> BudgetError | None:
+        """Why no release by anybody can satisfy it, None when one can."""
+        for line, amount in waiter.lines.items():
+            if amount > (line._cap or 0) - line._spent or overdrawn(line):
+                return error(BudgetExceeded, line, amount, room(line))
+        return None
+
+    def _knot(self, *waiters: Waiter) -> list[Waiter]:
+        """Those whom nothing can satisfy but money that they keep themselves."""
+        knot: list[Waiter] = []
+        rest = [waiter for waiter in waiters if waiter.mine]
+        while len(knot) != len(rest):
+            knot, reach = rest, _reach(rest, rest)
+            rest = [waiter for waiter in knot if _short(waiter, reach)]
+        return knot
+
+    def _deadlock(self, waiter: Waiter, knot: list[Waiter]) -> BudgetError:
+        reach = _reach([waiter], knot)
+        line = _short(waiter, reach)[0]
+        return error(BudgetDeadlockError, line, waiter.lines[line], reach[line])
 
     def leave(self, waiter: Waiter) -> None:
         """Step out of line, or give back what was granted and will not be used."""
@@ -214,31 +253,40 @@ class Ledger:
             for account, amount in waiter.draws:
                 self.release(account, amount)
         elif before == WAITING:
-            self._serve(self._drop(waiter))
+            self._drop(waiter)
+            self._serve(list(waiter.lines))
 
-    def _drop(self, waiter: Waiter) -> list[Account]:
+    def _drop(self, waiter: Waiter) -> None:
         for line in waiter.lines:
             watch(line).queue.remove(waiter)
-        return list(waiter.lines)
+        del self.waiting[waiter]
 
-    def _refuse(self, waiter: Waiter, error: BudgetError) -> list[Account]:
+    def _refuse(self, waiter: Waiter, error: BudgetError) -> None:
         waiter.state, waiter.refusal = OUT, error
         self.outbox.append(waiter.wake)
-        return self._drop(waiter)
+        self._drop(waiter)
+
+    def _serve_all(self) -> None:
+        lines = [line for waiter in self.waiting for line in waiter.lines]
+        self._serve(list(dict.fromkeys(lines)))
 
     def _serve(self, lines: list[Account]) -> None:
         """Grant, in order, what can be granted from these accounts."""
         while lines:
             line = lines.pop()
             queue = watch(line).queue
+            blocked = None
             for waiter in tuple(queue):
-                # Behind a first one that must wait, only who has holds can have a turn.
-                if (waiter is queue[0] or waiter.mine) and waiter.lack() is None:
+                if waiter.state == WAITING and self.lack(waiter) is None:
                     self.grant(waiter)
                     self.outbox.append(waiter.wake)
-                    lines += [
-                        other for other in self._drop(waiter) if other is not line
-                    ]
+                    self._drop(waiter)
+                    lines += [other for other in waiter.lines if other is not line]
+                    blocked = None
+                    continue
+                blocked = self._blocked() if blocked is None else blocked
+                if queue and queue[0] not in blocked:
+                    break  # nobody goes before it
 
     def deliver(self) -> None:
         """Empty the outbox. The one method that is called without the lock."""
@@ -250,4 +298,21 @@ class Ledger:
                     calls.pop(0)()
             finally:
                 if calls:  # an interrupt: nobody else's wake-up may be lost
-                    self.outbox = calls + self.outbox
+                    with self.lock:
+                        self.outbox = calls + self.outbox
+
+
+def _reach(wanting: Iterable[Waiter], keeping: Iterable[Waiter]) -> dict[Account, int]:
+    """What can ever come free for some while others keep all that is theirs."""
+    kept = {account for waiter in keeping for account in waiter.mine}
+    return {
+        line: (line._cap or 0)
+        - line._spent
+        - sum(locked(other, line) for other in kept)
+        for line in {line for waiter in wanting for line in waiter.lines}
+    }
+
+
+def _short(waiter: Waiter, reach: dict[Account, int]) -> list[Account]:
+    """Where it wants more than that."""
+    return [line for line, amount in waiter.lines.items() if amount > reach[line]]

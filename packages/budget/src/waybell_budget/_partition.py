@@ -4,12 +4,13 @@
 
 import sys
 import threading
+from contextlib import ExitStack
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from waybell_budget._account import Account, error, room
 from waybell_budget._errors import BudgetClosedError, BudgetTimeoutError
-from waybell_budget._ledger import GRANTED, WAITING, Waiter
+from waybell_budget._ledger import GRANTED, OPENED, WAITING, Waiter
 
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 Parts = TypeVar("Parts", bound="list[Budget] | dict[str, Budget]")
 # The last hold that this context opened; `Budget._outer` leads to those around it.
-innermost: ContextVar["Budget | None"] = ContextVar("waybell_budget", default=None)
+_innermost: ContextVar["Budget | None"] = ContextVar("waybell_budget", default=None)
+surrounding, enclose = _innermost.get, _innermost.set
 
 
 class Partition(Generic[Parts]):
@@ -41,28 +43,28 @@ class Partition(Generic[Parts]):
 
     def __enter__(self) -> Parts:
         waiter = self._request()
-        if self._seconds is not None:
-            _refuse_on_loop()
-            gate = threading.Lock()
-            gate.acquire()
-            waiter.wake = gate.release
-            try:
+        try:
+            if self._seconds is not None:
+                _refuse_on_loop()
+                gate = threading.Lock()
+                gate.acquire()
+                waiter.wake = gate.release
                 if self._join(waiter):
                     gate.acquire(timeout=self._seconds)
-            except BaseException:
-                self._leave(waiter)
-                raise
-        return self._conclude(waiter)
+            return self._open(waiter)
+        except BaseException:
+            self._leave(waiter)
+            raise
 
     async def __aenter__(self) -> Parts:
         waiter = self._request()
-        if self._seconds is not None:
-            try:
+        try:
+            if self._seconds is not None:
                 await self._wait(waiter, self._seconds)
-            except BaseException:
-                self._leave(waiter)
-                raise
-        return self._conclude(waiter)
+            return self._open(waiter)
+        except BaseException:
+            self._leave(waiter)
+            raise
 
     async def _wait(self, waiter: Waiter, seconds: float) -> None:
         """Come back when the waiter is granted, refused, or out of time."""
@@ -94,8 +96,9 @@ class Partition(Generic[Parts]):
                 timer.cancel()
 
     def __exit__(self, *_error: object) -> None:
-        for budget in self._budgets:
-            budget.settle()
+        with ExitStack() as stack:  # all of them, whatever a callback raises
+            for budget in reversed(self._budgets):
+                stack.callback(budget.settle)
 
     async def __aexit__(self, *_error: object) -> None:
         self.__exit__()
@@ -109,7 +112,7 @@ class Partition(Generic[Parts]):
                 if above is not None and amount is not None:
                     draws[above] = draws.get(above, 0) + amount
         mine: list[Account] = []
-        holder = innermost.get()
+        holder = surrounding()
         while holder is not None:
             if holder._ledger is self._ledger and holder._state > 0:
                 mine += holder._accounts()
@@ -126,23 +129,23 @@ class Partition(Generic[Parts]):
         """Whether there is anything to wait for."""
         with self._ledger.lock:
             self._check()
-            waiter.aim()
             self._ledger.join(waiter)
-            return waiter.state == WAITING
+        self._ledger.deliver()
+        return waiter.state == WAITING
 
     def _leave(self, waiter: Waiter) -> None:
+        """Give up, at whatever point."""
+        if waiter.state == OPENED:  # an interrupt: nobody has the holds yet
+            for budget in self._budgets:
+                budget._abandon()
         with self._ledger.lock:
             self._ledger.leave(waiter)
         self._ledger.deliver()
 
-    def _conclude(self, waiter: Waiter) -> Parts:
+    def _open(self, waiter: Waiter) -> Parts:
         """Open what was granted, or say why it was not."""
-        try:
-            with self._ledger.lock:
-                self._admit(waiter)
-        except BaseException:
-            self._leave(waiter)
-            raise
+        with self._ledger.lock:
+            self._admit(waiter)
         for budget in self._budgets:
             budget._push()
         return self._parts
@@ -151,7 +154,7 @@ class Partition(Generic[Parts]):
         self._check()
         if self._seconds is None:
             waiter.aim()
-            if reason := waiter.lack():
+            if reason := self._ledger.lack(waiter):
                 raise reason
             self._ledger.grant(waiter)
         if waiter.refusal is not None:
@@ -161,6 +164,7 @@ class Partition(Generic[Parts]):
             short = [(line, amount) for line, amount in lines if amount > room(line)]
             line, amount = (short or list(lines))[0]
             raise error(BudgetTimeoutError, line, amount, room(line))
+        waiter.state = OPENED
         for budget in self._budgets:
             budget._admit()
 

@@ -5,7 +5,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from waybell_budget._account import Account, watch
+from waybell_budget._account import Account
 from waybell_budget._amounts import Amount, nanos, whole
 from waybell_budget._budget import Giver
 from waybell_budget._errors import BudgetError
@@ -53,12 +53,13 @@ class BudgetPool(Giver):
         """
         ledger, accounts = self._ledger, (self, self._counted())
         with ledger.lock:
-            if ledger.open or any(account._held for account in accounts):
+            if ledger.open or any(one._used > one._spent for one in accounts):
                 raise BudgetError(f"cannot reset with {ledger.open} holds open")
             for account in accounts:
-                account._spent = 0
-                watch(account).overdrawn = 0
-                for _, alarm in watch(account).alarms:
-                    alarm.rung = False
+                account._spent = account._used = 0
+                if account._watch is not None:
+                    account._watch.overdrawn = 0
+                    for _, alarm in account._watch.alarms:
+                        alarm.rung = False
             ledger.overdrawn = 0
             self._lines = None

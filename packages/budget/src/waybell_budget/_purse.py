@@ -12,7 +12,6 @@ from waybell_budget._account import (
     error,
     free,
     overdrawn,
-    passed,
     source,
     watch,
 )
@@ -93,13 +92,23 @@ class Purse(Account):
             else:
                 purse, wrong = self._hear(unknown, usd is not None)
             if nano is not None:
-                beyond = ledger.book(purse, nano)
-                if beyond is not None:
-                    wrong = wrong or passed(beyond, nano)
+                cap, above = purse._cap, purse._parent
+                if (
+                    cap is not None
+                    and above is not None
+                    and (used := purse._used + nano) <= cap
+                    and above._parent is None
+                    and purse._watch is above._watch is None
+                ):  # as `book` does for a hold of a pool, without the call
+                    purse._used = used
+                    purse._spent += nano
+                    above._spent += nano
+                else:
+                    beyond = ledger.book(purse, nano)
+                    wrong = wrong or beyond
             if count is not None:
                 beyond = ledger.book(purse._tokens or purse._counted(), count)
-                if beyond is not None:
-                    wrong = wrong or passed(beyond, count)
+                wrong = wrong or beyond
             if key is not None:
                 purse._tally(key, nano or 0, count or 0)
         if ledger.outbox:
@@ -112,6 +121,7 @@ class Purse(Account):
     ) -> tuple[int | None, int | None, Key, UnknownPriceError | None]:
         """Fill in what the model, its usage and the line say."""
         label, model, line = key
+        hash(key)  # what cannot be booked under is refused before anything is booked
         nano = _on(line, nano)
         if usage:
             counts = counts_of(usage)
@@ -123,7 +133,10 @@ class Purse(Account):
                     return None, count, key, unknown
         if nano is None and count is None:
             raise ValueError("charge needs usd, tokens, or model and usage")
-        return nano, count, (label, model, line), None
+        unpriced = None
+        if nano is None and model:
+            unpriced = UnknownPriceError(model, "give usage=; tokens= has no kinds")
+        return nano, count, (label, model, line), unpriced
 
     def check(self, *, usd: Amount | None = None, tokens: int | None = None) -> None:
         """Raise `BudgetExceeded` if so much could not be spent now; book nothing."""
@@ -171,12 +184,12 @@ class Purse(Account):
             return BudgetSnapshot(
                 usd_cap=None if self._cap is None else dollars(self._cap),
                 usd_spent=dollars(self._spent),
-                usd_held=dollars(self._held),
+                usd_held=dollars(self._used - self._spent),
                 usd_remaining=None if usd_left is None else dollars(usd_left),
                 usd_overdrawn=dollars(overdrawn(self)),
                 tokens_cap=tokens._cap,
                 tokens_spent=tokens._spent,
-                tokens_held=tokens._held,
+                tokens_held=tokens._used - tokens._spent,
                 tokens_remaining=free(tokens) if opened else 0,
                 tokens_overdrawn=overdrawn(tokens),
                 unreported=lines.unreported,
