@@ -420,3 +420,52 @@ async def test_a_start_that_is_interrupted_leaves_nothing_behind(settle):
     assert ended in ([], ["first"])
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert inspect.getcoroutinestate(bodies[2]) == inspect.CORO_CLOSED
+
+
+@pytest.mark.parametrize("verb", ["emit", "gather"])
+async def test_a_handler_that_ignores_its_cancellation_keeps_nobody(verb, settle):
+    bus, ended = EventBus(), []
+
+    async def ignore(event):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "anyway"
+
+    async def wait(event):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    bus.on("t", ignore)
+    bus.on("t", wait)
+    task = asyncio.create_task(getattr(bus, verb)("t"))
+    await settle()
+    task.cancel()
+    await asyncio.wait([task], timeout=10)
+    assert task.cancelled()
+    assert ended == [True]
+
+
+async def test_who_is_cancelled_while_leaving_a_stream_is_cancelled(settle):
+    bus, gate = EventBus(), asyncio.Event()
+
+    @bus.on("t")
+    async def linger(event):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await gate.wait()
+
+    async def leave():
+        async with bus.stream("t"):
+            await settle()
+
+    task = asyncio.create_task(leave())
+    await settle(30)
+    task.cancel()
+    await settle()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task

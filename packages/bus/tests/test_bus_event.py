@@ -164,3 +164,11 @@ async def test_an_event_goes_through_json_and_pickle_with_its_identity():
 def test_an_outcome_says_whether_it_failed():
     assert not Outcome("h", None, None, 0.1).failed
     assert Outcome("h", None, ValueError(), 0.1).failed
+
+
+async def test_what_an_event_is_cannot_be_set():
+    bus = EventBus()
+    event = await bus.emit("t") or bus.dead_letters[0]
+    for name in ("topic", "time", "id", "parent", "root"):
+        with pytest.raises(AttributeError):
+            setattr(event, name, "else")

@@ -178,6 +178,7 @@ async def test_a_thread_keeps_its_place_until_it_is_done(settle):
         bus.on("quick", lambda event: "quick", thread=True)
         with pytest.raises(TimeoutError):
             await bus.emit("slow")
+        assert len(bus._loops.here().threads.holds) == 1
         waiting = asyncio.create_task(bus.emit("quick"))
         await settle()
         assert not waiting.done()
@@ -287,3 +288,37 @@ async def test_a_thread_that_never_began_gives_its_place_back():
     work.end()
     assert await bus.emit("t", n=1) == 1
     await bus.close()
+
+
+@pytest.mark.simulate(seeds=50)
+async def test_waiting_for_a_place_does_not_count_as_running():
+    bus = EventBus()
+
+    @bus.on("t", timeout=3, concurrency=1)
+    async def work(event):
+        await asyncio.sleep(2)
+        return event["n"]
+
+    assert await asyncio.gather(*[bus.emit("t", n=n) for n in range(5)]) == [*range(5)]
+
+
+async def test_waiting_for_a_thread_does_not_count_as_running():
+    async with EventBus(max_threads=1) as bus:
+        gate = threading.Event()
+        bus.on("slow", lambda event: gate.wait(10), thread=True)
+        bus.on("quick", lambda event: "quick", thread=True, timeout=0.25)
+        slow = asyncio.create_task(bus.emit("slow"))
+        quick = asyncio.create_task(bus.emit("quick"))
+        await asyncio.wait([quick], timeout=0.3)
+        assert not quick.done()
+        gate.set()
+        assert [await slow, await quick] == [True, "quick"]
+
+
+async def test_what_a_thread_gives_to_be_awaited_is_awaited():
+    async def answer():
+        return "answer"
+
+    async with EventBus() as bus:
+        bus.on("t", lambda event: answer(), thread=True)
+        assert await bus.emit("t") == "answer"

@@ -199,3 +199,16 @@ async def test_a_watcher_that_died_is_no_watcher():
     del desk
     bus._tell(plan.watchers[0], None, (None,), asyncio.get_running_loop().time)
     assert bus.stats()["watcher_errors"] == 0
+
+
+async def test_a_receiver_that_is_false_is_still_called():
+    class Kept(list):
+        def __call__(self, event):
+            self.append(event.topic)
+            return "kept"
+
+    bus, handler, watcher = EventBus(), Kept(), Kept()
+    bus.on("t", handler)
+    bus.observe("t", watcher)
+    assert await bus.request("t") == "kept"
+    assert handler == watcher == ["t"]

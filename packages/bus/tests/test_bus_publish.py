@@ -396,3 +396,34 @@ async def test_a_block_closes_the_bus_and_drains_unless_it_fails():
     assert log == [1]
     with pytest.raises(BusClosedError):
         await bus.emit("t")
+
+
+def test_a_subscription_may_be_entered_again_in_another_run():
+    bus = EventBus()
+    events = bus.subscribe("t", overflow="drop_newest")
+
+    async def main(n):
+        async with events:
+            await bus.publish("t", n=n)
+            return (await anext(events))["n"]
+
+    assert [asyncio.run(main(1)), asyncio.run(main(2))] == [1, 2]
+    assert events.dropped == 0
+
+
+@pytest.mark.parametrize("role", ["handler", "watcher"])
+async def test_several_in_the_background_may_close_the_bus(role, settle):
+    bus, closed = EventBus(), []
+
+    async def stop(event):
+        await settle()
+        await bus.close()
+        closed.append(event["n"])
+
+    (bus.on if role == "handler" else bus.observe)("stop", stop)
+    for n in range(3):
+        await bus.publish("stop", n=n)
+    async with asyncio.timeout(10):  # And not only once their time has run out.
+        await bus.close()
+        await settle()
+    assert sorted(closed) == [0, 1, 2]

@@ -192,3 +192,17 @@ def test_a_queue_across_threads_loses_nothing_and_keeps_each_order():
     assert len(set(got)) == 300
     for who in range(3):
         assert [n for w, n in got if w == who] == list(range(100))
+
+
+def test_muting_waits_for_a_plan_under_way():
+    bus = EventBus()
+    bus.on("t", lambda event: 1)
+    signal = bus.signal("t")
+    mute = threading.Thread(target=setattr, args=(signal, "is_muted", True))
+    with bus._plans.lock:
+        mute.start()
+        while not signal.is_muted:
+            pass
+        bus._plans["t"] = bus._plans._compile("u", ["u"])  # Made before the change.
+    mute.join()
+    assert "t" not in bus._plans

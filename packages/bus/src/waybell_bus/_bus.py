@@ -10,14 +10,12 @@ from typing import Any, Self
 
 from waybell_bus._dispatch import COUNTED, Dispatch, Handling
 from waybell_bus._errors import BusClosedError
-from waybell_bus._event import FIRST, Event, Outcome, current
-from waybell_bus._fan import Begun, Stream
+from waybell_bus._event import Event, Outcome, current
+from waybell_bus._fan import Job, Stream, collect
 from waybell_bus._limit import holding, holds_around
-from waybell_bus._plan import Plan
 from waybell_bus._queue import Subscription
 
 
-_around = current.get
 _handle = current.set
 _handled = current.reset
 
@@ -63,23 +61,10 @@ class EventBus(Dispatch):
             NestingError: If handlers wait for handlers without end.
             BusClosedError: If the bus is closed.
         """
-        now = self._now  # Two steps: a call through a slot is slow on Python 3.11.
-        event = Event()
-        event._fields = fields
-        event.topic = topic
-        event.time = now()
-        around = _around()
-        if around is self._home:
-            event._link = None
-            event._trail = FIRST
-        else:
-            self._nest(event, around)
-        try:
-            solo = self._solos[topic]
-        except KeyError:
-            solo = self._plans[topic].solo
+        event = self._event(topic, fields)
+        solo = self._solos.get(topic)
         if solo is None:
-            return await self._emit(event, self._plans[topic])
+            return await self._emit(event)
         token = _handle(event)
         try:
             answer = await solo(event)
@@ -98,20 +83,21 @@ class EventBus(Dispatch):
         if isinstance(error, Exception):
             self._ledger.count("errors")
 
-    async def _emit(self, event: Event, plan: Plan) -> Any:
+    async def _emit(self, event: Event) -> Any:
+        plan = self._plans[event.topic]
         with Handling(event):
             legs, clock = self._admit(event, plan)
             if not legs:
                 return None
             if len(legs) == 1:
                 return await self._alone(event, plan, legs[0], clock)
-            outcomes = await self._all(event, plan, legs, clock)
+            outcomes = await collect(self._launch(event, plan, legs, clock), clock)
         errors = [outcome.error for outcome in outcomes if outcome.error is not None]
         if errors:
-            text = (
-                f"{len(errors)} of {len(outcomes)} handlers of {event.topic!r} failed"
+            share = f"{len(errors)} of {len(outcomes)}"
+            raise BaseExceptionGroup(
+                f"{share} handlers of {event.topic!r} failed", errors
             )
-            raise BaseExceptionGroup(text, errors)
         return [outcome.value for outcome in outcomes]
 
     async def request(self, topic: str, /, **fields: Any) -> Any:
@@ -128,17 +114,21 @@ class EventBus(Dispatch):
             AmbiguousTopicError: If several have an equal claim. None of them runs.
         """
         event = self._event(topic, fields)
-        plan = self._plans[topic]
-        if plan.solo is not None:
-            token = _handle(event)
-            try:
-                answer = await plan.solo(event)
-            except BaseException as error:
-                self._left(event, token, error)
-                raise
-            _handled(token)
-            event._trail = None
-            return answer
+        solo = self._solos.get(topic)
+        if solo is None:
+            return await self._request(event)
+        token = _handle(event)
+        try:
+            answer = await solo(event)
+        except BaseException as error:
+            self._left(event, token, error)
+            raise
+        _handled(token)
+        event._trail = None
+        return answer
+
+    async def _request(self, event: Event) -> Any:
+        plan = self._plans[event.topic]
         with Handling(event):
             self._refuse(event, plan)
             leg = self._pick(event, plan)
@@ -156,7 +146,7 @@ class EventBus(Dispatch):
         plan = self._plans[topic]
         with Handling(event):
             legs, clock = self._admit(event, plan)
-            return await self._all(event, plan, legs, clock)
+            return await collect(self._launch(event, plan, legs, clock), clock)
 
     def stream(self, topic: str, /, **fields: Any) -> Stream:
         """Send an event to every handler at once, and see outcomes as they finish.
@@ -164,24 +154,16 @@ class EventBus(Dispatch):
         `async with bus.stream(...) as outcomes: async for outcome in outcomes: ...`:
         the event is sent on entering the block, and leaving it cancels the rest.
         """
-        sent: list[Event] = []
 
-        def begin() -> Begun:
+        def begin() -> tuple[Event, list[Job]]:
             event = self._event(topic, fields)
-            plan = self._plans[topic]
-            trail = event._trail
+            plan, trail = self._plans[topic], event._trail
             with Handling(event):
-                legs, clock = self._admit(event, plan)
-                begun = self._launch(event, plan, legs, clock)
+                jobs = self._launch(event, plan, *self._admit(event, plan))
             event._trail = trail  # Until the end of the block.
-            sent.append(event)
-            return begun
+            return event, jobs
 
-        def end() -> None:
-            for event in sent:
-                event._trail = None
-
-        return Stream(begin, end)
+        return Stream(begin)
 
     async def publish(self, topic: str, /, **fields: Any) -> None:
         """Send an event to everybody, and wait for no answer, only for room.
@@ -194,19 +176,14 @@ class EventBus(Dispatch):
                 background waits to publish.
             QueueFullError: If a subscription asks for that, and is full.
         """
-        event = self._event(topic, fields, depth=0)
+        event = self._event(topic, fields, waits=False)
         plan = self._plans[topic]
         with Handling(event):
-            self._refuse(event, plan)
             event._trail = None
-            clock = self._announce(event, plan, block=True)
-            legs = self._ready(plan.legs) if plan.fragile else plan.legs
-            if not (legs or plan.queues or plan.watchers):
-                self._unheard(event)
+            legs, clock = self._admit(event, plan, asks=False)
             work = self._loops.here()
             for leg in legs:
                 hold = await work.room.take()
-                hold.outer = None  # It runs inside nothing that we hold.
                 work.spawn(self._background(event, plan, leg, clock), hold)
             for queue in plan.queues:
                 if queue.overflow == "block":
@@ -260,8 +237,11 @@ class EventBus(Dispatch):
             drain: Whether to wait. Without it, what runs in the background is
                 cancelled, and the queues end with what is in them unread.
             timeout: Seconds to wait before the rest is cancelled; None is for ever.
+
+        What is waited for may close the bus too: that returns at once.
         """
-        if self._closed == "closed":
+        spared = holds_around(holding.get())  # They wait for us.
+        if self._closed == "closed" or (self._closed and spared):
             return
         self._closed = "closing"
         with self._plans.lock:
@@ -269,7 +249,6 @@ class EventBus(Dispatch):
             self._plans.clear()
         try:
             for work in self._loops.works():
-                spared = holds_around(holding.get())  # They wait for us.
                 body = work.drain(spared, timeout if drain else 0)
                 if work.loop is not asyncio.get_running_loop():
                     there = asyncio.run_coroutine_threadsafe(body, work.loop)

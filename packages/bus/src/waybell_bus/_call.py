@@ -34,10 +34,10 @@ def bind(route: Route, fn: Any, loops: Loops, around: Sequence[Middleware]) -> C
     timeout, concurrency = route.settings.timeout, route.settings.concurrency
     call: Call = fn
     if route.settings.thread:
-        call = _in_thread(fn, loops)
+        call = _in_thread(route, fn, loops)
     elif not route.awaits:
         call = _in_place(fn)
-    if timeout is not None:
+    elif timeout is not None:
         call = _timed(route.name, timeout, call)
     if concurrency is not None:
         call = _limited(route, concurrency, call)
@@ -63,13 +63,17 @@ def _in_place(fn: Any) -> Call:
     return call
 
 
-def _in_thread(fn: Any, loops: Loops) -> Call:
+def _in_thread(route: Route, fn: Any, loops: Loops) -> Call:
     async def call(event: Event) -> Any:
         work = loops.here()
         hold = await work.threads.take()
         context = copy_context()
         context.run(holding.set, hold)
         begun: list[bool] = []
+
+        async def start(_: Event) -> Any:
+            answer = await work.loop.run_in_executor(work.pool(), run)
+            return await answer if waits(answer) else answer
 
         def run() -> Any:
             begun.append(True)
@@ -82,7 +86,8 @@ def _in_thread(fn: Any, loops: Loops) -> Call:
                     work.loop.call_soon_threadsafe(work.threads.give, hold)
 
         try:
-            return await work.loop.run_in_executor(work.pool(), run)
+            # Its time begins here, where it has its place.
+            return await _timed(route.name, route.settings.timeout, start)(event)
         finally:
             if not begun:
                 work.threads.give(hold)
@@ -90,7 +95,7 @@ def _in_thread(fn: Any, loops: Loops) -> Call:
     return call
 
 
-def _timed(name: str, seconds: float, inner: Call) -> Call:
+def _timed(name: str, seconds: float | None, inner: Call) -> Call:
     async def call(event: Event) -> Any:
         scope = asyncio.timeout(seconds)
         try:

@@ -6,7 +6,7 @@
 # pyright: reportPrivateUsage=false
 
 import time
-from asyncio import CancelledError, Task
+from asyncio import AbstractEventLoop, CancelledError, Task
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from inspect import iscoroutine
@@ -21,14 +21,16 @@ from waybell_bus._errors import (
     NoHandlerError,
     QueueFullError,
 )
-from waybell_bus._event import FIRST, Event, Home, Outcome, at_home, current
-from waybell_bus._fan import Begun, Clock, collect, launch
+from waybell_bus._event import FIRST, Event, Outcome, current
+from waybell_bus._fan import Clock, Job, launch
 from waybell_bus._ledger import Ledger, OnError
+from waybell_bus._limit import Hold
 from waybell_bus._loops import Loops
 from waybell_bus._plan import Leg, Plan
 from waybell_bus._registry import Route
 
 
+_around = current.get
 COUNTED = ("errors", "dead_letters", "watcher_errors", "slow_watchers", "dropped_watchers", "on_error_errors")  # fmt: skip
 
 
@@ -52,7 +54,7 @@ class Handling:
 class Dispatch(Desk):
     """The half of a bus that sends, below its verbs."""
 
-    __slots__ = ("_home", "_ledger", "_max_depth", "_max_watching", "_now", "_raises", "_slow", "dead_letters", "errors", "history")  # fmt: skip
+    __slots__ = ("_home", "_ledger", "_max_depth", "_now", "_raises", "_slow", "dead_letters", "errors", "history")  # fmt: skip
 
     def __init__(
         self,
@@ -71,40 +73,42 @@ class Dispatch(Desk):
             raise ValueError(f"unhandled is 'warn' or 'raise', not {unhandled!r}")
         if min(max_depth, max_background, max_watching, max_threads) < 1 or history < 0:
             raise ValueError("a bound is at least 1, and a history not negative")
-        super().__init__(Loops(max_background, max_threads), plain=not history)
+        loops = Loops(max_background, max_threads, max_watching)
+        super().__init__(loops, plain=not history)
         self.history: deque[Event] = deque(maxlen=history)
-        self._home: object = object()  # Of the last send; as yet unlike any.
+        self._home: object = self  # The loop of the last send; as yet unlike any.
         self._ledger = Ledger(on_error)
         self.dead_letters = self._ledger.dead
         self.errors = self._ledger.errors
         self._max_depth = max_depth
-        self._max_watching = max_watching
         self._now = now
         self._raises = unhandled == "raise"
         self._slow = slow
 
-    def _event(self, topic: str, fields: dict[str, Any], depth: int = 1) -> Event:
-        """A new event; with a `depth` of 0 nobody is going to wait for its answers."""
+    def _event(self, topic: str, fields: dict[str, Any], waits: int = 1) -> Event:
+        now = self._now  # Two steps: a call through a slot is slow on Python 3.11.
         event = Event()
         event._fields = fields
-        event.topic = topic
-        event.time = self._now()
-        self._nest(event, current.get(), depth)
-        return event
-
-    def _nest(self, event: Event, around: Event | Home | None, depth: int = 1) -> None:
+        event._topic = topic
+        event._time = now()
         event._link = None
         event._trail = FIRST
-        if around is self._home:
-            return
+        around = _around()
+        if around is not self._home:
+            self._nest(event, around, waits)
+        return event
+
+    def _nest(
+        self, event: Event, around: Event | AbstractEventLoop | None, waits: int
+    ) -> None:
         if not isinstance(around, Event):
             # A context that has not sent before, or not on the loop of the last send.
-            self._home = self._loops.home = home = at_home()
-            current.set(home)
+            self._home = self._loops.here().loop
+            current.set(self._home)
             return
         event._link = (around.id, around.root)
         # One whose answers are all known waits for nobody: nesting starts anew.
-        if around._trail is not None and depth:
+        if around._trail is not None and waits:
             event._trail = (around, around._trail[1] + 1)
             if around._trail[1] >= self._max_depth:
                 raise NestingError(_loop_of(event), self._max_depth)
@@ -117,24 +121,30 @@ class Dispatch(Desk):
             if queue.overflow == "error" and queue.full():
                 raise QueueFullError(queue.pattern, queue.maxsize)
 
-    def _announce(self, event: Event, plan: Plan, *, block: bool = False) -> Clock:
-        """Tell the watchers and fill the queues, or leave those that block."""
+    def _announce(self, event: Event, plan: Plan, *, asks: bool = True) -> Clock:
+        """Tell the watchers and fill the queues; who does not ask waits for some."""
         self.history.append(event)
         clock = self._loops.here().clock
         for route in plan.watchers:
             self._tell(route, event, (event,), clock)
         for queue in plan.queues:
-            if not block or queue.overflow != "block":
+            if asks or queue.overflow != "block":
                 queue(event)
         return clock
 
-    def _admit(self, event: Event, plan: Plan) -> tuple[Sequence[Leg], Clock]:
+    def _admit(
+        self, event: Event, plan: Plan, *, asks: bool = True
+    ) -> tuple[Sequence[Leg], Clock]:
         """Send an event to everybody but the handlers; give those."""
         self._refuse(event, plan)
-        clock = self._announce(event, plan)
+        clock = self._announce(event, plan, asks=asks)
         legs = self._ready(plan.legs) if plan.fragile else plan.legs
-        if not legs and not plan.queues:
-            self._unheard(event)
+        if not (legs or plan.queues or (plan.watchers and not asks)):
+            self._ledger.count("dead_letters")
+            self._ledger.dead.append(event)
+            self._ledger.warn(f"nobody answers {event.topic}")
+            if self._raises:
+                raise self._nobody(event)
         return legs, clock
 
     def _ready(self, legs: Sequence[Leg]) -> list[Leg]:
@@ -151,7 +161,7 @@ class Dispatch(Desk):
 
     def _pick(self, event: Event, plan: Plan) -> Leg:
         """The one handler with the best claim."""
-        while live := [leg for leg in plan.best if leg.route.target()]:
+        while live := [leg for leg in plan.best if leg.route.target() is not None]:
             if len(live) > 1:
                 names = tuple(leg.route.name for leg in live)
                 raise AmbiguousTopicError(event.topic, names)
@@ -165,13 +175,6 @@ class Dispatch(Desk):
 
         known = [name for name, _ in self._plans.handlers.all()]
         return NoHandlerError(event.topic, tuple(get_close_matches(event.topic, known)))
-
-    def _unheard(self, event: Event) -> None:
-        self._ledger.count("dead_letters")
-        self._ledger.dead.append(event)
-        self._ledger.warn(f"nobody answers {event.topic}")
-        if self._raises:
-            raise self._nobody(event)
 
     async def _run(self, event: Event, plan: Plan, leg: Leg, clock: Clock) -> Outcome:
         """Call one handler, and tell the watchers what came of it."""
@@ -205,14 +208,9 @@ class Dispatch(Desk):
 
     def _launch(
         self, event: Event, plan: Plan, legs: Sequence[Leg], clock: Clock
-    ) -> Begun:
+    ) -> list[Job]:
         bodies = [self._run(event, plan, leg, clock) for leg in legs]
         return launch(bodies, [leg.route.name for leg in legs])
-
-    async def _all(
-        self, event: Event, plan: Plan, legs: Sequence[Leg], clock: Clock
-    ) -> list[Outcome]:
-        return await collect(*self._launch(event, plan, legs, clock), clock)
 
     async def _background(
         self, event: Event, plan: Plan, leg: Leg, clock: Clock
@@ -228,7 +226,7 @@ class Dispatch(Desk):
         begun = clock()
         try:
             fn = route.target()
-            answer = fn and fn(*args)
+            answer = None if fn is None else fn(*args)
         except (Exception, CancelledError) as error:  # Nothing cancels sync code.
             self._failed(route, event, error)
             return
@@ -247,10 +245,9 @@ class Dispatch(Desk):
                 self._failed(route, event, error)
 
         work = self._loops.here()
-        if len(work.watchers) < self._max_watching:
-            task = work.spawn(answer, None)
-            work.watchers.add(task)
-            task.add_done_callback(done)
+        hold = Hold(work.watching)
+        if work.watching.takes(hold):
+            work.spawn(answer, hold).add_done_callback(done)
         else:
             answer.close()
             self._ledger.count("dropped_watchers")

@@ -3,8 +3,7 @@
 import itertools
 import os
 import threading
-import weakref
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import AbstractEventLoop
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple, final
@@ -35,20 +34,19 @@ FIRST: Trail = (None, 1)
 class Event(Mapping[str, Any]):
     """One thing that was sent: a read-only mapping of its fields, and always true.
 
-    A bus makes them, or `from_dict`. `topic` is as it was sent, and `time` is when, in
-    seconds since the epoch.
+    A bus makes them, or `from_dict`.
     """
 
     # A bus fills these in one by one: a constructor would double the cost of a send.
     # `_id` is unset until asked for, `_link` None or (parent, root), `_trail` None
     # once every answer is known.
-    __slots__ = ("__weakref__", "_fields", "_id", "_link", "_trail", "time", "topic")
+    __slots__ = ("__weakref__", "_fields", "_id", "_link", "_time", "_topic", "_trail")
     _fields: dict[str, Any]
     _id: str
-    _link: tuple[str | None, str] | None
+    _link: tuple[str, str] | None
+    _time: float
+    _topic: str
     _trail: Trail | None
-    time: float
-    topic: str
 
     def __getitem__(self, name: str) -> Any:
         return self._fields[name]
@@ -64,6 +62,16 @@ class Event(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<Event {self.topic} {self._fields}>"
+
+    @property
+    def topic(self) -> str:
+        """The topic as it was sent."""
+        return self._topic
+
+    @property
+    def time(self) -> float:
+        """When it was sent, in seconds since the epoch."""
+        return self._time
 
     @property
     def id(self) -> str:
@@ -98,9 +106,9 @@ class Event(Mapping[str, Any]):
         event._fields = dict(data["fields"])
         event._id = data["id"]
         event._link = data["parent"] and (data["parent"], data["root"])
+        event._time = data["time"]
+        event._topic = data["topic"]
         event._trail = None
-        event.time = data["time"]
-        event.topic = data["topic"]
         return event
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -128,25 +136,9 @@ class Outcome(NamedTuple):
         return self.error is not None
 
 
-class Home:
-    """A running loop, as a context remembers it.
-
-    On Python 3.11 asking asyncio for the running loop is a system call, dearer than
-    all the rest of a send; a context that has sent before knows its loop.
-    """
-
-    __slots__ = ("__weakref__", "loop")
-
-    def __init__(self, loop: AbstractEventLoop) -> None:
-        self.loop = weakref.ref(loop)
-
-
-# The event being handled; outside of handlers the loop, once known.
-current: ContextVar[Event | Home | None] = ContextVar("waybell_bus", default=None)
-_homes: weakref.WeakKeyDictionary[AbstractEventLoop, Home] = weakref.WeakKeyDictionary()
-
-
-def at_home() -> Home:
-    """The running loop's home."""
-    loop = get_running_loop()
-    return _homes.get(loop) or _homes.setdefault(loop, Home(loop))
+# The event being handled; outside of handlers the loop, once something was sent on it.
+# On Python 3.11 asking asyncio for the running loop is a system call, dearer than all
+# the rest of a send; a context that has sent before knows its loop.
+current: ContextVar[Event | AbstractEventLoop | None] = ContextVar(
+    "waybell_bus", default=None
+)

@@ -42,6 +42,12 @@ class Limit:
         self.holds: set[Hold] = set()
         self._queue: OrderedDict[Hold, asyncio.Future[None]] = OrderedDict()
 
+    def takes(self, hold: Hold) -> bool:
+        """Take a place if there is one; say whether there was."""
+        if len(self.holds) < self.size:
+            self.holds.add(hold)
+        return hold in self.holds
+
     async def take(self) -> Hold:
         """Wait for a place.
 
@@ -49,8 +55,7 @@ class Limit:
             ReentrancyError: If every place is held by those who wait for this one.
         """
         hold = Hold(self)
-        if len(self.holds) < self.size:
-            self.holds.add(hold)
+        if self.takes(hold):
             return hold
         around = holds_around(hold.outer)
         if around and not _moves(self, around):

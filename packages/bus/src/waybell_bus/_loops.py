@@ -1,6 +1,7 @@
 """What a bus keeps for each event loop, and its doors for code without one."""
 
 import asyncio
+import os
 import threading
 import weakref
 from asyncio import AbstractEventLoop
@@ -10,7 +11,6 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-from waybell_bus._event import Home
 from waybell_bus._limit import Hold, Limit, holding
 
 
@@ -24,17 +24,19 @@ def current_loop() -> AbstractEventLoop | None:
 class Work:
     """The running tasks and threads of one bus on one loop."""
 
-    __slots__ = ("_pool", "clock", "loop", "room", "tasks", "threads", "watchers")
+    __slots__ = ("_pool", "clock", "loop", "room", "tasks", "threads", "watching")
 
-    def __init__(self, loop: AbstractEventLoop, room: int, threads: int) -> None:
+    def __init__(
+        self, loop: AbstractEventLoop, room: int, threads: int, watching: int
+    ) -> None:
         self.loop = loop
         # The usual loop's `time` is a slow way to say this; other loops are asked.
         usual = type(loop).time is asyncio.BaseEventLoop.time
         self.clock = monotonic if usual else loop.time
         self.room = Limit("publish", room)
         self.threads = Limit("the thread pool", threads)
-        self.tasks: dict[asyncio.Task[None], Hold | None] = {}
-        self.watchers: set[asyncio.Task[None]] = set()
+        self.watching = Limit("the watchers", watching)
+        self.tasks: dict[asyncio.Task[None], Hold] = {}
         self._pool: ThreadPoolExecutor | None = None
 
     def pool(self) -> ThreadPoolExecutor:
@@ -43,10 +45,9 @@ class Work:
             self._pool = ThreadPoolExecutor(self.threads.size, "waybell-bus")
         return self._pool
 
-    def spawn(
-        self, body: Coroutine[Any, Any, None], hold: Hold | None
-    ) -> asyncio.Task[None]:
+    def spawn(self, body: Coroutine[Any, Any, None], hold: Hold) -> asyncio.Task[None]:
         """Run something beside its sender, inside nothing but its own hold."""
+        hold.outer = None
         token = holding.set(hold)
         task = self.loop.create_task(body)
         holding.reset(token)
@@ -55,20 +56,15 @@ class Work:
         return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        hold = self.tasks.pop(task, None)
-        self.watchers.discard(task)
-        if hold is not None:
-            self.room.give(hold)
+        hold = self.tasks.pop(task)
+        hold.limit.give(hold)
         if not task.cancelled():
             task.exception()  # Only what stops a loop comes here, and it has.
 
     async def drain(self, spared: list[Hold], seconds: float | None) -> None:
         """Wait for what runs, but for those who wait for us; then cancel the rest."""
-        me = asyncio.current_task()
         ends = float("inf") if seconds is None else self.loop.time() + seconds
-        while rest := [
-            t for t, hold in self.tasks.items() if t is not me and hold not in spared
-        ]:
+        while rest := [task for task, hold in self.tasks.items() if hold not in spared]:
             left = ends - self.loop.time()
             if left <= 0:
                 for task in rest:
@@ -87,13 +83,18 @@ class Work:
 class Loops:
     """The loops a bus has waited on, and a private one for where there is none."""
 
-    __slots__ = ("__weakref__", "_bounds", "_lock", "_private", "_works", "home")
+    __slots__ = ("__weakref__", "_bounds", "_lock", "_private", "_works")
+    _private: tuple[AbstractEventLoop, Callable[[], object]] | None
 
-    def __init__(self, room: int, threads: int) -> None:
-        self.home: Home | None = None  # Where the last event was sent.
-        self._bounds = (room, threads)
+    def __init__(self, room: int, threads: int, watching: int) -> None:
+        self._bounds = (room, threads, watching)
+        self.renew()
+        _everywhere.add(self)
+
+    def renew(self) -> None:
+        """Know of no loop: in the child of a fork those of its parent run no more."""
         self._lock = threading.Lock()
-        self._private: tuple[AbstractEventLoop, Callable[[], object]] | None = None
+        self._private = None
         self._works: dict[AbstractEventLoop, Work] = {}
 
     def here(self) -> Work:
@@ -129,9 +130,8 @@ class Loops:
 
     def _live(self) -> AbstractEventLoop:
         with self._lock:
-            home = None if self.home is None else self.home.loop()
-            for loop in (home, *reversed(self._works)):
-                if loop is not None and loop.is_running():
+            for loop in reversed(self._works):
+                if loop.is_running():
                     return loop
             if self._private is None:
                 ready: Future[AbstractEventLoop] = Future()
@@ -150,6 +150,10 @@ class Loops:
             work.end()
         if private is not None:
             private[1]()
+
+
+_everywhere: "weakref.WeakSet[Loops]" = weakref.WeakSet()
+os.register_at_fork(after_in_child=lambda: [*map(Loops.renew, [*_everywhere])])
 
 
 def _serve(ready: "Future[AbstractEventLoop]") -> None:

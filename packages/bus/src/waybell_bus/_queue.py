@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar, get_args
 
 from waybell_bus._errors import QueueFullError
 from waybell_bus._event import Event
@@ -13,7 +13,6 @@ from waybell_bus._loops import current_loop
 
 T = TypeVar("T")
 Overflow = Literal["block", "drop_oldest", "drop_newest", "error"]
-OVERFLOWS = ("block", "drop_oldest", "drop_newest", "error")
 
 
 class Subscription:
@@ -34,7 +33,7 @@ class Subscription:
         join: "Callable[[Subscription], object]",
         leave: "Callable[[Subscription], object]",
     ) -> None:
-        if overflow not in OVERFLOWS or maxsize < 1:
+        if overflow not in get_args(Overflow) or maxsize < 1:
             raise ValueError(f"no queue of {maxsize} with overflow {overflow!r}")
         self.dropped = 0
         self.maxsize = maxsize
@@ -56,6 +55,7 @@ class Subscription:
 
     async def __aenter__(self) -> Self:
         self._join(self)
+        self._closed = False
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -73,12 +73,13 @@ class Settings(NamedTuple):
 
 DEFAULTS = Settings()
 _NONE: dict[AbstractEventLoop, Limit] = {}
+_ANY_TIME = itertools.repeat(True)
 
 
 class Route:
     """One receiver of one signal."""
 
-    __slots__ = ("awaits", "fn", "limits", "name", "order", "pattern", "ref", "settings", "spent")  # fmt: skip
+    __slots__ = ("awaits", "fn", "limits", "name", "order", "pattern", "ref", "settings", "turns")  # fmt: skip
 
     def __init__(self, fn: Any, pattern: str, order: int, settings: Settings) -> None:
         self.awaits = awaits(fn)
@@ -91,7 +92,7 @@ class Route:
         self.pattern = pattern
         self.ref: weakref.ref[Any] | None = None
         self.settings = DEFAULTS if settings == DEFAULTS else settings  # One for most.
-        self.spent = [None] if settings.once else None
+        self.turns = itertools.repeat(True, 1) if settings.once else _ANY_TIME
 
     def turn(self) -> tuple[int, int]:
         """What puts routes in order: the highest priority, then registration."""
@@ -107,12 +108,7 @@ class Route:
 
     def claim(self) -> bool:
         """Whether it may be called now: one that answers once, only once."""
-        try:
-            if self.spent is not None:
-                self.spent.pop()  # One step, whatever the thread.
-        except IndexError:
-            return False
-        return True
+        return next(self.turns, False)  # One step, whatever the thread.
 
 
 def key_of(fn: Any) -> Any:
@@ -120,21 +116,10 @@ def key_of(fn: Any) -> Any:
     return (id(fn.__func__), id(fn.__self__)) if ismethod(fn) else id(fn)
 
 
-class _InOrder(dict[Any, None]):
-    """A set for blinker to keep receivers in, in order of registration."""
-
-    def add(self, item: Any) -> None:
-        self[item] = None
-
-    def discard(self, item: Any) -> None:
-        self.pop(item, None)
-
-
 class TopicSignal(NamedSignal):
     """A blinker signal whose receivers a bus calls."""
 
     __slots__ = ("registry", "routes")
-    set_class: type[Any] = _InOrder
 
     def __init__(self, name: str, registry: "Registry") -> None:
         super().__init__(name)
@@ -147,7 +132,8 @@ class TopicSignal(NamedSignal):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "is_muted" and hasattr(self, "registry"):
-            self.registry.changed(self.name)
+            with self.registry.lock:  # Or a plan under way would not know.
+                self.registry.changed(self.name)
 
     def connect(self, receiver: F, sender: Any = ANY, weak: bool = True) -> F:
         """Register a receiver. What is sent is an event, so `sender` is refused."""
