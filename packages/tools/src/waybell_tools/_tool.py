@@ -1,0 +1,236 @@
+"""A tool: a function, what a model is told of it, and what its arguments must be."""
+
+import inspect
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, NoReturn, TypeAlias, get_type_hints
+
+from jsonschema_rs import Draft202012Validator, ValidationError
+
+from waybell_tools._docs import described
+from waybell_tools._errors import ToolArgumentsError
+from waybell_tools._hints import Convert, Mismatch, Part, Reader
+from waybell_tools._limits import Quota
+
+
+Approve: TypeAlias = Callable[[str, Mapping[str, Any]], Any | Awaitable[Any]]
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what all vendors take
+_MOST = 100  # problems that are told
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that a model may call; `ToolRegistry.define_tool` makes it.
+
+    Args:
+        name: What the model calls it.
+        description: What the model is told of it.
+        fn: What runs.
+        schema: The JSON schema of its arguments.
+        timeout: Seconds that a call may take, `inf` without limit.
+        max_output: Characters (of bytes: bytes) that may come back.
+        approve: Who is asked before each call; True: it must be somebody.
+        safe_to_repeat: Whether a second call with the same arguments does no harm.
+        quota: How often it may be called.
+        validator: Checks arguments against the schema.
+        convert: Makes checked arguments what the signature declares.
+        injected: The parameters that the caller fills, not the model.
+        is_async: Whether `fn` is awaited.
+    """
+
+    name: str
+    description: str
+    fn: Callable[..., Any]
+    schema: Mapping[str, Any]
+    timeout: float
+    max_output: float
+    approve: Approve | bool
+    safe_to_repeat: bool
+    quota: Quota
+    validator: Draft202012Validator
+    convert: Convert
+    injected: frozenset[str]
+    is_async: bool
+
+    def check(self, arguments: Mapping[str, Any] | str | None) -> dict[str, Any]:
+        """The arguments as the function wants them.
+
+        Args:
+            arguments: By name, or the JSON text of that.
+
+        Raises:
+            ToolArgumentsError: With every problem.
+        """
+        given: Any = {} if arguments is None else arguments
+        try:
+            if isinstance(given, str):
+                given = json.loads(given or "{}", parse_constant=_refuse)
+            elif isinstance(given, Mapping):
+                given = dict(given)  # pyright: ignore[reportUnknownArgumentType]
+            if found := list(islice(_problems(self.validator, given), _MOST)):
+                self._refuse(found)
+            converted: dict[str, Any] = self.convert(given, "")
+        except Mismatch as error:
+            self._refuse(error.args)
+        except RecursionError:
+            self._refuse([("", "is nested too deeply")])
+        except (ToolArgumentsError, MemoryError):
+            raise
+        except ValueError as error:  # not JSON, or objects that JSON does not have
+            self._refuse([("", f"is not JSON: {error}")])
+        return converted
+
+    def _refuse(self, problems: Iterable[tuple[str, str]]) -> NoReturn:
+        listed = [(path or "arguments", text[:300]) for path, text in problems]
+        count = "a problem" if len(listed) == 1 else f"{len(listed)} problems"
+        raise ToolArgumentsError(
+            f"{self.name}: {count}: " + "; ".join(f"{p}: {text}" for p, text in listed),
+            tool=self.name,
+            problems=listed,
+        )
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _problems(validator: Draft202012Validator, value: Any) -> Iterator[tuple[str, str]]:
+    for error in validator.iter_errors(value):
+        yield from _told(error)
+
+
+def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """The path and text of an error, those of the alternative that was meant."""
+    path, text = [*error.instance_path], error.message
+    if error.kind.name == "anyOf":
+        for errors in error.kind.value:
+            if not any(
+                e.kind.name == "type" and e.instance_path == path for e in errors
+            ):
+                for inner in errors:
+                    yield from _told(inner)
+                return
+    if error.kind.name == "required":
+        path, text = [*path, error.kind.value], "is required"
+    told = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
+    yield told.removeprefix("."), text
+
+
+def _retrieve(uri: str) -> NoReturn:
+    raise ValueError(f"a schema may not refer to {uri}: nothing is fetched")
+
+
+def checked_name(name: str) -> str:
+    """The name, if every vendor takes it."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"a tool's name is 1 to 64 letters, digits, _ and -, not {name!r}"
+        )
+    return name
+
+
+def function_of(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The plain function in a partial, a decorated function or a callable object."""
+    while isinstance(fn, partial):
+        fn = fn.func
+    fn = inspect.unwrap(fn)
+    return fn if hasattr(fn, "__name__") else type(fn).__call__
+
+
+def is_async(fn: Any) -> bool:
+    """Whether calling it gives something to await."""
+    called = type(fn).__call__ if callable(fn) else None
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(called)
+
+
+def declared(
+    fn: Callable[..., Any], schema: Mapping[str, Any] | None
+) -> tuple[Mapping[str, Any], Convert, frozenset[str]]:
+    """The schema, what converts arguments, and what the caller injects.
+
+    Args:
+        fn: The function.
+        schema: Its schema, None to read that from the signature.
+
+    Raises:
+        TypeError: A parameter has a type that JSON cannot express.
+    """
+    signature = inspect.signature(fn)
+    bound = fn.keywords if isinstance(fn, partial) else {}
+    hints = _hints(fn)
+    parameters = [p for name, p in signature.parameters.items() if name not in bound]
+    injected = frozenset(
+        p.name for p in parameters if _is_injected(p, hints.get(p.name, Any))
+    )
+    if schema is not None:
+        return schema, partial(_bound, signature, injected), injected
+    about = described(function_of(fn).__doc__)[1]
+    reader = Reader()
+    derived, convert = reader.record(
+        _part(p, hints.get(p.name, Any), about)
+        for p in parameters
+        if p.name not in injected
+    )
+    defs = {"$defs": reader.defs} if reader.defs else {}
+    return {**derived, **defs}, convert, injected
+
+
+def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function_of(fn), include_extras=True)
+    except NameError as error:
+        raise TypeError(f"cannot read the type hints of {fn!r}: {error}") from error
+
+
+def _is_injected(parameter: inspect.Parameter, hint: Any) -> bool:
+    """Whether the caller fills it: the key, and a deadline that is not plain data."""
+    if parameter.name == "idempotency_key":
+        return True
+    if parameter.name != "deadline":
+        return False
+    kinds = [hint, *getattr(hint, "__args__", ())]
+    return hint is Any or any(hasattr(kind, "remaining") for kind in kinds)
+
+
+def _part(parameter: inspect.Parameter, hint: Any, about: Mapping[str, str]) -> Part:
+    if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+        raise TypeError(f"{parameter} cannot be given by name; give schema=")
+    optional = parameter.default is not parameter.empty
+    default = parameter.default if optional else MISSING
+    name = parameter.name
+    try:
+        Reader().shape(hint)
+    except TypeError as error:
+        raise TypeError(f"parameter {name}: {error}") from error
+    return Part(name, hint, not optional, default, about.get(name, ""))
+
+
+def _bound(
+    signature: inspect.Signature, injected: frozenset[str], value: Any, path: str
+) -> Any:
+    """Arguments of an explicit schema as they are, if the function takes them."""
+    try:
+        signature.bind(**value, **dict.fromkeys(injected - value.keys()))
+    except TypeError as error:
+        raise Mismatch((path, str(error))) from error
+    return value
+
+
+def validator_of(name: str, schema: Mapping[str, Any]) -> Draft202012Validator:
+    """What checks arguments.
+
+    Raises:
+        ValueError: The schema is not one, or not one of an object.
+    """
+    try:
+        validator = Draft202012Validator(dict(schema), retriever=_retrieve)
+    except ValidationError as error:
+        raise ValueError(f"the schema of {name} is wrong: {error.message}") from error
+    if schema.get("type") != "object":
+        raise ValueError(f"the schema of {name} needs type 'object'")
+    return validator
