@@ -19,9 +19,8 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
-from urllib3.util import parse_url
 
-from waybell_tools._addresses import is_public
+from waybell_tools._addresses import check_url, is_public
 from waybell_tools._errors import (
     ToolDenied,
     ToolError,
@@ -169,10 +168,11 @@ class Fetch:
     def _follow(self, url: str) -> dict[str, Any]:
         for _ in range(self._rules.max_redirects + 1):
             with closing(_Adapter()) as adapter:
-                request = requests.Request("GET", self._checked(url), _HEADERS)
-                prepared = request.prepare()
+                self._in_time()
+                request = requests.Request("GET", url, _HEADERS).prepare()
+                check_url(url, request.url or "", self._rules.ports)
                 response = adapter.send(
-                    prepared,
+                    request,
                     stream=True,
                     timeout=max(0.01, self._left()),
                     verify=self._rules.verify,
@@ -185,31 +185,6 @@ class Fetch:
         return self._refuse(
             ToolLimitError, f"more than {self._rules.max_redirects} redirects"
         )
-
-    def _checked(self, url: str) -> str:
-        """The URL in the very form in which requests will send it, if that is allowed.
-
-        Raises:
-            ToolDenied: Its form is not that of a public page.
-        """
-        self._in_time()
-        if re.search(r"[\x00-\x20\x7f\\]", url):
-            self._refuse(ToolDenied, "control characters, spaces and \\ are refused")
-        if not re.match(r"https?://[^/]", url, re.IGNORECASE):
-            self._refuse(ToolDenied, "only http and https are allowed")
-        whole = requests.Request("GET", url).prepare().url or ""
-        parts = parse_url(whole)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        if parts.auth is not None or "@" in (parts.netloc or ""):
-            self._refuse(ToolDenied, "user names in a URL are refused")
-        if port not in self._rules.ports:
-            self._refuse(ToolDenied, f"port {port} is not allowed")
-        last = (parts.host or "").rstrip(".").rpartition(".")[2]
-        if re.fullmatch(r"\d+|0x[0-9a-f]*", last, re.IGNORECASE) and not _is_quad(
-            parts.host
-        ):
-            self._refuse(ToolDenied, f"{parts.host} is an odd form of an address")
-        return whole
 
     def dial(self, host: str, port: int) -> socket.socket:
         """Connect to an address of the host, all of which were checked just now."""
@@ -290,13 +265,6 @@ def _shut(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:
         return  # it has ended by itself
-
-
-def _is_quad(host: str | None) -> bool:
-    parts = (host or "").rstrip(".").split(".")
-    return len(parts) == 4 and all(
-        part.isascii() and part.isdecimal() and str(int(part)) == part for part in parts
-    )
 
 
 def _charset(name: str | None) -> str:

@@ -159,12 +159,13 @@ def capped(value: Any, limit: float) -> Any:
         value: What a tool returned; other than text and bytes counts as its JSON.
         limit: Characters, or bytes of bytes; the mark is one of them.
     """
-    whole: Any = value
-    if limit != inf and not isinstance(value, str | bytes | bytearray):
-        whole = text_of(value, limit)
-    if limit == inf or len(whole) <= limit:
+    if limit == inf or value is None or isinstance(value, bool | float):
         return value
-    size = "more" if whole is not value else len(whole)
+    told = isinstance(value, str | bytes | bytearray)
+    whole: Any = value if told else text_of(value, limit)
+    if len(whole) <= limit:
+        return value
+    size = len(whole) if told else "more"
     mark: Any = f"\n[cut: {size}, and at most {limit:.0f} are shown]"
     mark = mark if isinstance(whole, str) else mark.encode()
     return whole[: max(0, int(limit) - len(mark))] + mark
