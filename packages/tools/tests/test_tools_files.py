@@ -2,6 +2,7 @@ import contextlib
 import os
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -155,7 +156,7 @@ def test_existing_files_keep_their_mode_and_are_replaced_only_if_allowed(root) -
         write_file(root, overwrite=False)("a.txt", "newer")
     write_file(root, overwrite=False)("fresh.txt", "new")
     assert (root / "a.txt").read_text() == (root / "fresh.txt").read_text() == "new"
-    assert not [name for name in os.listdir(root) if name.startswith(".waybell")]
+    assert not list(root.glob(".waybell*"))
 
 
 def test_a_reader_never_sees_half_a_file(root) -> None:
@@ -189,10 +190,10 @@ def test_a_folder_swapped_for_a_link_meanwhile_leads_nowhere(root) -> None:
     def swap() -> None:
         while not done.is_set():  # a writer may have made `sub` anew in between
             for step in (
-                lambda: os.rename(root / "sub", root / "aside"),
+                lambda: (root / "sub").rename(root / "aside"),
                 lambda: (root / "sub").symlink_to(outside),
-                lambda: (root / "sub").unlink(),
-                lambda: os.rename(root / "aside", root / "sub"),
+                (root / "sub").unlink,
+                lambda: (root / "aside").rename(root / "sub"),
             ):
                 with contextlib.suppress(OSError):
                     step()
@@ -216,7 +217,7 @@ def test_a_folder_swapped_for_a_link_meanwhile_leads_nowhere(root) -> None:
         done.set()
         thread.join()
     assert "outside" not in got
-    assert os.listdir(outside) == ["b.txt"]
+    assert [path.name for path in outside.iterdir()] == ["b.txt"]
     assert refused
 
 
@@ -239,13 +240,13 @@ def test_any_path_stays_inside_or_is_an_error(tmp_path_factory, path: str) -> No
         assert read_file(root)(path) == "x"
     with contextlib.suppress(ToolError, OSError):
         assert "secret" not in list_files(root)(path)
-    assert sorted(os.listdir(base)) == ["root", "secret"]
+    assert {path.name for path in base.iterdir()} == {"root", "secret"}
     assert (base / "secret").read_text() == "outside"
 
 
 def test_a_root_must_be_a_folder(root) -> None:
     for path in (root / "a.txt", root / "none"):
-        with pytest.raises(OSError, match="(?i)directory"):
+        with pytest.raises(OSError, match="irectory"):
             read_file(path)
 
 
@@ -256,7 +257,7 @@ def test_a_root_that_is_a_link_is_what_it_leads_to(root) -> None:
 
 def test_no_descriptor_is_left_open(root) -> None:
     tools = ToolRegistry([read_file(root), write_file(root), list_files(root)])
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for path in ("a.txt", "sub", "../x", "none/x", "sub/b.txt", "sub/none"):
         for name in tools:
             with contextlib.suppress(ToolError, OSError):
@@ -264,4 +265,4 @@ def test_no_descriptor_is_left_open(root) -> None:
                     name,
                     {"path": path} | ({"content": "x"} if name == "write_file" else {}),
                 )
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -145,9 +146,9 @@ async def test_a_timeout_of_the_tool_itself_stays_what_it_is() -> None:
         raise TimeoutError("mine")
 
     for name in registry:
-        with pytest.raises(TimeoutError, match="^mine$"):
+        with pytest.raises(TimeoutError, match=r"^mine$"):
             await registry.acall(name)
-        with pytest.raises(TimeoutError, match="^mine$"):
+        with pytest.raises(TimeoutError, match=r"^mine$"):
             registry.call(name)
 
 
@@ -380,7 +381,7 @@ async def test_only_a_plain_yes_is_one(kind) -> None:
         asked.append(dict(arguments))
         return (name, arguments) == ("rm", {"path": "a"})
 
-    approve = {"sync": plain, "async": ask, "lambda": lambda *given: ask(*given)}[kind]
+    approve = {"sync": plain, "async": ask, "lambda": partial(ask)}[kind]
     registry = ToolRegistry(approve=approve)
     registry.tool(lambda path: path, name="rm", approve=True)
     assert (
@@ -439,5 +440,7 @@ async def test_many_calls_at_once_leave_no_thread_behind() -> None:
         sum(await asyncio.gather(*(registry.acall("one") for _ in range(256)))) == 256
     )
     assert ended(registry)
-    while threading.active_count() > before:
-        await asyncio.sleep(0)
+    end = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < end:
+        threading.Event().wait(0.002)
+    assert threading.active_count() <= before

@@ -179,7 +179,7 @@ def test_an_unknown_name_is_an_error_with_near_misses(registry) -> None:
     with pytest.raises(UnknownToolError, match="did you mean add") as caught:
         registry.call("addd", {})
     assert caught.value.near == ("add",)
-    with pytest.raises(UnknownToolError, match="no tool 'zzz'$"):
+    with pytest.raises(UnknownToolError, match=r"no tool 'zzz'$"):
         registry.call("zzz", {})
     assert isinstance(caught.value, LookupError)
 

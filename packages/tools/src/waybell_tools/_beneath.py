@@ -2,8 +2,9 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from waybell_tools._errors import ToolDenied
 
@@ -48,13 +49,13 @@ class Root:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         if not (_CAN and _NOFOLLOW):
             raise ToolDenied("this system cannot open files relative to a folder")
-        self.path = os.path.realpath(os.fspath(path), strict=True)
+        self.path = str(Path(path).resolve(strict=True))
         os.close(os.open(self.path, _FOLDER))  # raises if it is no folder
 
     @contextmanager
     def folder(
         self, parts: list[str], path: str, *, make: bool = False
-    ) -> Iterator[int]:
+    ) -> Generator[int]:
         """Open a folder; `path` is what errors name, `make` makes missing ones."""
         with told(path):
             fd = os.open(self.path, _FOLDER)
@@ -72,7 +73,7 @@ class Root:
 
 
 @contextmanager
-def told(path: str) -> Iterator[None]:
+def told(path: str) -> Generator[None]:
     """Name the path as it was given in errors of the system; links are refused."""
     try:
         yield

@@ -1,7 +1,7 @@
 """One call of a tool: asked for, run, timed, cut, and told to the model."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from concurrent.futures import wait
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -119,7 +119,7 @@ class Call:
         raise ToolDenied(f"{name}: {reason}", tool=name)
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def _counted(self) -> Generator[None]:
         try:
             yield
         except BaseException:

@@ -5,39 +5,28 @@ from inspect import cleandoc
 
 
 _SECTION = re.compile(
-    r"^(?:Arg|Argument|Parameter|Attribute|Return|Yield|Raise|Example|Note|Warning)s?:\s*$",
+    r"^(Arg|Argument|Parameter|Attribute|Return|Yield|Raise|Example|Note|Warning)s?:\s*$",
     re.MULTILINE,
 )
-_ITEM = re.compile(r"^ {1,8}\*{0,2}(\w+)(?: ?\([^)]*\))?:[ \t]*(.*)$")
-_ARGUMENTS = ("Args", "Arguments", "Parameters", "Attributes")
+_ITEM = re.compile(r"\*{0,2}(\w+)(?: ?\([^)]*\))?:[ \t]*(.*)$")
 
 
 def described(doc: str | None) -> tuple[str, dict[str, str]]:
-    """The text before the first section, and the descriptions by argument.
-
-    Args:
-        doc: A docstring, None if there is none.
-    """
-    text = cleandoc(doc or "")
-    heads = [*_SECTION.finditer(text)]
-    ends = [*(head.start() for head in heads[1:]), len(text)]
+    """The text before the first section, and the descriptions by argument."""
+    summary, *sections = _SECTION.split(cleandoc(doc or ""))
     about: dict[str, str] = {}
-    for head, end in zip(heads, ends, strict=False):
-        if head[0].strip().rstrip(":") in _ARGUMENTS:
-            about.update(_items(text[head.end() : end]))
-    summary = text[: heads[0].start()] if heads else text
+    for title, body in zip(sections[::2], sections[1::2], strict=True):
+        if title in ("Arg", "Argument", "Parameter", "Attribute"):
+            about.update(_items(cleandoc(f"\n{body}")))
     return summary.strip(), about
 
 
 def _items(body: str) -> dict[str, str]:
-    lines = [line for line in body.splitlines() if line.strip()]
-    indent = min((len(ln) - len(ln.lstrip()) for ln in lines), default=0)
     items: dict[str, list[str]] = {}
     words: list[str] = []
-    for line in lines:
-        item = _ITEM.match(line)
-        if item and len(line) - len(line.lstrip()) == indent:
+    for line in body.splitlines():
+        item = _ITEM.match(line)  # which is not indented, unlike what goes on
+        if item:
             words = items.setdefault(item[1], [])
-            line = item[2]  # noqa: PLW2901 - what is left of it
-        words.append(line.strip())
+        words.append(item[2] if item else line.strip())
     return {name: " ".join(filter(None, text)) for name, text in items.items()}

@@ -20,7 +20,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from waybell_tools._addresses import check_url, is_public
+from waybell_tools._addresses import check_url
 from waybell_tools._errors import (
     ToolDenied,
     ToolError,
@@ -51,12 +51,12 @@ class _Stop(Exception):
     """Carries an error of ours out of urllib3."""
 
 
-def _dialled(connection: HTTPConnection) -> socket.socket:
+def _dialled(self: HTTPConnection) -> socket.socket:
     """The socket of a connection comes from the download it is made for.
 
     SNI, the certificate and the Host header go by the name of the host all the same.
     """
-    return _CURRENT.get().dial(connection.host.strip("[]"), connection.port or 0)
+    return _CURRENT.get().dial(self.host.strip("[]"), self.port or 0)
 
 
 class _Http(HTTPConnection):
@@ -84,7 +84,8 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = pools
 
 
-def _resolve(host: str, port: int) -> list[str]:
+def resolve(host: str, port: int) -> list[str]:
+    """The addresses that the system knows."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
@@ -100,16 +101,6 @@ class Rules:
     allow: Callable[[str], bool]
     resolve: Callable[[str, int], Iterable[str]]
     connect: Callable[[tuple[str, int], float], socket.socket]
-
-    @classmethod
-    def of(cls, **given: Any) -> "Rules":
-        """Make them, None standing for the safe default."""
-        ours = {
-            "allow": is_public,
-            "resolve": _resolve,
-            "connect": socket.create_connection,
-        }
-        return cls(**{**given, **{k: given[k] or fn for k, fn in ours.items()}})
 
 
 class Fetch:

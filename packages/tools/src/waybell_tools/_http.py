@@ -1,9 +1,10 @@
 """The built-in tool that reads public web pages."""
 
 from collections.abc import Callable, Iterable
-from socket import socket
+from socket import create_connection, socket
 from typing import Any
 
+from waybell_tools._addresses import is_public
 from waybell_tools._limits import DeadlineLike, positive, seconds_left
 
 
@@ -34,16 +35,16 @@ def http_get(
         resolve: Gives the addresses of a host and port in place of the system.
         connect: Opens a connection to an address within seconds, likewise.
     """
-    from waybell_tools._fetch import Fetch, Rules  # noqa: PLC0415 - requests is slow
+    from waybell_tools import _fetch  # noqa: PLC0415 - requests is slow to import
 
-    rules = Rules.of(
+    rules = _fetch.Rules(
         max_bytes=int(positive(max_bytes, "max_bytes")),
         max_redirects=max_redirects,
         ports=frozenset(ports),
         verify=verify,
-        allow=allow,
-        resolve=resolve,
-        connect=connect,
+        allow=allow or is_public,
+        resolve=resolve or _fetch.resolve,
+        connect=connect or create_connection,
     )
     cap = positive(timeout, "timeout")
 
@@ -54,6 +55,6 @@ def http_get(
             url: An http or https address.
             deadline: When to stop.
         """
-        return Fetch(rules, seconds_left(cap, deadline)).get(url)
+        return _fetch.Fetch(rules, seconds_left(cap, deadline)).get(url)
 
     return http_get

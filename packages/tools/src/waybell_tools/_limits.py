@@ -7,7 +7,7 @@ from json import JSONEncoder
 from math import inf
 from threading import Lock
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from waybell_tools._errors import ToolLimitError
 
@@ -111,10 +111,10 @@ def _rate(text: str) -> tuple[int, float]:
 def _plain(value: Any) -> Any:
     """What JSON has for a value that it does not know."""
     if isinstance(value, set | frozenset):
-        return list(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        return list(cast("set[Any]", value))
     if isinstance(value, bytes | bytearray):
         return value.decode(errors="replace")
-    fields = getattr(type(value), "__dataclass_fields__", None)
+    fields: Any = getattr(cast("Any", value), "__dataclass_fields__", None)
     return {f: getattr(value, f) for f in fields} if fields else _shown(value)
 
 

@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, NoReturn, TypeAlias, get_type_hints
+from typing import Any, NoReturn, TypeAlias, cast, get_type_hints
 
 from jsonschema_rs import Draft202012Validator, ValidationError
 
 from waybell_tools._docs import described
 from waybell_tools._errors import ToolArgumentsError
-from waybell_tools._hints import Convert, Mismatch, Part, Reader
+from waybell_tools._hints import Part, Reader
 from waybell_tools._limits import Quota
+from waybell_tools._shapes import Convert, Mismatch
 
 
 Approve: TypeAlias = Callable[[str, Mapping[str, Any]], Any | Awaitable[Any]]
@@ -57,11 +58,8 @@ class Tool:
     injected: frozenset[str]
     is_async: bool
 
-    def check(self, arguments: Mapping[str, Any] | str | None) -> dict[str, Any]:
-        """The arguments as the function wants them.
-
-        Args:
-            arguments: By name, or the JSON text of that.
+    def check(self, arguments: Any) -> dict[str, Any]:
+        """The arguments, a mapping or JSON text, as the function wants them.
 
         Raises:
             ToolArgumentsError: With every problem.
@@ -69,33 +67,27 @@ class Tool:
         given: Any = {} if arguments is None else arguments
         try:
             if isinstance(given, str):
-                given = json.loads(given or "{}", parse_constant=_refuse)
+                given = json.loads(given or "{}", parse_constant=_no_number)
             elif isinstance(given, Mapping):
-                given = dict(given)  # pyright: ignore[reportUnknownArgumentType]
-            if found := list(islice(_problems(self.validator, given), _MOST)):
-                self._refuse(found)
-            converted: dict[str, Any] = self.convert(given, "")
+                given = dict(cast("Mapping[str, Any]", given))
+            problems = tuple(islice(_problems(self.validator, given), _MOST))
+            if not problems:
+                return cast("dict[str, Any]", self.convert(given, ""))
         except Mismatch as error:
-            self._refuse(error.args)
+            problems = error.args
         except RecursionError:
-            self._refuse([("", "is nested too deeply")])
-        except (ToolArgumentsError, MemoryError):
-            raise
+            problems = (("", "is nested too deeply"),)
         except ValueError as error:  # not JSON, or objects that JSON does not have
-            self._refuse([("", f"is not JSON: {error}")])
-        return converted
-
-    def _refuse(self, problems: Iterable[tuple[str, str]]) -> NoReturn:
-        listed = [(path or "arguments", text[:300]) for path, text in problems]
-        count = "a problem" if len(listed) == 1 else f"{len(listed)} problems"
+            problems = (("", f"is not JSON: {error}"),)
+        told = [(path or "arguments", text[:300]) for path, text in problems]
+        count = "a problem" if len(told) == 1 else f"{len(told)} problems"
+        text = "; ".join(f"{path}: {text}" for path, text in told)
         raise ToolArgumentsError(
-            f"{self.name}: {count}: " + "; ".join(f"{p}: {text}" for p, text in listed),
-            tool=self.name,
-            problems=listed,
+            f"{self.name}: {count}: {text}", tool=self.name, problems=told
         )
 
 
-def _refuse(constant: str) -> NoReturn:
+def _no_number(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON number")
 
 
@@ -109,9 +101,7 @@ def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
     path, text = [*error.instance_path], error.message
     if error.kind.name == "anyOf":
         for errors in error.kind.value:
-            if not any(
-                e.kind.name == "type" and e.instance_path == path for e in errors
-            ):
+            if all(e.kind.name != "type" or e.instance_path != path for e in errors):
                 for inner in errors:
                     yield from _told(inner)
                 return
@@ -119,10 +109,6 @@ def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
         path, text = [*path, error.kind.value], "is required"
     told = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
     yield told.removeprefix("."), text
-
-
-def _retrieve(uri: str) -> NoReturn:
-    raise ValueError(f"a schema may not refer to {uri}: nothing is fetched")
 
 
 def checked_name(name: str) -> str:
@@ -134,10 +120,10 @@ def checked_name(name: str) -> str:
     return name
 
 
-def function_of(fn: Callable[..., Any]) -> Callable[..., Any]:
+def function_of(fn: Any) -> Callable[..., Any]:
     """The plain function in a partial, a decorated function or a callable object."""
     while isinstance(fn, partial):
-        fn = fn.func
+        fn = cast("Any", fn).func
     fn = inspect.unwrap(fn)
     return fn if hasattr(fn, "__name__") else type(fn).__call__
 
@@ -151,63 +137,54 @@ def is_async(fn: Any) -> bool:
 def declared(
     fn: Callable[..., Any], schema: Mapping[str, Any] | None
 ) -> tuple[Mapping[str, Any], Convert, frozenset[str]]:
-    """The schema, what converts arguments, and what the caller injects.
-
-    Args:
-        fn: The function.
-        schema: Its schema, None to read that from the signature.
+    """The schema, what converts arguments, and the names that the caller injects.
 
     Raises:
         TypeError: A parameter has a type that JSON cannot express.
     """
     signature = inspect.signature(fn)
-    bound = fn.keywords if isinstance(fn, partial) else {}
-    hints = _hints(fn)
-    parameters = [p for name, p in signature.parameters.items() if name not in bound]
+    bound: dict[str, Any] = getattr(fn, "keywords", {})  # of a partial
+    plain = function_of(fn)
+    try:
+        hints = get_type_hints(plain, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"cannot read the type hints of {fn!r}: {error}") from error
     injected = frozenset(
-        p.name for p in parameters if _is_injected(p, hints.get(p.name, Any))
+        name
+        for name in signature.parameters.keys() - bound
+        if _is_injected(name, hints.get(name, Any))
     )
     if schema is not None:
         return schema, partial(_bound, signature, injected), injected
-    about = described(function_of(fn).__doc__)[1]
     reader = Reader()
     derived, convert = reader.record(
-        _part(p, hints.get(p.name, Any), about)
-        for p in parameters
-        if p.name not in injected
+        _parts(signature, injected.union(bound), hints), described(plain.__doc__)[1]
     )
     defs = {"$defs": reader.defs} if reader.defs else {}
     return {**derived, **defs}, convert, injected
 
 
-def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return get_type_hints(function_of(fn), include_extras=True)
-    except NameError as error:
-        raise TypeError(f"cannot read the type hints of {fn!r}: {error}") from error
-
-
-def _is_injected(parameter: inspect.Parameter, hint: Any) -> bool:
+def _is_injected(name: str, hint: Any) -> bool:
     """Whether the caller fills it: the key, and a deadline that is not plain data."""
-    if parameter.name == "idempotency_key":
-        return True
-    if parameter.name != "deadline":
-        return False
     kinds = [hint, *getattr(hint, "__args__", ())]
-    return hint is Any or any(hasattr(kind, "remaining") for kind in kinds)
+    timed = hint is Any or any(hasattr(kind, "remaining") for kind in kinds)
+    return name == "idempotency_key" or (name == "deadline" and timed)
 
 
-def _part(parameter: inspect.Parameter, hint: Any, about: Mapping[str, str]) -> Part:
-    if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-        raise TypeError(f"{parameter} cannot be given by name; give schema=")
-    optional = parameter.default is not parameter.empty
-    default = parameter.default if optional else MISSING
-    name = parameter.name
-    try:
-        Reader().shape(hint)
-    except TypeError as error:
-        raise TypeError(f"parameter {name}: {error}") from error
-    return Part(name, hint, not optional, default, about.get(name, ""))
+def _parts(
+    signature: inspect.Signature, hidden: frozenset[str], hints: Mapping[str, Any]
+) -> Iterable[Part]:
+    for name, parameter in signature.parameters.items():
+        if name in hidden:
+            continue
+        if parameter.kind not in (
+            parameter.POSITIONAL_OR_KEYWORD,
+            parameter.KEYWORD_ONLY,
+        ):
+            raise TypeError(f"{parameter} cannot be given by name; give schema=")
+        needed = parameter.default is parameter.empty
+        default = MISSING if needed else parameter.default
+        yield Part(name, hints.get(name, Any), needed, default)
 
 
 def _bound(
@@ -222,11 +199,7 @@ def _bound(
 
 
 def validator_of(name: str, schema: Mapping[str, Any]) -> Draft202012Validator:
-    """What checks arguments.
-
-    Raises:
-        ValueError: The schema is not one, or not one of an object.
-    """
+    """What checks arguments; a `ValueError` if the schema is none of an object."""
     try:
         validator = Draft202012Validator(dict(schema), retriever=_retrieve)
     except ValidationError as error:
@@ -234,3 +207,7 @@ def validator_of(name: str, schema: Mapping[str, Any]) -> Draft202012Validator:
     if schema.get("type") != "object":
         raise ValueError(f"the schema of {name} needs type 'object'")
     return validator
+
+
+def _retrieve(uri: str) -> NoReturn:
+    raise ValueError(f"a schema may not refer to {uri}: nothing is fetched")
