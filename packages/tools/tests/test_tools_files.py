@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -17,6 +18,7 @@ from waybell_tools import (
     read_file,
     write_file,
 )
+from waybell_tools._beneath import opened, told
 
 
 @pytest.fixture
@@ -266,3 +268,17 @@ def test_no_descriptor_is_left_open(root) -> None:
                     {"path": path} | ({"content": "x"} if name == "write_file" else {}),
                 )
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_file_swapped_after_the_first_look_is_refused_at_the_second(root) -> None:
+    """What was looked at and what is opened differ: the open one decides."""
+    os.link(root / "a.txt", root / "twin")
+    fd = os.open(root, os.O_RDONLY)
+    with pytest.raises(ToolDenied, match="hard link"):
+        opened("twin", fd, "twin", hard_links=False)
+    with pytest.raises(ToolDenied, match="link"), told("given"):
+        raise OSError(errno.ELOOP, "loop", "inner")
+    with pytest.raises(FileNotFoundError, match="given") as caught, told("given"):
+        raise FileNotFoundError(errno.ENOENT, "none", "inner")
+    assert caught.value.filename == "given"
+    os.close(fd)

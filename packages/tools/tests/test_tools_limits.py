@@ -11,6 +11,7 @@ import pytest
 
 from waybell_sim import simulate
 from waybell_tools import ToolDenied, ToolLimitError, ToolRegistry, ToolTimeoutError
+from waybell_tools._threads import DAEMONS, Halt, Job
 
 
 class Clock:
@@ -444,3 +445,43 @@ async def test_many_calls_at_once_leave_no_thread_behind() -> None:
     while threading.active_count() > before and time.monotonic() < end:
         threading.Event().wait(0.002)
     assert threading.active_count() <= before
+
+
+def test_who_comes_late_to_a_halt_is_called_at_once() -> None:
+    halt, called = Halt(), []
+    halt.call(lambda: called.append("early"))
+    halt.ask()
+    halt.call(lambda: called.append("late"))
+    assert called == ["early", "late"]
+
+
+def test_a_job_that_nobody_waits_for_is_not_begun() -> None:
+    ran, jobs = [], set()
+    job = Job("t", lambda: ran.append(1), 0.0, jobs)
+    job.abandon()
+    assert DAEMONS.submit(job).result(10) is None
+    assert (ran, jobs) == ([], set())
+
+
+def test_a_call_that_is_interrupted_leaves_its_thread(gate) -> None:
+    """As by Ctrl-C, which wakes the main thread alone."""
+    code = (
+        "import signal, threading; from waybell_tools import ToolRegistry\n"
+        "r = ToolRegistry()\n"
+        "on = threading.Event()\n"
+        "r.tool(lambda: on.set() or threading.Event().wait(), name='slow')\n"
+        "main = threading.main_thread().ident\n"
+        "def interrupt():\n"
+        "    on.wait(); signal.pthread_kill(main, signal.SIGINT)\n"
+        "threading.Thread(target=interrupt, daemon=True).start()\n"
+        "try: r.call('slow')\n"
+        "except KeyboardInterrupt: print(r.running()[0].abandoned)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert out.stdout.strip() == "True"

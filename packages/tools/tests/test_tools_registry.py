@@ -197,7 +197,7 @@ def test_a_name_is_taken_once(registry) -> None:
 
 @pytest.mark.parametrize(
     "schema",
-    [{"type": "nope"}, {"type": "array"}, {}, {"type": "object", "properties": 1},
+    [{"type": "nope"}, {"type": "array"}, {"type": "object", "properties": 1},
      {"type": "object", "$ref": "http://127.0.0.1:9/x"}, {"type": "object", "$ref": "file:///etc/passwd"},
      {"type": "object", "properties": {"a": {"$ref": "#/$defs/none"}}}],
     ids=str,
@@ -322,3 +322,12 @@ def test_a_deadline_that_is_plain_data_stays_an_argument(registry) -> None:
         return deadline
 
     assert registry.call("plan", {"what": "x", "deadline": "Monday"}) == "Monday"
+
+
+def test_a_schema_without_a_type_is_one_of_an_object() -> None:
+    registry = ToolRegistry()
+    registry.define_tool(name="f", fn=lambda **given: given, schema={"required": ["a"]})
+    assert registry.specs()[0]["input_schema"]["type"] == "object"
+    assert registry.call("f", {"a": 1, "b": 2}) == {"a": 1, "b": 2}
+    with pytest.raises(ToolArgumentsError, match="a: is required"):
+        registry.call("f", {})

@@ -358,3 +358,20 @@ def test_methods_and_callable_objects_are_tools() -> None:
     assert registry.call("open", {"wide": True}) is True
     assert registry.call("count", {"n": 1}) == 2
     assert [spec["description"] for spec in registry.specs()] == ["Open it.", "Count."]
+
+
+@pytest.mark.parametrize(
+    ("hint", "given", "reason"),
+    [
+        (float, 10**400, "too large"), (set[Point], [{"x": 1}], "no set can hold"),
+        (int | tuple[int, int], [1], "less than 2"), (Color | None, "green", "green"),
+        (list[int] | tuple[str, str], ["a"], "a"), (Checked, {"size": 10}, "at most 9"),
+        (Checked | None, {"size": 10}, "at most 9"), (None | Checked, {"size": 10}, "at most 9"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_no_schema_can_say_is_a_problem_too(
+    hint: Any, given: Any, reason: str
+) -> None:
+    with pytest.raises(ToolArgumentsError, match=reason):
+        tool_of(hint).call("echo", {"value": given})

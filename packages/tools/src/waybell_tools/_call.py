@@ -50,8 +50,8 @@ class Call:
             self._decide(_block(answer) if isawaitable(answer) else answer)
             seconds = seconds_left(self.tool.timeout, self.deadline)
         job = self.job(self.tool.name, self._run)
-        future = DAEMONS.submit(job)
         try:
+            future = DAEMONS.submit(job)
             done = wait([future], min(seconds, _LONG)).done
         except BaseException:
             job.abandon()

@@ -101,8 +101,9 @@ class Reader:
                 return self.shape(getattr(hint, alias))
         if isinstance(hint, type) and issubclass(hint, Enum):
             return _shapes.choice(list(hint))
-        if isinstance(origin, type) and (is_dataclass(hint) or is_typeddict(hint)):
-            return self._class(hint)
+        cls: Any = origin if isinstance(origin, type) else None
+        if is_dataclass(cls) or is_typeddict(cls):
+            return self._class(cls)
         raise TypeError(f"no JSON schema is known for {hint!r}; give schema=")
 
     def _class(self, cls: Any) -> Shape:
@@ -112,8 +113,7 @@ class Reader:
             free = cls.__name__ if cls.__name__ not in taken else f"_{len(taken)}"
             schema = {"$ref": f"#/$defs/{self._names.setdefault(cls, free)}"}
             return Shape(schema, partial(_late, late))
-        late: list[Convert] = []
-        self._reading[cls] = late
+        self._reading[cls] = late = list[Convert]()
         about = described(cls.__doc__)
         parts = _typed_dict(cls) if is_typeddict(cls) else _dataclass(cls)
         schema, convert = self.record(parts, about[1])

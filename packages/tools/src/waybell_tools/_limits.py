@@ -110,11 +110,11 @@ def _rate(text: str) -> tuple[int, float]:
 
 def _plain(value: Any) -> Any:
     """What JSON has for a value that it does not know."""
-    if isinstance(value, set | frozenset):
-        return list(cast("set[Any]", value))
     if isinstance(value, bytes | bytearray):
         return value.decode(errors="replace")
-    fields: Any = getattr(cast("Any", value), "__dataclass_fields__", None)
+    if isinstance(value, set | frozenset):
+        return list(cast("set[Any]", value))
+    fields: Any = getattr(value, "__dataclass_fields__", None)
     return {f: getattr(value, f) for f in fields} if fields else _shown(value)
 
 

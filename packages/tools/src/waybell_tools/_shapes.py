@@ -21,8 +21,12 @@ class Shape(NamedTuple):
     convert: Convert
 
 
-def _wrong(path: str, reason: str) -> NoReturn:
-    raise Mismatch((path, reason)) from None
+class _Misfit(Mismatch):
+    """A value is of another type altogether."""
+
+
+def _wrong(path: str, reason: str, kind: type[Mismatch] = Mismatch) -> NoReturn:
+    raise kind((path, reason)) from None
 
 
 def _same(value: Any, path: str) -> Any:
@@ -31,12 +35,14 @@ def _same(value: Any, path: str) -> Any:
 
 
 def _exactly(kind: type, value: Any, path: str) -> Any:
-    return value if type(value) is kind else _wrong(path, f"is no {kind.__name__}")
+    if type(value) is not kind:
+        _wrong(path, f"is no {kind.__name__}", _Misfit)
+    return value
 
 
 def _number(kind: type[int] | type[float], value: Any, path: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        _wrong(path, "is not a number")
+        _wrong(path, "is not a number", _Misfit)
     try:
         number = kind(value)
     except OverflowError:  # an int beyond the floats, or an infinity
@@ -64,14 +70,14 @@ def union(shapes: Sequence[Shape]) -> Shape:
 
     def convert(value: Any, path: str) -> Any:
         found: list[Any] = []
-        wrong = Mismatch()
+        wrong: list[Mismatch] = []
         for shape in shapes:
             try:
                 found.append(shape.convert(value, path))
             except Mismatch as error:
-                wrong = error
+                wrong.append(error)
         if not found:
-            raise wrong
+            raise next((e for e in wrong if type(e) is Mismatch), wrong[0])
         # A whole number fits int and float; it is the one as which it was written.
         same = (one for one in found if type(one) is type(value))
         return next(same, found[0]) if isinstance(value, int | float) else found[0]

@@ -143,7 +143,7 @@ def declared(
         TypeError: A parameter has a type that JSON cannot express.
     """
     signature = inspect.signature(fn)
-    bound: dict[str, Any] = getattr(fn, "keywords", {})  # of a partial
+    bound = frozenset[str](cast("Any", fn).keywords if isinstance(fn, partial) else ())
     plain = function_of(fn)
     try:
         hints = get_type_hints(plain, include_extras=True)
@@ -155,10 +155,11 @@ def declared(
         if _is_injected(name, hints.get(name, Any))
     )
     if schema is not None:
-        return schema, partial(_bound, signature, injected), injected
+        whole = {"type": "object", **schema}
+        return whole, partial(_bound, signature, injected), injected
     reader = Reader()
     derived, convert = reader.record(
-        _parts(signature, injected.union(bound), hints), described(plain.__doc__)[1]
+        _parts(signature, injected | bound, hints), described(plain.__doc__)[1]
     )
     defs = {"$defs": reader.defs} if reader.defs else {}
     return {**derived, **defs}, convert, injected
@@ -200,13 +201,12 @@ def _bound(
 
 def validator_of(name: str, schema: Mapping[str, Any]) -> Draft202012Validator:
     """What checks arguments; a `ValueError` if the schema is none of an object."""
+    if schema["type"] != "object":
+        raise ValueError(f"the schema of {name} needs type 'object'")
     try:
-        validator = Draft202012Validator(dict(schema), retriever=_retrieve)
+        return Draft202012Validator(dict(schema), retriever=_retrieve)
     except ValidationError as error:
         raise ValueError(f"the schema of {name} is wrong: {error.message}") from error
-    if schema.get("type") != "object":
-        raise ValueError(f"the schema of {name} needs type 'object'")
-    return validator
 
 
 def _retrieve(uri: str) -> NoReturn:
