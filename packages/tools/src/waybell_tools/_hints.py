@@ -27,16 +27,6 @@ from waybell_tools._docs import described
 from waybell_tools._shapes import SCALARS, Convert, Schema, Shape
 
 
-_LISTS: dict[Any, Callable[[list[Any]], Any]] = {
-    **dict.fromkeys((list, abc.Sequence, abc.MutableSequence), list),
-    **dict.fromkeys((abc.Collection, abc.Iterable), list),
-    **dict.fromkeys((abc.Set, frozenset), frozenset),
-    set: set,
-    tuple: tuple,
-}
-_MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
-
-
 class Part(NamedTuple):
     """A parameter of a function, or a field of a record."""
 
@@ -62,57 +52,33 @@ class Reader:
         for scalar, shape in SCALARS:
             if hint is scalar:
                 return shape
-        origin, args = get_origin(hint) or hint, get_args(hint)
-        if origin is Annotated:
-            return self._annotated(*args)
-        if origin in (Union, types.UnionType):
-            return _shapes.union([self.shape(arg) for arg in args])
-        if origin is Literal:
-            return _shapes.choice(args)
-        if origin in _LISTS or origin in _MAPPINGS:
-            return self._container(origin, args)
-        return self._named(hint, origin, args)
-
-    def _annotated(self, hint: Any, *notes: Any) -> Shape:
-        schema, convert = self.shape(hint)
-        for note in notes:
-            if isinstance(note, str):
-                schema = {**schema, "description": note}
-            elif isinstance(note, dict):
-                schema = {**schema, **cast("Schema", note)}
-        return Shape(schema, convert)
-
-    def _container(self, origin: Any, args: tuple[Any, ...]) -> Shape:
-        if origin in _MAPPINGS:
-            if args and args[0] not in (str, Any):
-                raise TypeError(f"JSON has only text for keys, not {args[0]!r}")
-            return _shapes.mapping(self.shape(args[1] if args else Any))
-        if origin is tuple and args and args[1:] != (...,):
-            return _shapes.row([self.shape(arg) for arg in args])
-        return _shapes.items(_LISTS[origin], self.shape(args[0] if args else Any))
-
-    def _named(self, hint: Any, origin: Any, args: tuple[Any, ...]) -> Shape:
-        if origin in (Required, NotRequired):
-            return self.shape(args[0])
+        origin: Any = get_origin(hint) or hint
+        if (read := _KINDS.get(origin)) is not None:
+            return read(self, get_args(hint))
         if isinstance(hint, InitVar):
             return self.shape(cast("Any", hint).type)
         for alias in ("__supertype__", "__value__"):  # NewType, and `type X = ...`
             if hasattr(hint, alias):
                 return self.shape(getattr(hint, alias))
-        if isinstance(hint, type) and issubclass(hint, Enum):
-            return _shapes.choice(list(hint))
-        cls: Any = origin if isinstance(origin, type) else None
-        if is_dataclass(cls) or is_typeddict(cls):
-            return self._class(cls)
+        return self._class(origin, hint)
+
+    def _class(self, cls: Any, hint: Any) -> Shape:
+        if cls in self._reading:
+            return self._again(cls)
+        if is_typeddict(cls) or (is_dataclass(cls) and isinstance(hint, type)):
+            return self._whole(cls)
+        if isinstance(cls, type) and issubclass(cls, Enum):
+            return _shapes.choice(list(cls))
         raise TypeError(f"no JSON schema is known for {hint!r}; give schema=")
 
-    def _class(self, cls: Any) -> Shape:
-        if cls in self._reading:  # it contains itself
-            late = self._reading[cls]
-            taken = self._names.values()
-            free = cls.__name__ if cls.__name__ not in taken else f"_{len(taken)}"
-            schema = {"$ref": f"#/$defs/{self._names.setdefault(cls, free)}"}
-            return Shape(schema, partial(_late, late))
+    def _again(self, cls: type) -> Shape:
+        """A class within itself."""
+        taken = self._names.values()
+        free = cls.__name__ if cls.__name__ not in taken else f"_{len(taken)}"
+        name = self._names.setdefault(cls, free)
+        return Shape({"$ref": f"#/$defs/{name}"}, partial(_late, self._reading[cls]))
+
+    def _whole(self, cls: Any) -> Shape:
         self._reading[cls] = late = list[Convert]()
         about = described(cls.__doc__)
         parts = _typed_dict(cls) if is_typeddict(cls) else _dataclass(cls)
@@ -145,6 +111,53 @@ class Reader:
         return _shapes.record(shapes, required)
 
 
+def _annotated(reader: Reader, args: tuple[Any, ...]) -> Shape:
+    schema, convert = reader.shape(args[0])
+    for note in args[1:]:
+        if isinstance(note, str):
+            schema = {**schema, "description": note}
+        elif isinstance(note, dict):
+            schema = {**schema, **cast("Schema", note)}
+    return Shape(schema, convert)
+
+
+def _mapping(reader: Reader, args: tuple[Any, ...]) -> Shape:
+    if args and args[0] not in (str, Any):
+        raise TypeError(f"JSON has only text for keys, not {args[0]!r}")
+    return _shapes.mapping(reader.shape(args[1] if args else Any))
+
+
+def _tuple(reader: Reader, args: tuple[Any, ...]) -> Shape:
+    if args and args[1:] != (...,):
+        return _shapes.row([reader.shape(arg) for arg in args])
+    return _items(tuple, reader, args)
+
+
+def _items(make: Any, reader: Reader, args: tuple[Any, ...]) -> Shape:
+    return _shapes.items(make, reader.shape(args[0] if args else Any))
+
+
+def _union(reader: Reader, args: tuple[Any, ...]) -> Shape:
+    return _shapes.union([reader.shape(arg) for arg in args])
+
+
+_LISTS = (list, abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable)
+_KINDS: dict[Any, Callable[[Reader, tuple[Any, ...]], Shape]] = {
+    Annotated: _annotated,
+    Literal: lambda _, args: _shapes.choice(args),
+    Union: _union,
+    types.UnionType: _union,
+    tuple: _tuple,
+    set: partial(_items, set),
+    **dict.fromkeys((abc.Set, frozenset), partial(_items, frozenset)),
+    **dict.fromkeys(_LISTS, partial(_items, list)),
+    **dict.fromkeys((dict, abc.Mapping, abc.MutableMapping), _mapping),
+    **dict.fromkeys(
+        (Required, NotRequired), lambda reader, args: reader.shape(args[0])
+    ),
+}
+
+
 def _late(converts: list[Convert], value: Any, path: str) -> Any:
     return converts[0](value, path)
 
@@ -170,5 +183,6 @@ def _default(value: Any) -> Any:
     if isinstance(value, list | tuple):
         items = [_default(item) for item in cast("list[Any]", value)]
         return MISSING if MISSING in items else items
-    plain = value is None or isinstance(value, str | int)
-    return value if plain or (isinstance(value, float) and isfinite(value)) else MISSING
+    if isinstance(value, float):
+        return value if isfinite(value) else MISSING
+    return value if isinstance(value, str | int | None) else MISSING

@@ -64,20 +64,14 @@ class Tool:
         Raises:
             ToolArgumentsError: With every problem.
         """
-        given: Any = {} if arguments is None else arguments
         try:
-            if isinstance(given, str):
-                given = json.loads(given or "{}", parse_constant=_no_number)
-            elif isinstance(given, Mapping):
-                given = dict(cast("Mapping[str, Any]", given))
+            given = _parsed(arguments)
             problems = tuple(islice(_problems(self.validator, given), _MOST))
             if not problems:
                 return cast("dict[str, Any]", self.convert(given, ""))
         except Mismatch as error:
             problems = error.args
-        except RecursionError:
-            problems = (("", "is nested too deeply"),)
-        except ValueError as error:  # not JSON, or objects that JSON does not have
+        except (ValueError, RecursionError) as error:  # no JSON, or not of JSON
             problems = (("", f"is not JSON: {error}"),)
         told = [(path or "arguments", text[:300]) for path, text in problems]
         count = "a problem" if len(told) == 1 else f"{len(told)} problems"
@@ -85,6 +79,14 @@ class Tool:
         raise ToolArgumentsError(
             f"{self.name}: {count}: {text}", tool=self.name, problems=told
         )
+
+
+def _parsed(arguments: Any) -> Any:
+    if isinstance(arguments, str):
+        return json.loads(arguments or "{}", parse_constant=_no_number)
+    if isinstance(arguments, Mapping):
+        return dict(cast("Mapping[str, Any]", arguments))
+    return {} if arguments is None else arguments
 
 
 def _no_number(constant: str) -> NoReturn:
@@ -97,18 +99,25 @@ def _problems(validator: Draft202012Validator, value: Any) -> Iterator[tuple[str
 
 
 def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
-    """The path and text of an error, those of the alternative that was meant."""
+    """The path and text of an error, or of those in the alternative that was meant."""
     path, text = [*error.instance_path], error.message
-    if error.kind.name == "anyOf":
-        for errors in error.kind.value:
-            if all(e.kind.name != "type" or e.instance_path != path for e in errors):
-                for inner in errors:
-                    yield from _told(inner)
-                return
     if error.kind.name == "required":
         path, text = [*path, error.kind.value], "is required"
-    told = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
-    yield told.removeprefix("."), text
+    inner = _meant(error, path) if error.kind.name == "anyOf" else []
+    for one in inner:
+        yield from _told(one)
+    if not inner:
+        told = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
+        yield told.removeprefix("."), text
+
+
+def _meant(error: ValidationError, path: list[str | int]) -> list[ValidationError]:
+    """The errors of the first alternative that is of the value's type."""
+    alternatives: list[list[ValidationError]] = error.kind.value
+    for errors in alternatives:
+        if all(e.kind.name != "type" or e.instance_path != path for e in errors):
+            return errors
+    return []
 
 
 def checked_name(name: str) -> str:
