@@ -1,10 +1,13 @@
+import gc
 import gzip
+import math
 import socket
 import ssl
 import threading
 import time
 import zlib
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -21,11 +24,8 @@ from waybell_tools import (
 def on(server, **options):
     """`http_get` for a server that plays a public one."""
     options = {"timeout": 10, "ports": [server.port], **options}
-    return http_get(
-        allow=lambda address: address == "127.0.0.1",
-        resolve=lambda host, port: ["127.0.0.1"],
-        **options,
-    )
+    options.setdefault("resolve", lambda host, port: ["127.0.0.1"])
+    return http_get(allow=lambda address: address == "127.0.0.1", **options)
 
 
 def test_a_page_comes_with_its_status_type_and_text(loopback, answers) -> None:
@@ -312,3 +312,56 @@ def test_ports_and_limits_are_checked_when_it_is_made() -> None:
         http_get(max_bytes="many")
     with pytest.raises(ToolDenied, match="port 8080"):
         partial(http_get())("http://site.example:8080/")
+
+
+def test_no_socket_and_no_thread_is_left_behind(
+    loopback, answers, no_collector
+) -> None:
+    def answer(server, conn, request):
+        if b"GET /drip" in request:
+            server.drip(conn)
+        conn.sendall(
+            answers.redirect("/") if b"GET /go" in request else answers.page(b"x" * 500)
+        )
+
+    server = loopback(answer)
+    fetch, small = on(server, timeout=0.2), on(server, max_bytes=10, timeout=0.2)
+    registry = ToolRegistry([fetch])
+    registry.tool(small, name="small")
+    first = f"http://site.example:{server.port}/"
+    registry.result({"name": "http_get", "arguments": {"url": first}})
+    files, threads = open_files(), threading.active_count()
+    for _ in range(3):
+        for path in ("", "go", "drip"):
+            for name in registry:
+                registry.result({"name": name, "arguments": {"url": first + path}})
+        with pytest.raises(ToolError):
+            on(server, resolve=lambda *_: ["10.0.0.1"])(first)
+    end = time.monotonic() + 10
+    while (
+        open_files() > files or threading.active_count() > threads
+    ) and time.monotonic() < end:
+        threading.Event().wait(0.01)
+    assert open_files() <= files
+    assert threading.active_count() <= threads
+
+
+@pytest.fixture
+def no_collector():
+    """What is closed must be closed by us."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_timeout_may_be_endless(loopback, answers) -> None:
+    server = loopback(answers.page(b"page"))
+    assert (
+        on(server, timeout=math.inf)(f"http://site.example:{server.port}/")["status"]
+        == 200
+    )

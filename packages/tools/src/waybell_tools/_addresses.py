@@ -47,15 +47,10 @@ def is_public(text: str) -> bool:
 
 
 def check_url(url: str, sent: str, ports: Container[int]) -> None:
-    """Refuse what does not look like a public page, before its addresses are known.
+    """Refuse, as `ToolDenied`, what does not look like a public page.
 
-    Args:
-        url: As it was asked for.
-        sent: The same, in the form that would be sent.
-        ports: Those that are allowed.
-
-    Raises:
-        ToolDenied: Its form is refused.
+    Both what was asked for and the form in which it would be sent are looked at; its
+    addresses are not known yet.
     """
     place = re.match(r"https?://([^/?#]+)", url, re.IGNORECASE)
     parts = urlsplit(sent)

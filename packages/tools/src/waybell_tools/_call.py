@@ -23,13 +23,8 @@ _LONG = 1e6  # more seconds than any wait of the system takes
 class Call:
     """A call whose arguments are checked and which is counted.
 
-    Args:
-        tool: The tool.
-        given: The arguments of the model.
-        filled: Those of the caller.
-        deadline: When to stop.
-        approve: Who must say yes; None: nobody can; False: nobody needs to.
-        job: Makes the work in a thread of a name and a function.
+    `given` are the arguments of the model, `filled` those of the caller. `approve` is who
+    must say yes; None: nobody can; False: nobody needs to.
     """
 
     tool: Tool
@@ -59,7 +54,10 @@ class Call:
         if not done:
             job.abandon()
             self._late(seconds)
-        value = future.result()
+        try:
+            value = future.result()
+        finally:
+            del future  # which would hold the error that holds this frame
         value = _block(value) if isawaitable(value) else value
         return capped(value, self.tool.max_output)
 
@@ -107,6 +105,8 @@ class Call:
         except asyncio.CancelledError:
             job.abandon()
             raise
+        finally:
+            del future  # which would hold the error that holds this frame
 
     def _decide(self, answer: Any) -> None:
         if answer is True:
@@ -149,13 +149,7 @@ def parts(call: Any) -> tuple[str | None, str, Any]:
 
 
 def answer(call: Any, value: Any, *, failed: bool = False) -> dict[str, Any]:
-    """What goes back to the model.
-
-    Args:
-        call: What it answers.
-        value: What the tool returned or, if it failed, raised.
-        failed: Which of the two.
-    """
+    """What goes back to the model: what the tool returned or, if it failed, raised."""
     call_id, name, _ = parts(call)
     told = {"id": call_id, "name": name}
     if not failed:

@@ -44,6 +44,7 @@ _CHARSETS = re.compile(
     r"utf|ascii|iso8859|cp\d|koi8|gb|big5|shift|euc|latin|mac", re.IGNORECASE
 )
 _MOST_ADDRESSES = 4
+_LONGEST = 86_400.0  # seconds, which a socket can wait
 _CURRENT: ContextVar["Fetch"] = ContextVar("waybell_tools_fetch")
 
 
@@ -56,7 +57,9 @@ def _dialled(self: HTTPConnection) -> socket.socket:
 
     SNI, the certificate and the Host header go by the name of the host all the same.
     """
-    return _CURRENT.get().dial(self.host.strip("[]"), self.port or 0)
+    fetch = _CURRENT.get()
+    fetch.opened.append(self)
+    return fetch.dial(self.host.strip("[]"), self.port or 0)
 
 
 class _Http(HTTPConnection):
@@ -104,18 +107,14 @@ class Rules:
 
 
 class Fetch:
-    """One download, its redirects included.
+    """One download, its redirects included, in so many seconds."""
 
-    Args:
-        rules: What it may do.
-        seconds: What it may take.
-    """
-
-    __slots__ = ("_end", "_rules", "_sockets", "_url", "late")
+    __slots__ = ("_end", "_rules", "_sockets", "_url", "late", "opened")
 
     def __init__(self, rules: Rules, seconds: float) -> None:
-        self._rules, self._end = rules, monotonic() + seconds
+        self._rules, self._end = rules, monotonic() + min(seconds, _LONGEST)
         self._sockets: list[socket.socket] = []
+        self.opened: list[HTTPConnection] = []
         self._url = ""
         self.late = False
 
@@ -147,8 +146,9 @@ class Fetch:
         finally:
             _CURRENT.reset(token)
             timer.cancel()
-            for sock in self._sockets:
-                sock.close()
+            opened: list[Any] = [*self.opened, *self._sockets]
+            for connection in opened:
+                connection.close()  # now, not when the pool is collected
 
     def stop(self) -> None:
         """End it: a reader wakes when its socket is shut, not when that is closed."""

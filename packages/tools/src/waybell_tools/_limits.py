@@ -54,13 +54,7 @@ def positive(value: Any, name: str) -> float:
 
 
 class Quota:
-    """How often a tool may be called.
-
-    Args:
-        uses: Calls in all.
-        rate: Calls per time, as "10/minute".
-        clock: What tells the time in seconds.
-    """
+    """How often a tool may be called: in all, and at a rate such as "10/minute"."""
 
     __slots__ = ("_clock", "_lock", "_period", "_recent", "_share", "left")
 
@@ -129,12 +123,7 @@ def _shown(value: Any) -> str:
 
 
 def text_of(value: Any, limit: float = inf) -> str:
-    """A tool's value as a model reads it: text as it is, else JSON.
-
-    Args:
-        value: What the tool returned.
-        limit: Characters after which no more of the JSON is made.
-    """
+    """A tool's value as a model reads it: text, or JSON made as far as `limit`."""
     if isinstance(value, str):
         return value
     if isinstance(value, bytes | bytearray):
@@ -155,9 +144,7 @@ def text_of(value: Any, limit: float = inf) -> str:
 def capped(value: Any, limit: float) -> Any:
     """The value if it is not longer than `limit`, else its cut text with a mark.
 
-    Args:
-        value: What a tool returned; other than text and bytes counts as its JSON.
-        limit: Characters, or bytes of bytes; the mark is one of them.
+    What is neither text nor bytes is as long as its JSON; the mark is counted in.
     """
     if limit == inf or value is None or isinstance(value, bool | float):
         return value

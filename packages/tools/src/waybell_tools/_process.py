@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from secrets import token_hex
 from time import monotonic, sleep
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from waybell_tools._errors import ToolTimeoutError
 from waybell_tools._threads import HALT
@@ -29,18 +29,10 @@ def run(
     seconds: float,
     keep: int,
 ) -> dict[str, Any]:
-    """Run a program to its end or to the end of its time.
-
-    Args:
-        argv: The program's path and its arguments.
-        stdin: What it reads.
-        folder: Where it runs.
-        env: Its whole environment, but for a mark of ours.
-        seconds: What it may take.
-        keep: Bytes of each stream.
+    """Run a program to its end, keeping so many bytes of each stream.
 
     Raises:
-        ToolTimeoutError: It was killed.
+        ToolTimeoutError: It was killed, with all that it started.
     """
     end, mark = monotonic() + seconds, token_hex(16)
     with tempfile.TemporaryFile() as source:
@@ -89,21 +81,15 @@ def _kill_all(pid: int, mark: str) -> None:
 
 
 def _kill_marked(path: Path, mark: str) -> bool:
-    try:
+    with suppress(OSError):  # it has ended, or is somebody else's
         handle = os.pidfd_open(int(path.name))
-    except OSError:
-        return False
-    try:  # the handle is of the process that was looked at, whatever its id is now
-        found = f"{_MARK}={mark}".encode() in (path / "environ").read_bytes().split(
-            b"\0"
-        )
-        if found:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
-    return found
+        try:  # the handle is of the process that is looked at, whatever its id is now
+            if f"{_MARK}={mark}\0".encode() in (path / "environ").read_bytes():
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                return True
+        finally:
+            os.close(handle)
+    return False
 
 
 class _Drain:
@@ -114,12 +100,11 @@ class _Drain:
     def __init__(self, process: "subprocess.Popen[bytes]", keep: int) -> None:
         self._keep = keep
         self._selector = selectors.DefaultSelector()
-        self._kept = {process.stdout: bytearray(), process.stderr: bytearray()}
+        streams = cast("list[IO[bytes]]", [process.stdout, process.stderr])
+        self._kept = {stream.fileno(): bytearray() for stream in streams}
         self._sizes = dict.fromkeys(self._kept, 0)
         for stream in self._kept:
-            if stream is not None:
-                os.set_blocking(stream.fileno(), False)
-                self._selector.register(stream, selectors.EVENT_READ)
+            self._selector.register(stream, selectors.EVENT_READ)
 
     def close(self) -> None:
         """Stop reading."""
@@ -130,22 +115,19 @@ class _Drain:
         if not self._selector.get_map():
             sleep(seconds)
             return False
-        ready = [key.fileobj for key, _ in self._selector.select(seconds)]
-        for stream in ready:
-            self._read(stream)  # type: ignore[arg-type]
+        ready = self._selector.select(seconds)
+        for key, _ in ready:
+            self._read(key.fd)
         return bool(ready)
 
     def rest(self) -> None:
-        """Read what is left in the pipes; nobody writes to them any more."""
-        for _ in range(1000):
-            if not self._selector.get_map() or not self.wait(0):
-                return
+        """Read what is left in the pipes, which nobody should write to any more."""
+        rounds = 1000
+        while rounds and self._selector.get_map() and self.wait(0):
+            rounds -= 1
 
-    def _read(self, stream: IO[bytes]) -> None:
-        try:
-            data = os.read(stream.fileno(), 65536)
-        except BlockingIOError:
-            return
+    def _read(self, stream: int) -> None:
+        data = os.read(stream, 65536)
         if not data:
             self._selector.unregister(stream)
         kept = self._kept[stream]

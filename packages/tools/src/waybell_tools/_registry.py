@@ -25,13 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Running(NamedTuple):
-    """A call in a thread that has not ended.
-
-    Args:
-        name: The tool.
-        seconds: Since when.
-        abandoned: Whether nobody waits for it any more.
-    """
+    """A call in a thread: since when, and whether nobody waits for it any more."""
 
     name: str
     seconds: float

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar, copy_context
+from functools import partial
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
@@ -53,30 +54,25 @@ class Daemons(Executor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
         """Start a thread; the future carries what it returns or raises."""
         future: Future[T] = Future()
-
-        def work() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(fn(*args, **kwargs))
-                except BaseException as error:
-                    future.set_exception(error)
-
-        Thread(target=work, name="waybell-tools", daemon=True).start()
+        work = (future, partial(fn, *args, **kwargs))
+        Thread(target=_work, args=work, name="waybell-tools", daemon=True).start()
         return future
+
+
+def _work(future: "Future[Any] | None", fn: Callable[[], Any]) -> None:
+    if future is not None and future.set_running_or_notify_cancel():
+        try:
+            future.set_result(fn())
+        except BaseException as error:
+            future.set_exception(error)
+            future = None  # no cycle, so that what failed is freed at once
 
 
 DAEMONS = Daemons()
 
 
 class Job:
-    """One call in a thread, in a copy of the caller's context.
-
-    Args:
-        name: The tool.
-        fn: What to run.
-        started: When, in the registry's time.
-        jobs: Where it is listed while it runs.
-    """
+    """One call in a thread, in a copy of the caller's context, listed while it runs."""
 
     __slots__ = ("_context", "_fn", "_jobs", "abandoned", "halt", "name", "started")
 
