@@ -203,7 +203,7 @@ def test_a_slow_drip_ends_in_time(loopback, authority, tmp_path, slow, secure) -
     start = time.monotonic()
     url = f"http{'s' if secure else ''}://site.example:{server.port}/"
     with pytest.raises(ToolTimeoutError):
-        on(server, timeout=0.4, **options)(url)
+        on(server, timeout=0.25, **options)(url)
     assert time.monotonic() - start < 3
     if slow != "nothing":
         assert server.closed_by_peer.wait(10)

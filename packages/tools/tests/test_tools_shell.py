@@ -157,7 +157,7 @@ TREES = {
 @pytest.mark.parametrize("tree", TREES)
 def test_no_process_is_left_behind(tmp_path, how, tree) -> None:
     number = f"10{abs(hash((tree, str(how)))) % 10**8}"
-    run = shell(["sh"], root=tmp_path, timeout=0.5, **how)
+    run = shell(["sh"], root=tmp_path, timeout=0.3, **how)
     start = time.monotonic()
     with contextlib.suppress(ToolTimeoutError):
         run(["sh", "-c", TREES[tree].format(n=number)])
