@@ -1,0 +1,160 @@
+"""One call of a tool: asked for, run, timed, cut, and told to the model."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from concurrent.futures import wait
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from inspect import isawaitable
+from typing import Any, NoReturn
+
+from waybell_tools._errors import ToolDenied, ToolError, ToolTimeoutError
+from waybell_tools._limits import DeadlineLike, capped, seconds_left, text_of
+from waybell_tools._threads import DAEMONS, Job
+from waybell_tools._tool import Approve, Tool, is_async
+
+
+_LONG = 1e6  # more seconds than any wait of the system takes
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call whose arguments are checked and which is counted.
+
+    `given` are the arguments of the model, `filled` those of the caller. `approve` is who
+    must say yes; None: nobody can; False: nobody needs to.
+    """
+
+    tool: Tool
+    given: Mapping[str, Any]
+    filled: Mapping[str, Any]
+    deadline: DeadlineLike | None
+    approve: Approve | bool | None
+    job: Callable[[str, Callable[[], Any]], Job]
+
+    def run(self) -> Any:
+        """Run it and wait."""
+        if self.tool.is_async:
+            return _block(self.arun())
+        with self._counted():
+            answer: Any = self.approve is False
+            if callable(self.approve):
+                answer = self.approve(self.tool.name, self.given)
+            self._decide(_block(answer) if isawaitable(answer) else answer)
+            seconds = seconds_left(self.tool.timeout, self.deadline)
+        job = self.job(self.tool.name, self._run)
+        try:
+            future = DAEMONS.submit(job)
+            done = wait([future], min(seconds, _LONG)).done
+        except BaseException:
+            job.abandon()
+            raise
+        if not done:
+            job.abandon()
+            self._late(seconds)
+        try:
+            value = future.result()
+        finally:
+            del future  # which would hold the error that holds this frame
+        value = _block(value) if isawaitable(value) else value
+        return capped(value, self.tool.max_output)
+
+    async def arun(self) -> Any:
+        """Run it and await."""
+        with self._counted():
+            self._decide(await self._timed(_LONG, self._answer))
+        return capped(
+            await self._timed(self.tool.timeout, self._value), self.tool.max_output
+        )
+
+    async def _answer(self) -> Any:
+        if not callable(self.approve):
+            return self.approve is False
+        ask = partial(self.approve, self.tool.name, self.given)
+        if is_async(self.approve):
+            return await ask()
+        return await self._in_thread(f"approval of {self.tool.name}", ask)
+
+    async def _value(self) -> Any:
+        if self.tool.is_async:
+            return await self._run()
+        return await self._in_thread(self.tool.name, self._run)
+
+    def _run(self) -> Any:
+        return self.tool.fn(**self.given, **self.filled)
+
+    async def _timed(self, cap: float, work: Callable[[], Awaitable[Any]]) -> Any:
+        seconds = seconds_left(cap, self.deadline)
+        wall = asyncio.timeout(min(seconds, _LONG))
+        try:
+            async with wall:
+                value = await work()
+                return await value if isawaitable(value) else value
+        except TimeoutError:
+            if not wall.expired():
+                raise  # the tool's own
+            self._late(seconds)
+
+    async def _in_thread(self, name: str, fn: Callable[[], Any]) -> Any:
+        job = self.job(name, fn)
+        future = asyncio.get_running_loop().run_in_executor(DAEMONS, job)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            job.abandon()
+            raise
+        finally:
+            del future  # which would hold the error that holds this frame
+
+    def _decide(self, answer: Any) -> None:
+        if answer is True:
+            return
+        name, reason = self.tool.name, "not approved"
+        if isinstance(answer, str):
+            reason = answer
+        elif not callable(self.approve):
+            reason = "nobody can be asked to approve it"
+        raise ToolDenied(f"{name}: {reason}", tool=name)
+
+    @contextmanager
+    def _counted(self) -> Generator[None]:
+        try:
+            yield
+        except BaseException:
+            self.tool.quota.give_back()
+            raise
+
+    def _late(self, seconds: float) -> NoReturn:
+        seconds_left(0, self.deadline)
+        name = self.tool.name
+        raise ToolTimeoutError(f"{name}: took longer than {seconds:g} s", tool=name)
+
+
+def _block(awaitable: Awaitable[Any]) -> Any:
+    """Await it on a loop in a thread of its own: one may be running in this one."""
+
+    async def waited() -> Any:
+        return await awaitable
+
+    return DAEMONS.submit(copy_context().run, asyncio.run, waited()).result()
+
+
+def parts(call: Any) -> tuple[str | None, str, Any]:
+    """The id, name and arguments of a model's tool call, a mapping or an object."""
+    if isinstance(call, Mapping):
+        return call.get("id"), call["name"], call.get("arguments")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return getattr(call, "id", None), call.name, getattr(call, "arguments", None)
+
+
+def answer(call: Any, value: Any, *, failed: bool = False) -> dict[str, Any]:
+    """What goes back to the model: what the tool returned or, if it failed, raised."""
+    call_id, name, _ = parts(call)
+    told = {"id": call_id, "name": name}
+    if not failed:
+        return {**told, "value": value, "text": text_of(value)}
+    error = {"type": type(value).__name__, "message": capped(str(value), 2000)}
+    if isinstance(value, ToolError) and value.problems:
+        error["problems"] = [list(pair) for pair in value.problems]
+    return {**told, "error": error, "text": text_of({"error": error})}

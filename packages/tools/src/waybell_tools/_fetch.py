@@ -1,0 +1,266 @@
+"""One download, through connections that are opened only to checked addresses."""
+
+import codecs
+import re
+import socket
+import zlib
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from contextvars import ContextVar
+from dataclasses import dataclass
+from http.client import HTTPException
+from threading import Timer
+from time import monotonic
+from typing import Any, NoReturn
+from urllib.parse import urljoin
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from waybell_tools._addresses import check_url
+from waybell_tools._errors import (
+    ToolDenied,
+    ToolError,
+    ToolLimitError,
+    ToolTimeoutError,
+)
+from waybell_tools._threads import DAEMONS, HALT
+
+
+_HEADERS = {
+    "User-Agent": "waybell-tools",
+    "Accept": "text/*, application/json, application/xml;q=0.9, */*;q=0.1",
+    "Accept-Encoding": "gzip",  # one that can be unpacked up to a limit
+    "Connection": "close",
+}
+_TEXT = re.compile(
+    r"text/|application/(.*\+)?(json|xml|javascript|yaml|toml)\b", re.IGNORECASE
+)
+# Codecs of text that are also fast: punycode and its like take quadratic time.
+_CHARSETS = re.compile(
+    r"utf|ascii|iso8859|cp\d|koi8|gb|big5|shift|euc|latin|mac", re.IGNORECASE
+)
+_MOST_ADDRESSES = 4
+_LONGEST = 86_400.0  # seconds, which a socket can wait
+_CURRENT: ContextVar["Fetch"] = ContextVar("waybell_tools_fetch")
+
+
+class _Stop(Exception):
+    """Carries an error of ours out of urllib3."""
+
+
+def _dialled(self: HTTPConnection) -> socket.socket:
+    """The socket of a connection comes from the download it is made for.
+
+    SNI, the certificate and the Host header go by the name of the host all the same.
+    """
+    fetch = _CURRENT.get()
+    fetch.opened.append(self)
+    return fetch.dial(self.host.strip("[]"), self.port or 0)
+
+
+class _Http(HTTPConnection):
+    _new_conn = _dialled
+
+
+class _Https(HTTPSConnection):
+    _new_conn = _dialled
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls: Any = _Http
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls: Any = _Https
+
+
+class _Adapter(HTTPAdapter):
+    """What requests sends with; without a session there is no netrc and no cookie."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        pools = {"http": _HttpPool, "https": _HttpsPool}
+        self.poolmanager.pool_classes_by_scheme = pools
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """The addresses that the system knows."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a download may do; see `http_get`."""
+
+    max_bytes: int
+    max_redirects: int
+    ports: frozenset[int]
+    verify: bool | str
+    allow: Callable[[str], bool]
+    resolve: Callable[[str, int], Iterable[str]]
+    connect: Callable[[tuple[str, int], float], socket.socket]
+
+
+class Fetch:
+    """One download, its redirects included, in so many seconds."""
+
+    __slots__ = ("_end", "_rules", "_sockets", "_url", "late", "opened")
+
+    def __init__(self, rules: Rules, seconds: float) -> None:
+        self._rules, self._end = rules, monotonic() + min(seconds, _LONGEST)
+        self._sockets: list[socket.socket] = []
+        self.opened: list[HTTPConnection] = []
+        self._url = ""
+        self.late = False
+
+    def get(self, url: str) -> dict[str, Any]:
+        """Read it.
+
+        Raises:
+            ToolDenied: The URL, or an address, is not a public one.
+            ToolLimitError: Too large, or too many redirects.
+            ToolTimeoutError: It took too long, however it was slow.
+            ToolError: It could not be read.
+        """
+        self._url = url[:500]
+        timer = Timer(max(0.0, self._left()), self.stop)
+        timer.daemon = True
+        timer.start()
+        if (halt := HALT.get()) is not None:
+            halt.call(self.stop)
+        token = _CURRENT.set(self)
+        try:
+            return self._follow(url)
+        except _Stop as stop:
+            raise stop.args[0] from None
+        except (OSError, HTTPError, HTTPException, ValueError, zlib.error) as error:
+            if isinstance(error, ToolError):
+                raise
+            self._in_time()
+            raise ToolError(f"{self._url}: {error}") from error
+        finally:
+            _CURRENT.reset(token)
+            timer.cancel()
+            opened: list[Any] = [*self.opened, *self._sockets]
+            for connection in opened:
+                connection.close()  # now, not when the pool is collected
+
+    def stop(self) -> None:
+        """End it: a reader wakes when its socket is shut, not when that is closed."""
+        self.late = True
+        for sock in tuple(self._sockets):
+            _shut(sock)
+
+    def _follow(self, url: str) -> dict[str, Any]:
+        for _ in range(self._rules.max_redirects + 1):
+            with closing(_Adapter()) as adapter:
+                self._in_time()
+                request = requests.Request("GET", url, _HEADERS).prepare()
+                check_url(url, request.url or "", self._rules.ports)
+                response = adapter.send(
+                    request,
+                    stream=True,
+                    timeout=max(0.01, self._left()),
+                    verify=self._rules.verify,
+                    proxies={},
+                )
+                with response:
+                    if not response.is_redirect:
+                        return self._page(response)
+                    url = urljoin(response.url, response.headers["location"])
+        return self._refuse(
+            ToolLimitError, f"more than {self._rules.max_redirects} redirects"
+        )
+
+    def dial(self, host: str, port: int) -> socket.socket:
+        """Connect to an address of the host, all of which were checked just now."""
+        try:
+            if port not in self._rules.ports:
+                self._refuse(ToolDenied, f"port {port} is not allowed")
+            found = DAEMONS.submit(lambda: list(self._rules.resolve(host, port)))
+            addresses = list(dict.fromkeys(found.result(max(0.01, self._left()))))
+            for address in addresses:
+                if not self._rules.allow(address):
+                    self._refuse(
+                        ToolDenied, f"{host} is at {address}, not a public address"
+                    )
+            return self._connected(host, port, addresses[:_MOST_ADDRESSES])
+        except Exception as error:
+            if isinstance(error, ToolError):
+                raise _Stop(error) from None
+            raise
+
+    def _connected(self, host: str, port: int, addresses: list[str]) -> socket.socket:
+        failure: OSError = OSError(f"{host} has no address")
+        for n, address in enumerate(addresses):
+            self._in_time()
+            try:
+                patience = max(0.01, self._left() / (len(addresses) - n))
+                sock = self._rules.connect((address, port), patience)
+            except OSError as error:
+                failure = error
+                continue
+            self._sockets.append(sock.dup())  # TLS will take the other one's place
+            if self.late:
+                _shut(sock)
+            sock.settimeout(max(0.01, self._left()))
+            return sock
+        raise failure
+
+    def _page(self, response: requests.Response) -> dict[str, Any]:
+        kind = response.headers.get("content-type", "")
+        if kind and not _TEXT.match(kind):
+            self._refuse(ToolError, f"is {kind[:100]}, not text")
+        body = self._body(response)
+        self._in_time()  # a shut socket looks like the end of a body
+        return {
+            "url": response.url,
+            "status": response.status_code,
+            "content_type": kind,
+            "text": body.decode(_charset(response.encoding), "replace"),
+        }
+
+    def _body(self, response: requests.Response) -> bytes:
+        packing = response.headers.get("content-encoding", "identity").lower()
+        if packing not in ("identity", "gzip", ""):
+            self._refuse(ToolError, f"is packed as {packing[:100]}, which nobody asked")
+        unpack = zlib.decompressobj(31) if packing == "gzip" else None
+        most, size = self._rules.max_bytes, 0
+        body = bytearray()
+        while data := response.raw.read(65536, decode_content=False):
+            size += len(data)
+            body += unpack.decompress(data, most + 1 - len(body)) if unpack else data
+            if max(size, len(body)) > most:
+                self._refuse(ToolLimitError, f"is larger than {most} bytes")
+            self._in_time()
+        return bytes(body)
+
+    def _left(self) -> float:
+        return self._end - monotonic()
+
+    def _in_time(self) -> None:
+        if self.late or self._left() <= 0:
+            self._refuse(ToolTimeoutError, "took too long")
+
+    def _refuse(self, kind: type[ToolError], why: str) -> NoReturn:
+        raise kind(f"{self._url}: {why}", tool="http_get")
+
+
+def _shut(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # it has ended by itself
+
+
+def _charset(name: str | None) -> str:
+    try:
+        known = codecs.lookup(name or "").name
+    except (LookupError, ValueError):
+        return "utf-8"
+    return known if _CHARSETS.match(known) else "utf-8"

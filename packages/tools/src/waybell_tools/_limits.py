@@ -1,0 +1,158 @@
+"""What bounds a call: the time that is left, how often, and how much comes back."""
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from json import JSONEncoder
+from math import inf
+from threading import Lock
+from time import monotonic
+from typing import Any, Protocol, cast
+
+from waybell_tools._errors import ToolLimitError
+
+
+_PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
+
+
+class DeadlineLike(Protocol):
+    """When to stop; `waybell_deadline.Deadline` is one."""
+
+    def remaining(self) -> float:
+        """Seconds that are left, `inf` if there is no end."""
+        ...
+
+    def check(self) -> None:
+        """Raise when it has passed."""
+        ...
+
+
+def seconds_left(cap: float, deadline: DeadlineLike | None) -> float:
+    """The tighter of a limit and what the deadline leaves; raises when that passed."""
+    if deadline is None:
+        return cap
+    deadline.check()
+    return min(cap, deadline.remaining())
+
+
+def now() -> float:
+    """The running loop's time, which a simulation may shift, else the monotonic one."""
+    if (events := sys.modules.get("asyncio.events")) is not None:
+        loop = events._get_running_loop()  # noqa: SLF001 - the one that does not raise
+        if loop is not None:
+            return float(loop.time())
+    return monotonic()
+
+
+def positive(value: Any, name: str) -> float:
+    """Give a limit back, or refuse what is not a number above zero."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not value > 0:
+        raise ValueError(f"{name} must be more than 0, not {value!r}")
+    return value
+
+
+class Quota:
+    """How often a tool may be called: in all, and at a rate such as "10/minute"."""
+
+    __slots__ = ("_clock", "_lock", "_period", "_recent", "_share", "left")
+
+    def __init__(
+        self, uses: float | None, rate: str | None, clock: Callable[[], float]
+    ) -> None:
+        self.left = inf if uses is None else positive(uses, "max_uses")
+        self._share, self._period = _rate(rate) if rate else (0, 0.0)
+        self._recent: deque[float] = deque()
+        self._clock, self._lock = clock, Lock()
+
+    def take(self, tool: str) -> None:
+        """Count a call, or raise `ToolLimitError`."""
+        with self._lock:
+            if self.left < 1:
+                raise ToolLimitError(f"{tool}: no uses are left", tool=tool)
+            if self._share:
+                self._pace(tool)
+            self.left -= 1
+
+    def _pace(self, tool: str) -> None:
+        time = self._clock()
+        while self._recent and time - self._recent[0] >= self._period:
+            self._recent.popleft()
+        if len(self._recent) >= self._share:
+            wait = self._recent[0] + self._period - time
+            text = f"{tool}: {self._share} calls in {self._period:g} s are allowed"
+            raise ToolLimitError(
+                f"{text}, the next in {wait:.3g} s", tool=tool, retry_after=wait
+            )
+        self._recent.append(time)
+
+    def give_back(self) -> None:
+        """A counted call did not come to run."""
+        with self._lock:
+            self.left += 1
+            if self._recent:
+                self._recent.pop()
+
+
+def _rate(text: str) -> tuple[int, float]:
+    count, _, period = text.partition("/")
+    if not (count.isdecimal() and int(count) and period in _PERIODS):
+        raise ValueError(f"rate is like '10/minute' (second, hour), not {text!r}")
+    return int(count), _PERIODS[period]
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has for a value that it does not know."""
+    if isinstance(value, bytes | bytearray):
+        return value.decode(errors="replace")
+    if isinstance(value, set | frozenset):
+        return list(cast("set[Any]", value))
+    fields: Any = getattr(value, "__dataclass_fields__", None)
+    return {f: getattr(value, f) for f in fields} if fields else _shown(value)
+
+
+_JSON = JSONEncoder(ensure_ascii=False, default=_plain)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:  # an int of too many digits, or a broken __repr__
+        return f"<{type(value).__name__}>"
+
+
+def text_of(value: Any, limit: float = inf) -> str:
+    """A tool's value as a model reads it: text, or JSON made as far as `limit`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray):
+        return value.decode(errors="replace")
+    parts: list[str] = []
+    size = 0
+    try:
+        for part in _JSON.iterencode(value):
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                break
+    except (TypeError, ValueError, RecursionError):  # odd keys, cycles
+        return _shown(value)
+    return "".join(parts)
+
+
+def capped(value: Any, limit: float) -> Any:
+    """The value if it is not longer than `limit`, else its cut text with a mark.
+
+    What is neither text nor bytes is as long as its JSON; the mark is counted in.
+    """
+    if limit == inf or value is None or isinstance(value, bool | float):
+        return value
+    told = isinstance(value, str | bytes | bytearray)
+    whole: Any = value if told else text_of(value, limit)
+    if len(whole) <= limit:
+        return value
+    size = len(whole) if told else "more"
+    mark: Any = f"\n[cut: {size}, and at most {limit:.0f} are shown]"
+    mark = mark if isinstance(whole, str) else mark.encode()
+    return whole[: max(0, int(limit) - len(mark))] + mark

@@ -1,0 +1,222 @@
+"""A tool: a function, what a model is told of it, and what its arguments must be."""
+
+import inspect
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, NoReturn, TypeAlias, cast, get_type_hints
+
+from jsonschema_rs import Draft202012Validator, ValidationError
+
+from waybell_tools._docs import described
+from waybell_tools._errors import ToolArgumentsError
+from waybell_tools._hints import Part, Reader
+from waybell_tools._limits import Quota
+from waybell_tools._shapes import Convert, Mismatch
+
+
+Approve: TypeAlias = Callable[[str, Mapping[str, Any]], Any | Awaitable[Any]]
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what all vendors take
+_MOST = 100  # problems that are told
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that a model may call; `ToolRegistry.define_tool` makes it.
+
+    Args:
+        name: What the model calls it.
+        description: What the model is told of it.
+        fn: What runs.
+        schema: The JSON schema of its arguments.
+        timeout: Seconds that a call may take, `inf` without limit.
+        max_output: Characters (of bytes: bytes) that may come back.
+        approve: Who is asked before each call; True: it must be somebody.
+        safe_to_repeat: Whether a second call with the same arguments does no harm.
+        quota: How often it may be called.
+        validator: Checks arguments against the schema.
+        convert: Makes checked arguments what the signature declares.
+        injected: The parameters that the caller fills, not the model.
+        is_async: Whether `fn` is awaited.
+    """
+
+    name: str
+    description: str
+    fn: Callable[..., Any]
+    schema: Mapping[str, Any]
+    timeout: float
+    max_output: float
+    approve: Approve | bool
+    safe_to_repeat: bool
+    quota: Quota
+    validator: Draft202012Validator
+    convert: Convert
+    injected: frozenset[str]
+    is_async: bool
+
+    def check(self, arguments: Any) -> dict[str, Any]:
+        """The arguments, a mapping or JSON text, as the function wants them.
+
+        Raises:
+            ToolArgumentsError: With every problem.
+        """
+        try:
+            given = _parsed(arguments)
+            problems = tuple(islice(_problems(self.validator, given), _MOST))
+            if not problems:
+                return cast("dict[str, Any]", self.convert(given, ""))
+        except Mismatch as error:
+            problems = error.args
+        except (ValueError, RecursionError) as error:  # no JSON, or not of JSON
+            problems = (("", f"is not JSON: {error}"),)
+        told = [(path or "arguments", text[:300]) for path, text in problems]
+        count = "a problem" if len(told) == 1 else f"{len(told)} problems"
+        text = "; ".join(f"{path}: {text}" for path, text in told)
+        raise ToolArgumentsError(
+            f"{self.name}: {count}: {text}", tool=self.name, problems=told
+        )
+
+
+def _parsed(arguments: Any) -> Any:
+    if isinstance(arguments, str):
+        return json.loads(arguments or "{}", parse_constant=_no_number)
+    if isinstance(arguments, Mapping):
+        return dict(cast("Mapping[str, Any]", arguments))
+    return {} if arguments is None else arguments
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _problems(validator: Draft202012Validator, value: Any) -> Iterator[tuple[str, str]]:
+    for error in validator.iter_errors(value):
+        yield from _told(error)
+
+
+def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """The path and text of an error, or of those in the alternative that was meant."""
+    path, text = [*error.instance_path], error.message
+    if error.kind.name == "required":
+        path, text = [*path, error.kind.value], "is required"
+    inner = _meant(error, path) if error.kind.name == "anyOf" else []
+    for one in inner:
+        yield from _told(one)
+    if not inner:
+        told = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)
+        yield told.removeprefix("."), text
+
+
+def _meant(error: ValidationError, path: list[str | int]) -> list[ValidationError]:
+    """The errors of the first alternative that is of the value's type."""
+    alternatives: list[list[ValidationError]] = error.kind.value
+    for errors in alternatives:
+        if all(e.kind.name != "type" or e.instance_path != path for e in errors):
+            return errors
+    return []
+
+
+def checked_name(name: str) -> str:
+    """The name, if every vendor takes it."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"a tool's name is 1 to 64 letters, digits, _ and -, not {name!r}"
+        )
+    return name
+
+
+def function_of(fn: Any) -> Callable[..., Any]:
+    """The plain function in a partial, a decorated function or a callable object."""
+    while isinstance(fn, partial):
+        fn = cast("Any", fn).func
+    fn = inspect.unwrap(fn)
+    return fn if hasattr(fn, "__name__") else type(fn).__call__
+
+
+def is_async(fn: Any) -> bool:
+    """Whether calling it gives something to await."""
+    called = type(fn).__call__ if callable(fn) else None
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(called)
+
+
+def declared(
+    fn: Callable[..., Any], schema: Mapping[str, Any] | None
+) -> tuple[Mapping[str, Any], Convert, frozenset[str]]:
+    """The schema, what converts arguments, and the names that the caller injects.
+
+    Raises:
+        TypeError: A parameter has a type that JSON cannot express.
+    """
+    signature = inspect.signature(fn)
+    bound = frozenset[str](cast("Any", fn).keywords if isinstance(fn, partial) else ())
+    plain = function_of(fn)
+    try:
+        hints = get_type_hints(plain, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"cannot read the type hints of {fn!r}: {error}") from error
+    injected = frozenset(
+        name
+        for name in signature.parameters.keys() - bound
+        if _is_injected(name, hints.get(name, Any))
+    )
+    if schema is not None:
+        whole = {"type": "object", **schema}
+        return whole, partial(_bound, signature, injected), injected
+    reader = Reader()
+    derived, convert = reader.record(
+        _parts(signature, injected | bound, hints), described(plain.__doc__)[1]
+    )
+    defs = {"$defs": reader.defs} if reader.defs else {}
+    return {**derived, **defs}, convert, injected
+
+
+def _is_injected(name: str, hint: Any) -> bool:
+    """Whether the caller fills it: the key, and a deadline that is not plain data."""
+    kinds = [hint, *getattr(hint, "__args__", ())]
+    timed = hint is Any or any(hasattr(kind, "remaining") for kind in kinds)
+    return name == "idempotency_key" or (name == "deadline" and timed)
+
+
+def _parts(
+    signature: inspect.Signature, hidden: frozenset[str], hints: Mapping[str, Any]
+) -> Iterable[Part]:
+    for name, parameter in signature.parameters.items():
+        if name in hidden:
+            continue
+        if parameter.kind not in (
+            parameter.POSITIONAL_OR_KEYWORD,
+            parameter.KEYWORD_ONLY,
+        ):
+            raise TypeError(f"{parameter} cannot be given by name; give schema=")
+        needed = parameter.default is parameter.empty
+        default = MISSING if needed else parameter.default
+        yield Part(name, hints.get(name, Any), needed, default)
+
+
+def _bound(
+    signature: inspect.Signature, injected: frozenset[str], value: Any, path: str
+) -> Any:
+    """Arguments of an explicit schema as they are, if the function takes them."""
+    try:
+        signature.bind(**value, **dict.fromkeys(injected - value.keys()))
+    except TypeError as error:
+        raise Mismatch((path, str(error))) from error
+    return value
+
+
+def validator_of(name: str, schema: Mapping[str, Any]) -> Draft202012Validator:
+    """What checks arguments; a `ValueError` if the schema is none of an object."""
+    if schema["type"] != "object":
+        raise ValueError(f"the schema of {name} needs type 'object'")
+    try:
+        return Draft202012Validator(dict(schema), retriever=_retrieve)
+    except ValidationError as error:
+        raise ValueError(f"the schema of {name} is wrong: {error.message}") from error
+
+
+def _retrieve(uri: str) -> NoReturn:
+    raise ValueError(f"a schema may not refer to {uri}: nothing is fetched")
