@@ -64,21 +64,24 @@ def test_a_handler_is_heard_from_the_moment_it_is_registered_until_it_is_gone():
     stop = threading.Event()
 
     def churn():
-        for n in range(150):
-            fn = bus.on("t" if n % 2 else "*", lambda event, n=n: n)
-            answers = asyncio.run(bus.emit("t"))
-            assert n in answers
-            assert bus.off("t" if n % 2 else "*", fn)
-            answers = asyncio.run(bus.emit("t"))
-            assert answers == "always" or n not in answers
-        stop.set()
+        try:
+            for n in range(150):
+                fn = bus.on("t" if n % 2 else "*", lambda event, n=n: n)
+                answers = asyncio.run(bus.emit("t"))
+                assert n in answers
+                assert bus.off("t" if n % 2 else "*", fn)
+                answers = asyncio.run(bus.emit("t"))
+                assert answers == "always" or n not in answers
+        finally:
+            stop.set()
 
     def send():
         async def main():
             while not stop.is_set():
                 answer = await bus.emit("t")
                 assert answer == "always" or answer[0] == "always"
-                bus._plans.clear()
+                with bus._plans.lock:
+                    bus._plans.clear()
                 await asyncio.sleep(0)
 
         asyncio.run(main())
@@ -206,3 +209,27 @@ def test_muting_waits_for_a_plan_under_way():
         bus._plans["t"] = bus._plans._compile("u", ["u"])  # Made before the change.
     mute.join()
     assert "t" not in bus._plans
+
+
+def test_a_weak_handlers_death_waits_for_nobody_and_disturbs_no_plan():
+    bus, taken, free = EventBus(), threading.Event(), threading.Event()
+
+    def handle(event):
+        return 1
+
+    def hold():
+        with bus._plans.lock:
+            taken.set()
+            free.wait(10)
+
+    bus.on("*", handle, weak=True)
+    plan = bus._plans["t"]
+    holder = threading.Thread(target=hold)
+    holder.start()
+    taken.wait(10)
+    del handle
+    gc.collect()
+    assert bus._plans["t"] is plan
+    free.set()
+    holder.join()
+    assert asyncio.run(bus.emit("t")) is None

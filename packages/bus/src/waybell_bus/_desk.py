@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from blinker import NamedSignal
@@ -19,19 +20,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=Middleware)
 
 
-class Once(TypedDict, total=False):
-    """What `once` takes."""
+class On(TypedDict, total=False):
+    """What `on` and `once` take."""
 
     priority: int
     timeout: float | None
+    concurrency: int | None
     thread: bool
     weak: bool
-
-
-class On(Once, total=False):
-    """What `on` takes."""
-
-    concurrency: int | None
 
 
 class Watch(TypedDict, total=False):
@@ -83,14 +79,13 @@ class Desk:
         return self._register(self._plans.handlers, topic, fn, settings)
 
     @overload
-    def once(self, topic: str, fn: F, /, **settings: Unpack[Once]) -> F: ...
+    def once(self, topic: str, fn: F, /, **settings: Unpack[On]) -> F: ...
     @overload
-    def once(self, topic: str, /, **settings: Unpack[Once]) -> Callable[[F], F]: ...
+    def once(self, topic: str, /, **settings: Unpack[On]) -> Callable[[F], F]: ...
     def once(self, topic: str, fn: Any = None, /, **settings: Any) -> Any:
         """Register a handler, as `on` does, for one event: it is gone before it runs."""
-        return self._register(
-            self._plans.handlers, topic, fn, {**settings, "once": True}
-        )
+        settings["once"] = True
+        return self._register(self._plans.handlers, topic, fn, settings)
 
     @overload
     def observe(self, pattern: str, fn: F, /, **how: Unpack[Watch]) -> F: ...
@@ -168,9 +163,7 @@ class Desk:
                 raise BusClosedError(pattern)
             queues.add(pattern, queue, DEFAULTS, weak=False)
 
-        def leave(queue: Subscription) -> None:
-            queues.remove(pattern, queue)
-
+        leave = partial(queues.remove, pattern)
         return Subscription(pattern, maxsize, overflow, join, leave)
 
     def use(self, middleware: M, /) -> M:
@@ -202,12 +195,10 @@ class Desk:
 
         Roles are `handlers`, `observers`, `settled` and `queues`.
         """
-        plans = self._plans
-        found: dict[str, dict[str, list[str]]] = {}
-        roles = {"handlers": plans.handlers, "observers": plans.watchers}
-        for role, registry in (
-            roles | {"settled": plans.settlers, "queues": plans.queues}
-        ).items():
+        plans, found = self._plans, dict[str, dict[str, list[str]]]()
+        registries = plans.handlers, plans.watchers, plans.settlers, plans.queues
+        roles = "handlers", "observers", "settled", "queues"
+        for role, registry in zip(roles, registries, strict=True):
             for name, routes in registry.all():
                 found.setdefault(name, {})[role] = [route.name for route in routes]
         return dict(sorted(found.items()))

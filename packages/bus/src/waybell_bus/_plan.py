@@ -57,7 +57,8 @@ class Plans(dict[str, Plan]):
         self.lock = threading.RLock()
         self.loops = loops
         self.plain = plain  # Whether a handler may be called straight.
-        # Each plan's `solo` again: a plain dictionary is found in faster.
+        # Each plan's `solo` again: a plain dictionary is found in faster. Like this one
+        # it changes under the lock only, so that they agree.
         self.solos: dict[str, Call | None] = {}
         self.handlers = Registry(self.lock, self.drop)
         self.watchers = Registry(self.lock, self.drop)
@@ -73,10 +74,10 @@ class Plans(dict[str, Plan]):
             plan = self.get(name)
             if plan is None:
                 plan = self[name] = self._compile(name, parts)
+            self.solos[topic] = plan.solo
             if topic != name:
                 plan.spellings.append(topic)
                 self[topic] = plan
-            self.solos[topic] = plan.solo
         return plan
 
     def clear(self) -> None:

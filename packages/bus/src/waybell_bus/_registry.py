@@ -257,12 +257,16 @@ class Registry(Namespace):
                 self._trie.discard(signal.name)
 
     def gone(self, signal: TopicSignal, key: Any, ref: weakref.ref[Any]) -> None:
-        """A weak receiver died, and no signal tells. No lock: this is the collector."""
+        """A weak receiver died, and no signal tells."""
         route = signal.routes.get(key)
         if route is not None and route.ref is ref:
             signal.routes.pop(key, None)
         self._bereft.append(signal)
-        self.changed(signal.name)
+        # The collector may come at any moment, and may not wait. Where it would have
+        # to, plans keep what they skip anyway.
+        if self.lock.acquire(blocking=False):
+            self.changed(signal.name)
+            self.lock.release()
 
 
 def _gone(owner: weakref.ref[TopicSignal], key: Any, ref: weakref.ref[Any]) -> None:
