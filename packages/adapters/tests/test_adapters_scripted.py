@@ -189,3 +189,34 @@ def test_an_unknown_provider_is_refused_with_the_known_ones():
         adapter("scriptd:x")
     with pytest.raises(ValueError, match="no provider ''"):
         adapter("")
+
+
+def test_a_script_that_is_a_generator_is_asked_by_one_thread_at_a_time():
+    def script():
+        entered.set()
+        gate.wait(10)
+        yield "one"
+        yield "two"
+
+    def ask():
+        said.append(model.generate("x"))
+
+    entered, gate, said = threading.Event(), threading.Event(), []
+    model = ScriptedAdapter(script())
+    first, second = threading.Thread(target=ask), threading.Thread(target=ask)
+    first.start()
+    entered.wait(10)
+    second.start()
+    second.join(0.05)  # without a lock it has failed by now
+    gate.set()
+    first.join(10)
+    second.join(10)
+    assert sorted(said) == ["one", "two"]
+
+
+def test_a_call_that_was_kept_does_not_change_with_its_message():
+    message = {"role": "user", "content": "before"}
+    model = ScriptedAdapter(["fine"])
+    model.generate([message])
+    message["content"] = "after"
+    assert model.calls[0].prompt == [{"role": "user", "content": "before"}]

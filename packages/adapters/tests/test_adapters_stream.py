@@ -195,6 +195,23 @@ async def test_a_deadline_bounds_the_wait_for_a_blocked_piece(spies):
     assert stream.reply.partial
 
 
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_source_that_fails_because_it_was_closed_is_settled_once(spies, error):
+    def source():
+        yield "a"
+        stream.close()
+        raise error
+
+    budget = spies.Budget()
+    stream = ReplyStream(source(), budget=budget)
+    assert next(stream) == "a"
+    try:
+        assert list(stream) == []  # an OSError is what closing a socket makes
+    except KeyboardInterrupt:
+        assert error is KeyboardInterrupt
+    assert (stream.reply, len(budget.charged)) == ("a", 1)
+
+
 class Blocking:
     """An adapter without async methods, whose calls block until the gate opens."""
 
@@ -212,8 +229,8 @@ class Blocking:
         return ReplyStream(self.source)
 
 
-def test_a_call_left_behind_holds_up_neither_the_loop_nor_other_calls(spies):
-    model = Blocking()
+def test_a_call_left_behind_holds_up_neither_the_loop_nor_other_calls(spies, caplog):
+    model, before = Blocking(), set(threading.enumerate())
 
     async def main():
         for _ in range(40):  # more than the loop's own pool has threads
@@ -226,6 +243,9 @@ def test_a_call_left_behind_holds_up_neither_the_loop_nor_other_calls(spies):
     asyncio.run(main())  # which would wait for threads of its own
     assert not model.waited_out
     model.gate.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert not caplog.text, "nothing is told to a loop that has closed"
 
 
 async def test_a_stream_that_opens_when_nobody_waits_any_more_is_closed():

@@ -269,6 +269,7 @@ async def test_a_deadline_from_outside_is_named_in_the_error_as_it_was_written()
         async with made_outside:
             await asyncio.sleep(100)
     assert caught.value.deadline is made_outside
+    assert caught.value.seconds == 5.0, "what it gave, not what was left on entering"
     assert now() == pytest.approx(5, abs=1)
 
 

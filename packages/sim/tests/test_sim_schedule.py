@@ -266,6 +266,19 @@ def test_as_completed_starts_coroutines_in_their_order_wherever_they_lie_in_memo
     assert "set" not in vars(asyncio.tasks)
 
 
+def test_tasks_and_futures_have_the_same_place_in_sets_in_each_run():
+    kept, places = [], []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        made = [loop.create_future(), asyncio.create_task(asyncio.sleep(0))]
+        kept.extend(made)  # so that the next ones lie elsewhere in memory
+        places.append([hash(each) for each in made])
+
+    simulate(main, seeds=[1, 1])
+    assert places[0] == places[1]
+
+
 def test_wait_refuses_coroutines_as_ever():
     async def main():
         agent = asyncio.sleep(0)

@@ -249,6 +249,18 @@ def test_cost_is_counted_once_where_it_is_recorded_deepest():
     assert SpanUsage().usd is None
 
 
+def test_cost_is_counted_once_across_spans_that_record_none():
+    traces = Traces(
+        [
+            record("run", "1", **spent(nano=70)),
+            record("agent", "2", "1"),
+            record("tool", "3", "2"),
+            record("chat", "4", "3", **spent(nano=70)),
+        ]
+    )
+    assert traces.usage().nano_usd == 70
+
+
 usages = st.fixed_dictionaries(
     {},
     optional={
