@@ -53,7 +53,13 @@ class Giver(Purse):
             label: What charges are booked under that name no label.
         """
         nano = tokens = None
-        if max_usd is not None:
+        if (
+            type(max_usd) is float
+            and 0.0 <= max_usd < 1e6
+            and (units := int(max_usd * 1e9 + 0.5)) / 1e9 == max_usd
+        ):  # as `nanos` does, without the call
+            nano = units
+        elif max_usd is not None:
             nano = nanos(max_usd, "max_usd")
         if max_tokens is not None:
             above = self._tokens or self._counted()

@@ -71,49 +71,36 @@ class Ledger:
         self.outbox: list[Callable[[], None]] = []
         self.waiting: dict[Waiter, None] = {}  # in the order they came
 
-    def book(self, account: Account, amount: int) -> BudgetError | None:  # budget: hot
+    def book(self, account: Account, amount: int) -> BudgetError | None:
         """Write spending down, here and all the way up.
 
         Returns:
             What to complain of, when not all was covered.
         """
-        beyond: Account | None = None
         wrong: BudgetError | None = None
-        watched: list[Account] | None = None
+        watched: list[Account] = []
         growth = amount  # by how much an account's spent or held gets larger
-        account._spent += amount
-        account._used += amount
-        # The first one apart: mostly it is a hold and the next its pool, and the
-        # interpreter is fast where it always meets the same class.
-        if account._cap is not None:
-            growth = 0
-            if account._used > account._cap:
-                growth = self._overdraw(account, amount)
-                beyond = account if growth else None
-        if account._watch is not None:
-            watched = [account]
-        node = account._parent
+        node: Account | None = account
         while node is not None:
             node._spent += amount
             node._used += growth
             if growth and node._cap is not None:
-                growth = self._overdraw(node, growth)
-                if growth and beyond is None:
-                    beyond = node
+                if node._used <= node._cap:  # no call between the books of one charge
+                    growth = 0
+                else:
+                    growth = self._overdraw(node, growth)
+                    left = amount + room(node)
+                    wrong = wrong or error(BudgetExceeded, node, amount, left)
             if node._watch is not None:
-                watched = [*(watched or ()), node]
+                watched.append(node)
             node = node._parent
-        if beyond is not None:
-            wrong = error(BudgetExceeded, beyond, amount, amount + room(beyond))
-        if watched is not None:
+        if watched:
             self.look(watched)
         return wrong
 
     def _overdraw(self, account: Account, growth: int) -> int:
-        """What of a growth went beyond the cap."""
+        """Note that it is beyond its cap; what of the growth that is."""
         over = -room(account)
-        if over <= 0:
-            return 0
         self.overdrawn += not overdrawn(account)
         watch(account).overdrawn = max(overdrawn(account), over)
         return min(growth, over)
@@ -147,19 +134,16 @@ class Ledger:
 
     def release(self, account: Account | None, amount: int) -> None:
         """Give money that was put aside back to whoever it came from."""
-        lines: list[Account] | None = None
+        lines: list[Account] = []
         while account is not None and amount > 0:
             account._used -= amount
             if account._watch is not None:
-                lines = [*(lines or ()), account]
-            cap = account._cap
-            if cap is not None:
+                lines.append(account)
+            if account._cap is not None:
                 # Only what had grown beyond the cap was ever taken from above.
-                beyond = account._used + amount - cap
-                amount = min(amount, beyond)
+                amount = min(amount, amount - room(account))
             account = account._parent
-        if lines is not None:
-            self._serve(lines)
+        self._serve(lines)
 
     def grant(self, waiter: Waiter) -> None:
         """Put aside all that a request wants, up to the caps that cover it."""

@@ -75,7 +75,13 @@ class Purse(Account):
                 charge, else the rest of the hold is booked when it ends.
         """
         nano = count = unknown = wrong = key = None
-        if usd is not None:
+        if (
+            type(usd) is float
+            and 0.0 <= usd < 1e6
+            and (units := int(usd * 1e9 + 0.5)) / 1e9 == usd
+        ):  # as `nanos` does, without the call
+            nano = units
+        elif usd is not None:
             nano = nanos(usd, "usd", True)
         if tokens is not None:
             count = whole(tokens, "tokens")
