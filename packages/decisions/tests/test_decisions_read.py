@@ -206,3 +206,11 @@ def test_logs_of_the_first_version_stay_readable():
     assert route["fields"] == {"id": "theirs"}
     assert delivery["error"] == {"type": "ValueError", "message": "no"}
     assert (records.torn, records.foreign) == (0, 0)
+
+
+def test_links_that_are_no_text_are_not_ours(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"v": 1, "id": ["x"]}\n{"v": 1, "id": "a", "of": ["x"]}\n')
+    records = DecisionLog.read(path)
+    assert list(records.query(outcomes=True)) == list(records) == []
+    assert records.foreign == 2

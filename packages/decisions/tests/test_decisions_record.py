@@ -283,3 +283,21 @@ def test_a_log_that_is_dropped_keeps_no_file_open(path):
     for _ in range(3):
         DecisionLog(path).record(decision="x")
     assert len(list(folder.iterdir())) == before
+
+
+def test_a_pipe_is_refused_since_it_keeps_nothing(tmp_path):
+    path = tmp_path / "log.jsonl"
+    os.mkfifo(path)
+    with pytest.raises(LogWriteError, match="not a file") as caught:
+        DecisionLog(path)
+    assert caught.value.path == str(path)
+
+
+def test_an_error_names_the_file_that_refused(tmp_path):
+    log = DecisionLog(tmp_path / "log.jsonl", rotate_bytes=1)
+    log.record("first")
+    part = tmp_path / "log.000001.jsonl"
+    part.mkdir()
+    with pytest.raises(LogWriteError) as caught:
+        log.record("second")
+    assert caught.value.path == str(part)

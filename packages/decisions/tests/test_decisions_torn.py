@@ -47,7 +47,7 @@ def test_sealing_is_told_once_in_the_log_of_the_program(path, caplog):
         DecisionLog(path).close()
     (told,) = caplog.records
     assert str(path) in told.getMessage()
-    assert "at byte 6, a record torn at 4 bytes" in told.getMessage()
+    assert "at byte 6 a record torn at 4" in told.getMessage()
 
 
 def test_a_torn_record_longer_than_a_block_is_measured(path):

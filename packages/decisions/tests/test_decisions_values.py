@@ -242,14 +242,16 @@ def test_values_changed_by_another_thread_meanwhile_are_written(log, path, stric
 
 
 def test_an_interrupt_while_encoding_is_not_swallowed(log, path):
+    stops = []
+
     class Interrupting:
         def __repr__(self):
-            raise KeyboardInterrupt
+            raise stops.pop() if stops else ValueError  # Asked again, it would let go.
 
-    with pytest.raises(KeyboardInterrupt):
-        log.record(decision="x", value=Interrupting())
-    with pytest.raises(KeyboardInterrupt):
-        log.record(decision="x", value=[2**70, Interrupting()])
+    for value in (Interrupting(), [2**70, Interrupting()]):
+        stops.append(KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            log.record(decision="x", value=value)
     assert path.read_bytes() == b""
 
 
@@ -294,3 +296,30 @@ def test_the_slow_way_says_what_the_fast_way_says(value):
         assert json.loads(to_json(value)) == plain(value)
     else:
         assert orjson.loads(fast) == orjson.loads(to_json(value))
+
+
+class _Float(float):
+    pass
+
+
+class _Tuple(tuple):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (_Float(1.5), 1.5),
+        (_Float("nan"), None),
+        (_Tuple([1, (2,)]), [1, [2]]),
+        (uuid.UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+    ],
+)
+@pytest.mark.parametrize("redact", ["", "other"])
+def test_a_value_is_written_alike_with_and_without_redaction(
+    tmp_path, value, written, redact
+):
+    log = DecisionLog(tmp_path / "log.jsonl", redact=redact)
+    log.record("x", it=value)
+    log.record("x", it=value, beside={1: "keys that are no text take another way"})
+    assert [r["it"] for r in log.query(where={"it": value})] == [written] * 2

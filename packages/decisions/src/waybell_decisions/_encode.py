@@ -102,6 +102,8 @@ _LEAVES: _Steps = (
     (float, lambda number: float.__float__(number) if isfinite(number) else None),
 )
 _KINDS: _Steps = (
+    (float, float.__float__),
+    (tuple, lambda row: row._asdict() if hasattr(row, "_asdict") else list(row)),
     (Mapping, dict),
     ((set, frozenset), lambda items: sorted(items, key=repr)),
     ((bytes, bytearray, memoryview), lambda v: bytes(v).decode(errors=_SPELT)),
@@ -113,6 +115,7 @@ _SHAPES: dict[str, Callable[[Any], object]] = {
     "model_dump": lambda model: model.model_dump(),
     "_asdict": lambda row: row._asdict(),
     "isoformat": lambda moment: moment.isoformat(),
+    "urn": str,  # a UUID, as orjson writes it
     "__members__": lambda member: member.value,
     "__dataclass_fields__": lambda it: {
         name: getattr(it, name) for name in it.__dataclass_fields__ if name[0] != "_"

@@ -18,6 +18,7 @@ from waybell_decisions._redact import Redactor, Rule
 from waybell_decisions._writer import Sealed, Writer
 
 
+Next = Callable[[Any], Awaitable[Any]]
 _logger = logging.getLogger("waybell_decisions")
 
 
@@ -87,9 +88,7 @@ class DecisionLog:
         twin._pipeline = self._pipeline.bind(bound=bound)  # noqa: SLF001 - our own
         return twin
 
-    async def around(
-        self, event: Any, call_next: Callable[[Any], Awaitable[Any]]
-    ) -> Any:
+    async def around(self, event: Any, call_next: Next) -> Any:
         """Record a delivery: middleware for a bus, which it never disturbs.
 
         The record, of decision `deliver`, has the event's topic, ids and fields

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from operator import eq
 from pathlib import Path
 from typing import Any
@@ -86,12 +86,8 @@ class Records:
 
     def tail(self, n: int = 10) -> list[Record]:
         """Return the last `n` records that match, in order, read from the end."""
-        outcomes = self._outcomes()
-        matches = (
-            record
-            for path in reversed(self._parts())
-            for record in self._matching(backwards(path), outcomes, reversed)
-        )
+        lines = chain.from_iterable(map(backwards, reversed(self._parts())))
+        matches = self._matching(lines, self._outcomes(), reversed)
         return list(islice(matches, n))[::-1]
 
     def _parts(self) -> list[Path]:
@@ -109,7 +105,7 @@ class Records:
         every._needles = (b'"of":"',)
         for record in every:
             if "of" in record:
-                found.setdefault(record["of"], []).append(record)
+                found.setdefault(str(record["of"]), []).append(record)
         return found
 
     def _matching(
@@ -151,7 +147,8 @@ class Records:
         except orjson.JSONDecodeError:
             found = None
         # The same record written again by another tool, spaced otherwise, is ours.
-        if is_a(found, dict) and found.get("v") == 1 and "id" in found:
+        ours = is_a(found, dict) and found.get("v") == 1 and is_a(found.get("id"), str)
+        if ours and is_a(found.get("of", ""), str):
             return (found,)
         self._not_ours(text if found is None else b"")
         return ()

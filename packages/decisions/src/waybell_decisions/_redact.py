@@ -10,7 +10,8 @@ from waybell_decisions._encode import UNREADABLE, is_a, plain
 
 
 Fields = MutableMapping[str, Any]
-Rule = str | Iterable[str] | Callable[[str, Any], Any]
+Judge = Callable[[str, Any], Any]
+Rule = str | Iterable[str] | Judge
 LINKS = ("trace_id", "span_id", "of")
 _REDACTED, _FAILED = "[redacted]", "[redaction failed]"
 _DROPPED = object()
@@ -55,9 +56,7 @@ class Redactor:
         return value
 
 
-def _rule(
-    given: Rule, verdict: Callable[[bool, Any], Any]
-) -> Callable[[str, Any], Any]:
+def _rule(given: Rule, verdict: Callable[[bool, Any], Any]) -> Judge:
     """Return a function as it is; turn key patterns, in any case, into one."""
     if callable(given):
         return given

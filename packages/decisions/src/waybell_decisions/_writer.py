@@ -132,6 +132,8 @@ class Writer:
         while True:
             path = part_path(self.path, number)
             part = _Part(path, number, _create(path, fsync=self.fsync))
+            if stat.S_ISFIFO(os.fstat(part.fd).st_mode):
+                raise OSError(errno.ESPIPE, "not a file: it keeps nothing", part.path)
             self._seal(part)
             if self._fits(part, size):
                 return part
@@ -149,9 +151,7 @@ class Writer:
                 torn = len(next(backwards(part.path, size)))
                 found = Sealed(part.path, size - torn, torn)
                 self.sealed += (found,)
-                _logger.warning(
-                    "%s: sealed, at byte %d, a record torn at %d bytes", *found
-                )
+                _logger.warning("%s: sealed at byte %d a record torn at %d", *found)
         with suppress(OSError):
             fcntl.flock(part.fd, fcntl.LOCK_UN)
 
@@ -227,4 +227,5 @@ def backwards(path: str | Path, end: int | None = None) -> Iterator[bytes]:
 
 
 def _refused(exc: OSError, path: str | Path) -> LogWriteError:
-    return LogWriteError(exc.errno or errno.EIO, exc.strerror or str(exc), str(path))
+    name = str(exc.filename or path)
+    return LogWriteError(exc.errno or errno.EIO, exc.strerror or str(exc), name)
