@@ -240,6 +240,7 @@ async def test_close_drains_other_live_loops_too():
     assert log[0] is not asyncio.get_running_loop()
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12
 def test_sync_doors_work_in_the_child_of_a_fork():
     bus = EventBus()
     bus.on("t", lambda event: os.getpid())
