@@ -110,6 +110,15 @@ async def test_registering_again_replaces_the_settings_and_keeps_the_turn():
     assert await bus.emit("t") == [2, 1]
 
 
+async def test_a_method_of_a_builtin_is_found_again():
+    bus, seen = EventBus(), []
+    bus.observe("t", seen.append)
+    assert not bus.off("t", [].append)
+    assert bus.off("t", seen.append)
+    await bus.emit("t")
+    assert seen == []
+
+
 async def test_off_says_whether_it_was_there():
     bus = EventBus()
     fn = bus.on("t", bus.observe("t", lambda event: 1))

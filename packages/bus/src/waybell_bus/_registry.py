@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction, ismethod
+from types import BuiltinMethodType
 from typing import Any, NamedTuple, TypeVar, cast
 
 from blinker import ANY, NamedSignal, Namespace, Signal
@@ -200,8 +201,14 @@ class Registry(Namespace):
         check_topic(pattern, wild=True)
         with self.lock:
             signal = self.at(canonical(pattern))
-            found = signal and signal.routes.get(key_of(fn))
-            if not signal or not found or route not in {None, found}:
+            if signal is None:
+                return False
+            if isinstance(
+                fn, BuiltinMethodType
+            ):  # `seen.append` is new at each access.
+                fn = next((r.fn for r in signal.routes.values() if r.fn == fn), fn)
+            found = signal.routes.get(key_of(fn))
+            if found is None or route not in {None, found}:
                 return False
             signal.disconnect(fn)
             return True
