@@ -110,13 +110,12 @@ async def test_a_stages_own_timeout_is_tried_again_but_not_beyond_the_deadline(f
 
 
 @pytest.mark.simulate(seeds=20)
-async def test_tenacitys_policies_compose(fakes):
+async def test_tenacitys_waits_compose(fakes):
     loop = asyncio.get_running_loop()
     wait = tenacity.wait_fixed(1) + tenacity.wait_fixed(2)
-    stop = tenacity.stop_after_attempt(3) | tenacity.stop_after_delay(1000)
     agent = fakes.failing(ConnectionError())
     with pytest.raises(ConnectionError):
-        await Retry(agent, attempts=100, wait=wait, stop=stop).run("hi")
+        await Retry(agent, attempts=3, wait=wait).run("hi")
     assert (len(agent.calls), loop.time()) == (3, 6)
 
 

@@ -28,7 +28,6 @@ def classified(answer, **setting):
         ({"label": "bug", "confidence": "0.5"}, 0.5),
         ('{"intent": "bug", "confidence": 1}', 1.0),
         ('```json\n{"intent": "bug"}\n```', None),
-        (("bug", True), None),
         (("bug", float("nan")), None),
         (("bug", 85), None),
     ],

@@ -108,15 +108,24 @@ def test_what_is_no_verdict_is_a_rejection(answer):
     assert len(verdict.problems[0]) < 300
 
 
-async def test_a_nonsense_review_is_asked_for_again_and_then_rejects(fakes):
-    log = fakes.Log()
-    result = await Supervisor(numbered(), judging("hm", True), log=log).run("write")
-    assert (result.verdict, result.reviews) == ("approved", (Verdict(True),))
-    result = await Supervisor(
-        numbered(), judging("hm", "hm", NO), max_rounds=2, log=log
-    ).run("write")
-    assert (result.verdict, result.reviews[0].understood) == ("exhausted", False)
-    assert len(log.of("review")) == 3
+async def test_after_a_nonsense_review_the_same_draft_is_reviewed_again(fakes):
+    log, worker, reviewer = fakes.Log(), numbered(), judging("hm", NO, "hm", True)
+    pattern = Supervisor(worker, reviewer, max_rounds=4, log=log)
+    result = await pattern.run("write")
+    assert (result.verdict, result.draft) == ("approved", "draft 2")
+    drafts = ["draft 1", "draft 1", "draft 2", "draft 2"]
+    assert [draft for draft, *_ in reviewer.seen] == drafts
+    assert [review.understood for review in result.reviews] == [False, True] * 2
+    assert worker.prompts[1].endswith("Problems:\n- too short")
+    assert len(log.of("review")) == 4
+
+
+async def test_nothing_but_nonsense_exhausts_the_rounds():
+    worker = numbered()
+    result = await Supervisor(worker, judging(*["hm"] * 3)).run("write")
+    assert (result.verdict, result.draft) == ("exhausted", "draft 1")
+    with pytest.raises(IncompleteError, match="the review was not a verdict: 'hm'"):
+        result.unwrap()
 
 
 async def test_a_worker_that_fails_in_round_two_leaves_the_draft_and_its_review(fakes):
@@ -187,6 +196,5 @@ async def test_cancelling_is_recorded(fakes):
 
 
 def test_a_supervisor_that_makes_no_sense_is_refused():
-    for setting in ({"max_rounds": 0}, {"repairs": -1}):
-        with pytest.raises(ValueError, match="must be 1 or more"):
-            Supervisor(str.upper, str.lower, **setting)
+    with pytest.raises(ValueError, match="max_rounds=0 must be 1 or more"):
+        Supervisor(str.upper, str.lower, max_rounds=0)

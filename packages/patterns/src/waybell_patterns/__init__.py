@@ -15,20 +15,14 @@ object with `run(prompt)`:
 ({'draft': 'a draft about bells', 'shout': 'A DRAFT ABOUT BELLS'}, None, ())
 """
 
-from waybell_patterns._broadcast import Broadcast
+from waybell_patterns._broadcast import Broadcast, BroadcastResult
 from waybell_patterns._errors import IncompleteError, PatternError, UnknownIntentError
-from waybell_patterns._pipeline import Pipeline
-from waybell_patterns._results import (
-    BroadcastResult,
-    PipelineResult,
-    Routed,
-    Supervised,
-    Verdict,
-)
-from waybell_patterns._retry import Degrade, Fallback, Retry
-from waybell_patterns._router import Router
+from waybell_patterns._fallback import Degrade, Fallback
+from waybell_patterns._pipeline import Pipeline, PipelineResult
+from waybell_patterns._retry import Retry
+from waybell_patterns._router import Routed, Router
 from waybell_patterns._run import Stage
-from waybell_patterns._supervisor import Supervisor
+from waybell_patterns._supervisor import Supervised, Supervisor, Verdict
 
 
 __all__ = [

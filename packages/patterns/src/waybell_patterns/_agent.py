@@ -1,9 +1,9 @@
 """One way to call an agent, however it is given."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from waybell_bus import EventBus
 from waybell_deadline import Deadline
@@ -26,6 +26,15 @@ def named(agent: Agent, fallback: str) -> str:
         return agent
     name = getattr(agent, "name", None) or getattr(agent, "__name__", None)
     return name if isinstance(name, str) and name != "<lambda>" else fallback
+
+
+def distinct(name: str, taken: Container[str]) -> str:
+    """The name, numbered if there is one like it."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}#{number}"
+    return found
 
 
 def caller(agent: Agent, bus: EventBus | None) -> Call:
@@ -58,7 +67,13 @@ async def _by_topic(
 
 
 def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Call:
-    awaits = _is_async(target)
+    inner: Any = target
+    while isinstance(inner, partial):
+        inner = inner.func
+    bodies = (inner, type(inner).__call__)
+    awaits = any(map(inspect.iscoroutinefunction, bodies))
+    if any(map(inspect.isasyncgenfunction, bodies)):
+        raise TypeError(f"{target!r} is an async generator; an agent answers once")
 
     async def call(prompt: Any, extras: Mapping[str, Any]) -> Any:
         if (deadline := Deadline.current()) is not None:
@@ -71,13 +86,6 @@ def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Cal
         return await value if inspect.isawaitable(value) else value
 
     return call
-
-
-def _is_async(target: Any) -> bool:
-    while isinstance(target, partial):
-        target = target.func
-    kind = cast("Any", type(target))
-    return any(map(inspect.iscoroutinefunction, (target, kind.__call__)))
 
 
 def _accepted(target: Callable[..., Any]) -> frozenset[str] | None:

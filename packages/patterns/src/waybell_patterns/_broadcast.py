@@ -1,59 +1,90 @@
 """Broadcast: ask several at once, settle by quorum, name who failed or was late."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 from typing import Any, Literal, Unpack
 
+from waybell_budget import Budget
+from waybell_bus import EventBus
 from waybell_deadline import Deadline
-from waybell_patterns._agent import Agent
-from waybell_patterns._crowd import PATIENCE, Audience, Crowd, Said, handlers_of
+from waybell_patterns._agent import Agent, distinct
 from waybell_patterns._pattern import Pattern, Setting
-from waybell_patterns._results import BroadcastResult
-from waybell_patterns._run import Run, Stage, Till, Worker
+from waybell_patterns._results import Result
+from waybell_patterns._run import Run, Stage, Till, Worker, unwrapped
+
+
+Ask = Callable[[], Coroutine[Any, Any, None]]
+PATIENCE = (
+    1.0  # seconds: for a cancelled agent to end, for an aggregate after the deadline
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BroadcastResult(Result):
+    """Who answered, who failed, who was late.
+
+    Args:
+        answers: Answers by agent, in the agents' order.
+        failures: Errors by agent.
+        late: Answers by agent that came after the result was settled.
+        missing: The agents that had not answered at the end and were cancelled.
+        quorum: How many answers were asked for.
+        value: What `aggregate` made of the answers, by default the answers; None below
+            the quorum.
+        error: What `aggregate` raised, or None.
+    """
+
+    answers: Mapping[str, Any]
+    failures: Mapping[str, Exception]
+    late: Mapping[str, Any]
+    missing: tuple[str, ...]
+    quorum: int
+    value: Any = None
+
+    @property
+    def lack(self) -> str | None:
+        """Which answers are missing, and why."""
+        if self.error is not None:
+            return f"{len(self.answers)} answers, but {self.error!r}"
+        if len(self.answers) >= self.quorum:
+            return None
+        why = [f"{name} failed ({error!r})" for name, error in self.failures.items()]
+        why += [f"{name} was late" for name in (*self.late, *self.missing)]
+        return f"{len(self.answers)} of {self.quorum} answers: {'; '.join(why)}"
 
 
 @dataclass(slots=True)
 class _Poll:
-    """Who has said what so far. After `first` answers, the others are late."""
+    """Who has said what so far; once it is settled, answers are late."""
 
-    first: float
+    first: float  # so many answers settle it
+    asked: list[str]
     answers: dict[str, Any] = field(default_factory=dict[str, Any])
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     late: dict[str, Any] = field(default_factory=dict[str, Any])
-    missing: list[str] = field(default_factory=list[str])
+    settled: asyncio.Future[None] = field(default_factory=asyncio.Future[None])
 
-    @property
-    def count(self) -> int:
-        """How many were asked, once all have been noted."""
-        kinds = (self.answers, self.failures, self.late, self.missing)
-        return sum(map(len, kinds))
+    def note(self, name: str, value: Any, error: BaseException | None) -> None:
+        if isinstance(error, Exception):
+            self.failures[name] = error
+        elif error is None:
+            (self.late if self.settled.done() else self.answers)[name] = value
+            if len(self.answers) >= self.first:
+                self.settle()
 
-    def note(self, said: Sequence[Said]) -> None:
-        """Take what several have said."""
-        for name, value, error in said:
-            if error is None:
-                early = len(self.answers) < self.first
-                (self.answers if early else self.late)[name] = value
-            elif isinstance(error, Exception):
-                self.failures[name] = error
-            elif isinstance(error, asyncio.CancelledError):
-                self.missing.append(name)
-            else:
-                raise error
+    def settle(self) -> None:
+        if not self.settled.done():
+            self.settled.set_result(None)
 
-    async def take(self, crowd: Crowd | Audience, seconds: float, most: float) -> None:
-        """Note what they say until there are so many answers, or the time is up."""
-        deadline = Deadline.current()
-        left = min(seconds, inf if deadline is None else deadline.remaining())
-        try:
-            async with asyncio.timeout(None if left == inf else left):
-                while len(self.answers) < most and (said := await crowd.next()):
-                    self.note(said)
-        except TimeoutError:
-            pass
+    def missing(self) -> list[str]:
+        return [
+            name for name in self.asked
+            if name not in self.answers | self.failures | self.late
+        ]  # fmt: skip
 
 
 class Broadcast(Pattern[BroadcastResult]):
@@ -122,15 +153,19 @@ class Broadcast(Pattern[BroadcastResult]):
                 raise TypeError(f"a broadcast asks several agents, not {agents!r}")
             return inf
         if isinstance(agents, Mapping):
-            agents = [_called(name, agent) for name, agent in agents.items()]
+            agents = [
+                replace(agent, name=name) if isinstance(agent, Stage)
+                else Stage(name, agent) for name, agent in agents.items()
+            ]  # fmt: skip
         self._agents = self._crew(agents, "agent")
         return len(self._agents)
 
     async def _run(self, run: Run, prompt: str) -> BroadcastResult:
         poll = await self._polled(run, prompt)
-        quorum = self._quorum or max(1, poll.count)
-        order = [name for name in self._agents or poll.answers if name in poll.answers]
-        answers = {name: poll.answers[name] for name in order}
+        answers = {
+            name: poll.answers[name] for name in poll.asked if name in poll.answers
+        }
+        quorum = self._quorum or max(1, len(poll.asked))
         value = error = None
         if len(answers) >= quorum:
             try:
@@ -138,52 +173,112 @@ class Broadcast(Pattern[BroadcastResult]):
             except Exception as raised:
                 error = raised
         return BroadcastResult(
-            answers=answers, failures=poll.failures, late=poll.late,
-            missing=tuple(poll.missing), quorum=quorum, value=value, error=error,
+            answers=answers, failures=dict(poll.failures), late=dict(poll.late),
+            missing=tuple(poll.missing()), quorum=quorum, value=value, error=error,
             **run.spent(),
         )  # fmt: skip
 
     async def _polled(self, run: Run, prompt: str) -> _Poll:
-        poll = _Poll(self._first)
+        poll = _Poll(self._first, [*self._agents])
         async with AsyncExitStack() as stack:
             if run.deadline is not None:
                 reserve = self._aggregate.stage.timeout if self._aggregate else 0
                 stack.enter_context(run.deadline.tighten(reserve=reserve or 0))
-            if self._topic and self._topic.timeout is not None:
-                stack.enter_context(Deadline(self._topic.timeout))
-            crowd = await self._ask(run, prompt, stack)
-            try:
-                await poll.take(crowd, inf, self._first)
-                await poll.take(crowd, self._grace, inf)
-            finally:
-                poll.first = len(poll.answers)
-                poll.note(await crowd.end())
+            asks = await self._asks(run, prompt, poll, stack)
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(ask()) for ask in asks]
+                through = group.create_task(asyncio.wait(tasks))
+                await _wait([poll.settled, through], inf)
+                poll.settle()
+                await _wait([through], self._grace)
+                for task in (*tasks, through):
+                    task.cancel()
         return poll
 
-    async def _ask(
-        self, run: Run, prompt: str, stack: AsyncExitStack
-    ) -> Crowd | Audience:
-        if self._topic is None or self._bus is None:
-            holds = await run.hold(self._agents.values(), stack)
-            return Crowd({
-                name: run.ask(worker, prompt, holds.get(name))
-                for name, worker in self._agents.items()
-            })  # fmt: skip
-        make, topic = self._topic.prompt, str(self._topic.agent)
-        asked = prompt if make is None else make(prompt, {})
-        till = await stack.enter_async_context(Till(run, self._topic))
-        stream = self._bus.stream(topic, prompt=asked, budget=till.hold)
-        everybody = handlers_of(self._bus, topic)  # before those for once are gone
-        await stack.enter_async_context(stream)
-        return Audience(run, asked, till, stream, everybody)
+    async def _asks(
+        self, run: Run, prompt: str, poll: _Poll, stack: AsyncExitStack
+    ) -> list[Ask]:
+        """What asks them all, once the money for all is there."""
+        if self._bus is None or (stage := self._topic) is None:
+            crew = self._agents.values()
+            holds = await stack.enter_async_context(run.hold(crew))
+            return [partial(_ask, run, worker, prompt, holds, poll) for worker in crew]
+        if stage.timeout is not None:
+            stack.enter_context(Deadline(stage.timeout))
+        if stage.prompt is not None:
+            prompt = stage.prompt(prompt, {})
+        till = await stack.enter_async_context(Till(run, stage))
+        stream = self._bus.stream(stage.agent, prompt=prompt, budget=till.hold)
+        poll.asked += _handlers(self._bus, stage.agent)
+        return [partial(_hear, run, stream, prompt, till, poll)]
 
     async def _aggregated(self, run: Run, answers: dict[str, Any]) -> Any:
         if self._aggregate is None:
             return answers
         left = inf if run.deadline is None else run.deadline.remaining()
-        async with nullcontext() if left == inf else Deadline(max(left, PATIENCE)):
+        async with nullcontext() if left == inf else Deadline(max(left, 1.0)):
             return await run.ask(self._aggregate, answers)
 
 
-def _called(name: str, agent: Agent) -> Stage:
-    return replace(agent, name=name) if isinstance(agent, Stage) else Stage(name, agent)
+async def _wait(futures: Sequence[asyncio.Future[Any]], seconds: float) -> None:
+    """Wait for one of them, within the deadline."""
+    deadline = Deadline.current()
+    left = min(seconds, inf if deadline is None else deadline.remaining())
+    limit = None if left == inf else left
+    await asyncio.wait(futures, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _ask(
+    run: Run, worker: Worker, prompt: str, holds: Mapping[str, Budget], poll: _Poll
+) -> None:
+    name = worker.stage.name
+    try:
+        poll.note(name, await run.ask(worker, prompt, holds.get(name)), None)
+    except Exception as error:
+        poll.note(name, None, error)
+
+
+async def _hear(run: Run, stream: Any, prompt: str, till: Till, poll: _Poll) -> None:
+    """Ask all handlers of a topic."""
+    silent, heard = set(poll.asked), set[str]()
+    try:
+        async with stream:
+            async for handler, value, error, seconds in stream:
+                heard.add(name := distinct(handler, heard))
+                silent.discard(name)
+                end = _taken(till, value, error)
+                run.record("answer", *end, agent=name, prompt=prompt, seconds=seconds)
+                poll.note(name, *end)
+    finally:
+        for name in silent:
+            end = None, asyncio.CancelledError()
+            run.record("answer", *end, agent=name, prompt=prompt)
+
+
+def _taken(till: Till, value: Any, error: Any) -> tuple[Any, BaseException | None]:
+    """What a handler returned, once it is paid for."""
+    try:
+        till.take(value)
+        return unwrapped(value), error
+    except Exception as raised:
+        return None, raised
+
+
+def _handlers(bus: EventBus, topic: str) -> list[str]:
+    """The names of all who would answer now."""
+    found = list[str]()
+    for pattern, roles in bus.describe().items():
+        if _covers(pattern, topic):
+            for name in roles.get("handlers", ()):
+                found.append(distinct(name, found))
+    return found
+
+
+def _covers(pattern: str, topic: str) -> bool:
+    """Whether a handler of this pattern is among those of the topic."""
+    parts, asked = (text.replace(":", ".").split(".") for text in (pattern, topic))
+    if parts[-1] == "**":
+        parts = parts[:-1] + ["*"] * max(1, len(asked) - len(parts) + 1)
+    return len(parts) == len(asked) and all(
+        part in ("*", segment) for part, segment in zip(parts, asked, strict=True)
+    )

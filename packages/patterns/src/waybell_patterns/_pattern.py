@@ -7,22 +7,14 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from waybell_bus import EventBus
 from waybell_deadline import Deadline
-from waybell_patterns._agent import Agent, caller, named
-from waybell_patterns._results import Result
-from waybell_patterns._run import Pool, Run, Stage, Worker, distinct, ended
+from waybell_patterns._agent import Agent, caller, distinct, named
+from waybell_patterns._run import Pool, Run, Stage, Worker
 
 
 R = TypeVar("R")
 
 
-class Limits(TypedDict, total=False):
-    """What one run may take."""
-
-    budget: Pool | None
-    deadline: Deadline | None
-
-
-class Setting(Limits, total=False):
+class Setting(TypedDict, total=False):
     """What every pattern takes.
 
     Args:
@@ -34,6 +26,8 @@ class Setting(Limits, total=False):
     """
 
     bus: EventBus | None
+    budget: Pool | None
+    deadline: Deadline | None
     log: Any
     tracer: Any
 
@@ -100,13 +94,12 @@ class Pattern(ABC, Generic[R]):
                 result = await self._run(run, prompt)
                 run.heed()
             except BaseException as error:
-                run.record(kind, prompt=prompt, **ended(None, error))
+                run.record(kind, None, error, prompt=prompt)
                 raise
-            told = result.told() if isinstance(result, Result) else {"outcome": "ok"}
-            run.record(kind, prompt=prompt, **told)
+            run.record(kind, result, None, prompt=prompt)
             return result
 
-    def run_sync(self, prompt: str, **limits: Unpack[Limits]) -> R:
+    def run_sync(self, prompt: str, **limits: Any) -> R:
         """The same from sync code, on an event loop of its own.
 
         Raises:

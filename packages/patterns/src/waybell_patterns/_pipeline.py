@@ -2,30 +2,46 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any, Unpack
 
 from waybell_patterns._agent import Agent
 from waybell_patterns._journal import Journal
 from waybell_patterns._pattern import Pattern, Setting
-from waybell_patterns._results import PipelineResult, text_of
+from waybell_patterns._results import Result, text_of
 from waybell_patterns._run import Run
 
 
-def compose(prompt: str, results: Mapping[str, Any]) -> str:
-    """A stage's prompt: what was asked, then every earlier answer under its name."""
-    parts = [f"## {name}\n{text_of(value)}" for name, value in results.items()]
-    return "\n\n".join([prompt, *parts])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineResult(Result):
+    """What each stage returned, and where the walk ended.
 
+    Args:
+        results: Answers by stage, in order.
+        failed: The stage that ended the walk, or None. Its answer is in `results` if
+            it came, but too late, or could not be kept in the journal.
+        missing: The stages that never ran.
+        resumed: The stages whose answers came from the journal.
+    """
 
-@dataclass(slots=True)
-class _Walk:
-    """How far a run has come: the answers so far, and the stage under way."""
+    results: Mapping[str, Any]
+    failed: str | None = None
+    missing: tuple[str, ...] = ()
+    resumed: tuple[str, ...] = ()
 
-    results: dict[str, Any]
-    at: str | None = None
+    @property
+    def value(self) -> Any:
+        """The answer of the last stage that finished, or None."""
+        return list(self.results.values())[-1] if self.results else None
+
+    @property
+    def lack(self) -> str | None:
+        """Which stage failed, and which never ran."""
+        if self.failed is None:
+            return None
+        rest = f"; never ran: {', '.join(self.missing)}" if self.missing else ""
+        return f"stage {self.failed!r} failed ({self.error!r}){rest}"
 
 
 class Pipeline(Pattern[PipelineResult]):
@@ -63,39 +79,48 @@ class Pipeline(Pattern[PipelineResult]):
         self._journal = journal
 
     async def _run(self, run: Run, prompt: str) -> PipelineResult:
-        names, error = list(self._stages), None
-        opened: Any = nullcontext()
+        names = list(self._stages)
+        opened: AbstractContextManager[Journal | None] = nullcontext()
         if self._journal is not None:
-            opened = closing(Journal(self._journal, stages=names, prompt=prompt))
+            opened = Journal(self._journal, names, prompt)
         with opened as journal:
-            kept: dict[str, Any] = getattr(journal, "finished", {})
-            resumed = tuple(takewhile(kept.__contains__, names))
-            walk = _Walk({name: kept[name] for name in resumed})
+            results = dict(journal.finished) if journal else {}
+            resumed, begun, error = tuple(results), list[str](), None
             try:
                 async with run.wall():
-                    await self._walk(run, prompt, walk, journal)
+                    await self._walk(run, prompt, results, begun, journal)
             except Exception as raised:
-                if walk.at is None:  # nothing has run: there is no result to lose
+                if not begun:  # there is no result to lose
                     raise
                 error = raised
-        failed = walk.at if error else None
-        through = {*walk.results, failed}
+        failed = begun[-1] if error else None
         return PipelineResult(
-            results=walk.results, failed=failed, error=error, resumed=resumed,
-            missing=tuple(name for name in names if name not in through), **run.spent(),
+            results=results, failed=failed, error=error, resumed=resumed,
+            missing=tuple(name for name in names if name not in {*results, failed}),
+            **run.spent(),
         )  # fmt: skip
 
     async def _walk(
-        self, run: Run, prompt: str, walk: _Walk, journal: Journal | None
+        self,
+        run: Run,
+        prompt: str,
+        results: dict[str, Any],
+        begun: list[str],
+        journal: Journal | None,
     ) -> None:
-        ahead = {n: w for n, w in self._stages.items() if n not in walk.results}
-        async with AsyncExitStack() as stack:
-            holds = await run.hold(ahead.values(), stack)
+        ahead = {n: w for n, w in self._stages.items() if n not in results}
+        async with run.hold(ahead.values()) as holds:
             for name, worker in ahead.items():
-                walk.at, results = name, dict(walk.results)
-                asked = prompt if worker.stage.prompt else compose(prompt, results)
-                walk.results[name] = value = await run.ask(
-                    worker, asked, holds.get(name), stage=name, results=results
+                begun.append(name)
+                asked = prompt if worker.stage.prompt else _composed(prompt, results)
+                results[name] = await run.ask(
+                    worker, asked, holds.get(name), stage=name, results=dict(results)
                 )
                 if journal is not None:
-                    journal.record(name, value)
+                    journal.record(name, results[name])
+
+
+def _composed(prompt: str, results: Mapping[str, Any]) -> str:
+    """A stage's prompt: what was asked, then every earlier answer under its name."""
+    parts = [f"## {name}\n{text_of(value)}" for name, value in results.items()]
+    return "\n\n".join([prompt, *parts])

@@ -3,17 +3,32 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Unpack
 
 from waybell_patterns._agent import Agent
 from waybell_patterns._errors import UnknownIntentError
 from waybell_patterns._pattern import Pattern, Setting
-from waybell_patterns._results import Routed, fields_of, text_of
-from waybell_patterns._run import Run, Worker
+from waybell_patterns._results import Result, fields_of, text_of
+from waybell_patterns._run import Run
 
 
-Classifier = Callable[[str], tuple[str, float]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed(Result):
+    """Where a prompt went, and what was answered there.
+
+    Args:
+        intent: What the classifier said.
+        confidence: How sure it was, 0 to 1; None if it gave no figure.
+        route: The route taken: the intent, or the default one.
+        value: The answer.
+    """
+
+    intent: str
+    confidence: float | None
+    route: str
+    value: Any
 
 
 class Router(Pattern[Routed]):
@@ -29,8 +44,8 @@ class Router(Pattern[Routed]):
     Args:
         routes: Agents by intent.
         classify: An agent that names the intent: by its text, by `(intent,
-            confidence)`, by a mapping or JSON text with `intent` and `confidence`.
-            Without a confidence, it counts as sure.
+            confidence)`, by a mapping or JSON text with `intent` (or `label`) and
+            `confidence`. Without a confidence, it counts as sure.
         examples: Instead of `classify`: example prompts by intent; the nearest one's
             intent is taken, its similarity (0 to 1) is the confidence.
         threshold: The confidence, 0 to 1, below which an intent is not taken.
@@ -63,19 +78,15 @@ class Router(Pattern[Routed]):
             raise ValueError(f"no route for {sorted(map(str, strangers))}")
         if not 0.0 <= threshold <= 1.0:
             raise ValueError(f"threshold is a confidence, 0 to 1, not {threshold!r}")
-        self._classify = (
-            self._hire(classify, "classify") if examples is None else
-            nearest(examples)
-        )  # fmt: skip
+        if examples is not None:
+            classify = nearest(examples)
+        self._classify = self._hire(classify, "classify")
         self._routes = {name: self._hire(agent, name) for name, agent in routes.items()}
         self._threshold, self._default = threshold, default
 
     async def _run(self, run: Run, prompt: str) -> Routed:
         async with run.wall():
-            if isinstance(self._classify, Worker):
-                intent, sure = _intent(await run.ask(self._classify, prompt))
-            else:
-                intent, sure = self._classify(prompt)
+            intent, sure = _intent(await run.ask(self._classify, prompt))
             doubtful = sure is not None and sure < self._threshold
             known = intent in self._routes and not doubtful
             route = intent if known else self._default
@@ -94,64 +105,50 @@ def _intent(answer: Any) -> tuple[str, float | None]:
     """Read what a classifier returned."""
     sure: Any = None
     if isinstance(answer, tuple):
-        pair: list[Any] = [*answer, "", None]
+        pair: list[Any] = [*answer, None, None]
         answer, sure = pair[:2]
     elif told := fields_of(answer):
-        answer, sure = told.get("intent", told.get("label", "")), told.get("confidence")
+        answer, sure = told.get("intent", told.get("label")), told.get("confidence")
     try:
         confidence = float(sure)
     except (TypeError, ValueError):
         confidence = -1.0
-    named = 0.0 <= confidence <= 1.0 and not isinstance(sure, bool)
-    return text_of(answer).strip(" \t\n.'\"`*"), confidence if named else None
+    name = text_of(answer).strip(" \t\n.'\"`*")
+    return name, confidence if 0.0 <= confidence <= 1.0 else None
 
 
-def _features(text: str) -> Counter[str]:
-    """Words and their trigrams, so that inflections and typing errors still meet."""
-    found: Counter[str] = Counter()
-    for word in re.findall(r"\w+", text.casefold()):
-        padded = f" {word} "
-        found[padded] += 1
-        found.update(padded[start : start + 3] for start in range(len(padded) - 2))
-    return found
-
-
-def _featured(
+def nearest(
     examples: Mapping[str, Iterable[str]],
-) -> Iterator[tuple[str, Counter[str]]]:
-    for intent, given in examples.items():
-        for text in [given] if isinstance(given, str) else given:
-            yield intent, _features(text)
-
-
-def nearest(examples: Mapping[str, Iterable[str]]) -> Classifier:
+) -> Callable[[str], Coroutine[Any, Any, tuple[str, float]]]:
     """Classify by likeness: the intent of the most similar example, and how similar.
 
-    Words and their trigrams are weighted by TF-IDF; what no example has counts as rare.
+    That is the cosine of their words and the words' trigrams, the rare ones weighing
+    more (TF-IDF); what no example has is as rare as can be.
     """
-    texts = list(_featured(examples))
+    pairs = [(i, [t] if isinstance(t, str) else t) for i, t in examples.items()]
+    texts = [(intent, _features(text)) for intent, given in pairs for text in given]
     empty = set(examples) - {intent for intent, features in texts if features}
     if empty or not texts:
         raise ValueError(f"examples= has no usable text for {sorted(empty)}")
     seen = Counter(name for _, features in texts for name in features)
-    weights = {name: math.log(1 + len(texts) / n) for name, n in seen.items()}
-    rare = max(weights.values())
 
-    def unit(features: Counter[str]) -> dict[str, float]:
-        weighted = {
-            name: (1 + math.log(count)) * weights.get(name, rare)
-            for name, count in features.items()
-        }
-        length = math.hypot(*weighted.values()) or 1.0
-        return {name: weight / length for name, weight in weighted.items()}
+    def weight(features: set[str]) -> float:
+        return sum(
+            math.log(1 + len(texts) / (seen[name] or 1)) ** 2 for name in features
+        )
 
-    units = [(intent, unit(features)) for intent, features in texts]
-
-    def classify(prompt: str) -> tuple[str, float]:
-        asked, best = unit(_features(prompt)), (-1.0, "")
-        for intent, example in units:
-            score = sum(w * example.get(name, 0.0) for name, w in asked.items())
-            best = (score, intent) if score > best[0] else best
-        return best[1], min(1.0, best[0])
+    async def classify(prompt: str) -> tuple[str, float]:
+        asked, best = _features(prompt), ("", 0.0)
+        for intent, features in texts:
+            both = math.sqrt(weight(asked) * weight(features)) or 1.0
+            likeness = weight(asked & features) / both
+            best = max(best, (intent, likeness), key=lambda each: each[1])
+        return best
 
     return classify
+
+
+def _features(text: str) -> set[str]:
+    """Words and their trigrams, so that inflections and typing errors still meet."""
+    found = {f" {word} " for word in re.findall(r"\w+", text.casefold())}
+    return found | {word[at : at + 3] for word in found for at in range(len(word) - 2)}

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Container, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager as Block
+from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from waybell_budget import Budget, BudgetError, BudgetPool
 from waybell_deadline import Deadline
@@ -15,7 +16,7 @@ from waybell_patterns._results import Result, text_of
 
 
 Pool = BudgetPool | Budget
-_log = logging.getLogger("waybell_patterns")
+log = logging.getLogger("waybell_patterns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Stage:
         """Whether it says that it costs nothing."""
         return self.usd in (0, "0") and not self.tokens
 
-    def wall(self) -> AbstractAsyncContextManager[Any]:
+    def wall(self) -> Block[Any]:
         """Its timeout as a deadline that begins now, or nothing."""
         return nullcontext() if self.timeout is None else Deadline(self.timeout)
 
@@ -61,15 +62,6 @@ class Worker(NamedTuple):
 
     stage: Stage
     call: Call
-
-
-def distinct(name: str, taken: Container[str]) -> str:
-    """The name, numbered if there is one like it."""
-    number, found = 1, name
-    while found in taken:
-        number += 1
-        found = f"{name}#{number}"
-    return found
 
 
 class Run:
@@ -92,50 +84,43 @@ class Run:
         """US dollars and seconds so far, as results have them."""
         return {"usd": self.usd, "seconds": self._time() - self._began}
 
-    def wall(self) -> AbstractAsyncContextManager[Any]:
+    def wall(self) -> Block[Any]:
         """The deadline as a wall, or nothing."""
         return nullcontext() if self.deadline is None else self.deadline
-
-    def record(self, decision: str, /, **fields: Any) -> None:
-        """Write a decision; a log that fails is warned of and fails nobody."""
-        try:
-            if self._log is not None:
-                self._log.record(decision=decision, **fields)
-        except Exception:
-            _log.warning("a %r record could not be written", decision, exc_info=True)
 
     def span(self, name: str) -> Any:
         """A span of the tracer, or nothing."""
         return nullcontext() if self._tracer is None else self._tracer.span(name)
 
-    async def hold(
-        self, workers: Iterable[Worker], stack: AsyncExitStack
-    ) -> Mapping[str, Budget]:
-        """Take the holds of all stages that name a limit, all or none.
+    def record(self, decision: str, /, *end: Any, **fields: Any) -> None:
+        """Write a decision, and the value and error that something ended in.
 
-        Raises:
-            BudgetExceeded: The pool cannot pay for all of them; none is taken.
+        A log that fails is warned of and fails nobody.
         """
+        if self._log is None:
+            return
+        try:
+            told = _ending(*end) if end else {}
+            self._log.record(decision=decision, **fields, **told)
+        except Exception:
+            log.warning("a %r record could not be written", decision, exc_info=True)
+
+    def hold(self, workers: Iterable[Worker]) -> Block[Mapping[str, Budget]]:
+        """A block with the holds of all stages that name a limit, taken all or none."""
         parts: dict[str, Any] = {
             stage.name: {"max_usd": stage.usd, "max_tokens": stage.tokens}
             for stage, _ in workers
             if stage.limited
         }
         if self.budget is None or not parts:
-            return {}
-        return await stack.enter_async_context(self.budget.partition(parts))
+            return nullcontext({})
+        return self.budget.partition(parts)
 
     def heed(self) -> None:
         """Raise a cancellation of the run that an agent has swallowed."""
         task = asyncio.current_task()
         if task and task is self._task and task.cancelling() > self._cancels:
             raise asyncio.CancelledError("an agent swallowed the cancellation")
-
-    def go_on(self) -> None:
-        """Raise if the run is cancelled, or its time is up."""
-        self.heed()
-        if (deadline := Deadline.current()) is not None:
-            deadline.check()
 
     async def ask(
         self, worker: Worker, prompt: Any, hold: Budget | None = None, **extras: Any
@@ -144,14 +129,14 @@ class Run:
 
         The hold was taken before, or is taken here. The extras are what it may take.
         """
-        self.go_on()
+        self.heed()
+        if (deadline := Deadline.current()) is not None:
+            deadline.check()
         stage, began, till = worker.stage, self._time(), Till(self, worker.stage, hold)
-        seen: dict[str, Any] = {"agent": stage.name, "prompt": prompt}
         value = failed = None
         try:
             if stage.prompt is not None:
-                results = extras.get("results", {})
-                seen["prompt"] = prompt = stage.prompt(prompt, results)
+                prompt = stage.prompt(prompt, extras.get("results", {}))
             with self.span(stage.name):
                 async with till:
                     extras["budget"] = till.hold
@@ -163,8 +148,10 @@ class Run:
             failed = error
             raise
         finally:
-            seen |= {"usd": str(till.usd), "seconds": round(self._time() - began, 6)}
-            self.record("answer", **seen, **ended(value, failed))
+            self.record(
+                "answer", value, failed, agent=stage.name, prompt=prompt,
+                usd=str(till.usd), seconds=round(self._time() - began, 6),
+            )  # fmt: skip
         return value
 
 
@@ -194,38 +181,38 @@ class Till:
         """
         if isinstance(value, Result):  # all that was asked inside is charged already
             self.usd += value.usd
-            return
-        if not hasattr(value, "usage"):  # whatever else its `cost` may mean
-            return
-        cost, usage = getattr(value, "cost", None), value.usage
+        elif hasattr(value, "usage"):  # without, its `cost` may mean anything
+            self._charge(value, getattr(value, "cost", None), value.usage)
+
+    def _charge(self, reply: Any, cost: Any, usage: Any) -> None:
         self.usd += Decimal(str(cost or 0))
-        purse = self._purse()
+        purse = self.hold or self._run.budget
         if purse is None or (cost, usage) == (None, None):
             return
-        self._billed, model = True, getattr(value, "model", None)
+        if self.hold and not self._billed and self.hold.snapshot().by_line:
+            return  # the agent has charged for itself
+        self._billed = True
         try:
-            purse.charge(usd=cost, usage=usage, model=model, line=_line(cost))
+            purse.charge(
+                usd=cost, usage=usage, model=getattr(reply, "model", None),
+                line="free" if cost == 0 else "billed",
+            )  # fmt: skip
         except BudgetError as error:
-            error.reply = value  # type: ignore[attr-defined]  # as adapters do
+            error.reply = reply  # type: ignore[attr-defined]  # as adapters do
             raise
 
-    def _purse(self) -> Pool | None:
-        if self.hold and not self._billed and self.hold.snapshot().by_line:
-            return None  # the agent has charged for itself
-        return self.hold or self._run.budget
-
     async def __aexit__(self, *error: object) -> None:
-        if self.hold is not None:
-            # What names no limit and no cost, a plain function, is free.
-            if not self._stage.limited and not self.hold.snapshot().by_line:
-                self.hold.charge(usd=0, line="free")
-            self.hold.settle()
-            self.usd = self.hold.snapshot().usd_spent
+        if (hold := self.hold) is not None:
+            if self._stage.limited:
+                hold.settle()  # which may book what was never reported
+                self.usd = hold.snapshot().usd_spent
+            else:
+                now = hold.snapshot()
+                if not now.by_line:  # a plain function: it names no limit and no cost
+                    hold.charge(usd=0, line="free")
+                hold.settle()
+                self.usd = now.usd_spent
         self._run.usd += self.usd
-
-
-def _line(cost: Any) -> Literal["free", "billed"]:
-    return "free" if cost == 0 else "billed"
 
 
 def unwrapped(value: Any) -> Any:
@@ -239,15 +226,17 @@ def paid_reply(error: BaseException) -> Any:
     return None if getattr(reply, "partial", False) else reply
 
 
-def ended(value: object, error: BaseException | None) -> dict[str, Any]:
+def _ending(value: object, error: BaseException | None) -> dict[str, Any]:
     """How something ended, as fields of its record."""
     if error is None:
+        if isinstance(value, Result):
+            return value.told()
         return {"outcome": "ok", "answer": text_of(value)}
     cancelled = isinstance(error, asyncio.CancelledError)
-    fields = {
+    paid = getattr(error, "reply", None)
+    return {
         "outcome": "cancelled" if cancelled else "failed",
         "error": type(error).__name__,
         "message": str(error),
+        **({} if paid is None else {"answer": text_of(paid)}),
     }
-    paid = getattr(error, "reply", None)
-    return fields if paid is None else {**fields, "answer": text_of(paid)}
