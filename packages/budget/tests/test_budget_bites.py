@@ -6,7 +6,8 @@ import contextvars
 import pytest
 
 from waybell_budget import BudgetError, BudgetPool
-from waybell_budget._ledger import GRANTED, Ledger
+from waybell_budget._ledger import Ledger
+from waybell_budget._waiting import GRANTED
 from waybell_sim import SimulationFailed, simulate
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from waybell_budget._amounts import dollars
-from waybell_budget._errors import AskedError
+from ._amounts import dollars
+from ._errors import AskedError
 
 
 if TYPE_CHECKING:
-    from waybell_budget._ledger import Waiter
+    from ._waiting import Waiter
 
 
 class Account:
@@ -100,10 +100,8 @@ def fits(account: Account) -> bool:
     decides = None if account._cap is None else source(account._parent)
     if decides is None:
         return True
-    watched = decides._watch
-    if watched is not None and (watched.overdrawn or watched.queue):
-        return False
-    return (account._cap or 0) <= room(decides)
+    taken = decides._watch is not None and decides._watch.queue
+    return not taken and (account._cap or 0) <= room(decides)
 
 
 def hold(account: Account | None, amount: int) -> None:

@@ -6,14 +6,13 @@ import math
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
 from typing import Self, TypedDict, overload
 
-from waybell_budget._account import Account, fits, hold, room
-from waybell_budget._amounts import Amount, nanos, whole
-from waybell_budget._errors import BudgetClosedError, BudgetExceeded
-from waybell_budget._partition import Partition, enclose, surrounding
-from waybell_budget._purse import CLOSED, HEARD, KEPT, NEW, OWING, SILENT, Purse
+from ._account import Account, fits, hold, room
+from ._amounts import Amount, nanos, whole
+from ._errors import BudgetClosedError, BudgetExceeded
+from ._partition import Partition, enclose, surrounding
+from ._purse import CLOSED, HEARD, KEPT, NEW, OWING, SILENT, Purse
 
 
 class Limits(TypedDict, total=False):
@@ -24,6 +23,7 @@ class Limits(TypedDict, total=False):
 
 
 Share = Amount | Limits
+Shares = list[Share] | tuple[Share, ...]
 
 
 class Giver(Purse):
@@ -53,13 +53,7 @@ class Giver(Purse):
             label: What charges are booked under that name no label.
         """
         nano = tokens = None
-        if (
-            type(max_usd) is float
-            and 0.0 <= max_usd < 1e6
-            and (units := int(max_usd * 1e9 + 0.5)) / 1e9 == max_usd
-        ):  # as `nanos` does, without the call
-            nano = units
-        elif max_usd is not None:
+        if max_usd is not None:
             nano = nanos(max_usd, "max_usd")
         if max_tokens is not None:
             above = self._tokens or self._counted()
@@ -76,16 +70,11 @@ class Giver(Purse):
     ) -> "Partition[dict[str, Budget]]": ...
     @overload
     def partition(
-        self,
-        parts: "list[Share] | tuple[Share, ...]",
-        /,
-        *,
-        wait: bool = ...,
-        timeout: float = ...,
+        self, parts: Shares, /, *, wait: bool = ..., timeout: float = ...
     ) -> "Partition[list[Budget]]": ...
     def partition(
         self,
-        parts: "Mapping[str, Share] | list[Share] | tuple[Share, ...]",
+        parts: Mapping[str, Share] | Shares,
         /,
         *,
         wait: bool = False,
@@ -183,15 +172,11 @@ class Budget(Giver):
         return self.__enter__()
 
     def _together(self, seconds: float | None) -> "Partition[list[Budget]]":
-        """The door that knows all cases, for this hold alone."""
         parts: list[Budget] = [self]
         return Partition(self._parent, parts, seconds)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
+    def __exit__(  # budget: the hot path, in one piece
+        self, kind: object = None, error: object = None, trace: object = None
     ) -> None:
         ledger = self._ledger
         with ledger.lock:
@@ -217,12 +202,7 @@ class Budget(Giver):
         if ledger.outbox:
             ledger.deliver()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         self.__exit__()
 
     def settle(self) -> None:
@@ -258,13 +238,8 @@ class Budget(Giver):
             self._tally((self._label, None, "estimated"), nano, count)
 
     def _push(self) -> None:
-        """Become the innermost of this context's holds, before what is still open.
-
-        Nothing is taken off when a hold closes: the next one that opens passes over it.
-        """
-        outer = surrounding()
-        if outer is not None:
-            self._outer = _still_open(outer)
+        """Become this context's innermost hold; the next passes over it once closed."""
+        self._outer = _still_open(surrounding())
         enclose(self)
 
 

@@ -10,51 +10,13 @@ by money that was spent before anybody asked.
 # ruff: noqa: SLF001 - the attributes are private to the package, not to the class
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from itertools import takewhile
 
-from waybell_budget._account import (
-    Account,
-    error,
-    hold,
-    locked,
-    overdrawn,
-    room,
-    source,
-    watch,
-)
-from waybell_budget._errors import (
-    BudgetClosedError,
-    BudgetDeadlockError,
-    BudgetError,
-    BudgetExceeded,
-)
-from waybell_budget._prices import PriceBook
-
-
-Draw = tuple[Account, int]
-OUT, WAITING, GRANTED, OPENED = range(4)
-
-
-class Waiter:
-    """A request for money, which may have to stand in line."""
-
-    __slots__ = ("draws", "lines", "mine", "refusal", "state", "wake")
-
-    def __init__(
-        self, draws: Sequence[Draw], mine: Sequence[Account], wake: Callable[[], None]
-    ) -> None:
-        self.draws = draws
-        self.mine = mine  # of all holds that its caller and their callers have open
-        self.wake = wake  # called once, outside the lock, when granted or refused
-        self.state = OUT
-        self.refusal: BudgetError | None = None
-        self.lines: dict[Account, int] = {}
-
-    def aim(self) -> None:
-        """Find the accounts whose caps decide; that is where it stands in line."""
-        found = [(source(account), amount) for account, amount in self.draws]
-        self.lines = {line: amount for line, amount in found if line is not None}
+from ._account import Account, error, hold, overdrawn, room, watch
+from ._errors import BudgetClosedError, BudgetError, BudgetExceeded
+from ._prices import PriceBook
+from ._waiting import GRANTED, OUT, WAITING, Waiter, blocked, deadlock, knot
 
 
 class Ledger:
@@ -72,11 +34,7 @@ class Ledger:
         self.waiting: dict[Waiter, None] = {}  # in the order they came
 
     def book(self, account: Account, amount: int) -> BudgetError | None:
-        """Write spending down, here and all the way up.
-
-        Returns:
-            What to complain of, when not all was covered.
-        """
+        """Write spending down all the way up; what to complain of if it is beyond."""
         wrong: BudgetError | None = None
         watched: list[Account] = []
         growth = amount  # by how much an account's spent or held gets larger
@@ -116,8 +74,8 @@ class Ledger:
             for waiter in tuple(watched.queue):
                 if reason := self._hopeless(waiter):
                     self._refuse(waiter, reason)
-        while knot := self._knot(*self.waiting):
-            self._refuse(knot[-1], self._deadlock(knot[-1], knot))
+        while stuck := knot(self.waiting):
+            self._refuse(stuck[-1], deadlock(stuck[-1], stuck))
         self._serve_all()
 
     def shut(self, account: Account) -> None:
@@ -159,9 +117,8 @@ class Ledger:
             return
         waiter.refusal = self._hopeless(waiter)
         if waiter.refusal is None and waiter.mine:
-            knot = self._knot(*self.waiting, waiter)
-            if waiter in knot:
-                waiter.refusal = self._deadlock(waiter, knot)
+            stuck = knot((*self.waiting, waiter))
+            waiter.refusal = deadlock(waiter, stuck) if waiter in stuck else None
         if waiter.refusal is None:
             waiter.state = WAITING
             self.waiting[waiter] = None
@@ -190,24 +147,9 @@ class Ledger:
             return True
         if not waiter.mine:
             return False
-        blocked = self._blocked(waiter)
+        behind = blocked((*self.waiting, waiter))
         ahead = takewhile(lambda other: other is not waiter, queue)
-        return all(other in blocked for other in ahead)
-
-    def _blocked(self, *newcomer: Waiter) -> set[Waiter]:
-        """Who gets nothing before some who wait, too, have got what they want."""
-        everyone = dict.fromkeys((*self.waiting, *newcomer))
-        holders = [waiter for waiter in everyone if waiter.mine]
-        blocked: set[Waiter] = set()
-        if holders:
-            reach = _reach(everyone, holders)
-            closed: set[Account] = set()
-            for waiter in everyone:
-                behind = not waiter.mine and not closed.isdisjoint(waiter.lines)
-                if behind or _short(waiter, reach):
-                    blocked.add(waiter)
-                    closed.update(waiter.lines)
-        return blocked
+        return all(other in behind for other in ahead)
 
     def _hopeless(self, waiter: Waiter) -> BudgetError | None:
         """Why no release by anybody can satisfy it, None when one can."""
@@ -215,20 +157,6 @@ class Ledger:
             if amount > (line._cap or 0) - line._spent or overdrawn(line):
                 return error(BudgetExceeded, line, amount, room(line))
         return None
-
-    def _knot(self, *waiters: Waiter) -> list[Waiter]:
-        """Those whom nothing can satisfy but money that they keep themselves."""
-        knot: list[Waiter] = []
-        rest = [waiter for waiter in waiters if waiter.mine]
-        while len(knot) != len(rest):
-            knot, reach = rest, _reach(rest, rest)
-            rest = [waiter for waiter in knot if _short(waiter, reach)]
-        return knot
-
-    def _deadlock(self, waiter: Waiter, knot: list[Waiter]) -> BudgetError:
-        reach = _reach([waiter], knot)
-        line = _short(waiter, reach)[0]
-        return error(BudgetDeadlockError, line, waiter.lines[line], reach[line])
 
     def leave(self, waiter: Waiter) -> None:
         """Step out of line, or give back what was granted and will not be used."""
@@ -259,17 +187,19 @@ class Ledger:
         while lines:
             line = lines.pop()
             queue = watch(line).queue
-            blocked = None
+            passed: set[Waiter] | None = None
             for waiter in tuple(queue):
-                if waiter.state == WAITING and self.lack(waiter) is None:
+                if waiter.state != WAITING:
+                    continue
+                if self.lack(waiter) is None:
                     self.grant(waiter)
                     self.outbox.append(waiter.wake)
                     self._drop(waiter)
-                    lines += [other for other in waiter.lines if other is not line]
-                    blocked = None
+                    lines += waiter.lines
+                    passed = None
                     continue
-                blocked = self._blocked() if blocked is None else blocked
-                if queue and queue[0] not in blocked:
+                passed = blocked(self.waiting) if passed is None else passed
+                if queue[0] not in passed:
                     break  # nobody goes before it
 
     def deliver(self) -> None:
@@ -284,19 +214,3 @@ class Ledger:
                 if calls:  # an interrupt: nobody else's wake-up may be lost
                     with self.lock:
                         self.outbox = calls + self.outbox
-
-
-def _reach(wanting: Iterable[Waiter], keeping: Iterable[Waiter]) -> dict[Account, int]:
-    """What can ever come free for some while others keep all that is theirs."""
-    kept = {account for waiter in keeping for account in waiter.mine}
-    return {
-        line: (line._cap or 0)
-        - line._spent
-        - sum(locked(other, line) for other in kept)
-        for line in {line for waiter in wanting for line in waiter.lines}
-    }
-
-
-def _short(waiter: Waiter, reach: dict[Account, int]) -> list[Account]:
-    """Where it wants more than that."""
-    return [line for line, amount in waiter.lines.items() if amount > reach[line]]

@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from waybell_budget._account import Account, error, room
-from waybell_budget._errors import BudgetClosedError, BudgetTimeoutError
-from waybell_budget._ledger import GRANTED, OPENED, WAITING, Waiter
+from ._account import Account, error, room
+from ._errors import BudgetClosedError, BudgetTimeoutError
+from ._waiting import GRANTED, OPENED, WAITING, Waiter
 
 
 if TYPE_CHECKING:
-    from waybell_budget._budget import Budget
-    from waybell_budget._purse import Purse
+    from ._budget import Budget
+    from ._purse import Purse
 
 Parts = TypeVar("Parts", bound="list[Budget] | dict[str, Budget]")
 # The last hold that this context opened; `Budget._outer` leads to those around it.
@@ -24,13 +24,7 @@ surrounding, enclose = _innermost.get, _innermost.set
 
 
 class Partition(Generic[Parts]):
-    """Several holds of one pool, for `with` and `async with`.
-
-    Args:
-        pool: Where the money comes from.
-        parts: The holds.
-        seconds: How long to wait for them, None for not at all.
-    """
+    """Several holds of one pool, for `with` and `async with` (see `partition`)."""
 
     __slots__ = ("_budgets", "_ledger", "_parts", "_pool", "_seconds")
 
@@ -71,27 +65,19 @@ class Partition(Generic[Parts]):
         import asyncio  # noqa: PLC0415  # whoever gets here has it, others need not
 
         loop = asyncio.get_running_loop()
-        done = loop.create_future()
-        thread = threading.get_ident()
-
-        def ring() -> None:
-            if not done.done():
-                done.set_result(None)
+        done = asyncio.Event()
 
         def wake() -> None:
             try:
-                if threading.get_ident() == thread and not loop.is_closed():
-                    ring()
-                else:
-                    loop.call_soon_threadsafe(ring)
+                loop.call_soon_threadsafe(done.set)
             except RuntimeError:  # the loop is closed: nobody will come for the money
                 self._leave(waiter)
 
         waiter.wake = wake
         if self._join(waiter):
-            timer = loop.call_later(seconds, ring)
+            timer = loop.call_later(seconds, done.set)
             try:
-                await done
+                await done.wait()
             finally:
                 timer.cancel()
 
@@ -117,7 +103,7 @@ class Partition(Generic[Parts]):
             if holder._ledger is self._ledger and holder._state > 0:
                 mine += holder._accounts()
             holder = holder._outer
-        return Waiter(list(draws.items()), mine, _nothing)
+        return Waiter(list(draws.items()), mine, lambda: None)
 
     def _check(self) -> None:
         if not all(budget._state == 0 for budget in self._budgets):
@@ -173,7 +159,3 @@ def _refuse_on_loop() -> None:
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None:
         raise RuntimeError("waiting would block the event loop; use `async with`")
-
-
-def _nothing() -> None:
-    """What is not in line is not woken."""

@@ -5,13 +5,13 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from waybell_budget._account import Account
-from waybell_budget._amounts import Amount, nanos, whole
-from waybell_budget._budget import Giver
-from waybell_budget._errors import BudgetError
-from waybell_budget._ledger import Ledger
-from waybell_budget._prices import Price, PriceBook
-from waybell_budget._purse import HEARD
+from ._account import Account
+from ._amounts import Amount, nanos, whole
+from ._budget import Giver
+from ._errors import BudgetError
+from ._ledger import Ledger
+from ._prices import Price, PriceBook
+from ._purse import HEARD
 
 
 class BudgetPool(Giver):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from decimal import Context, localcontext
 from typing import Literal, NamedTuple, cast
 
-from waybell_budget._amounts import Amount, dollars, nanos, whole
-from waybell_budget._errors import BudgetExceeded, UnknownPriceError
-from waybell_budget._snapshot import Line
+from ._amounts import Amount, dollars, nanos, whole
+from ._errors import BudgetExceeded, UnknownPriceError
+from ._snapshot import Key, Line
 
 
 class Counts(NamedTuple):
@@ -26,28 +26,24 @@ _FIELDS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_to
 def counts_of(usage: object) -> Counts:
     """Read a usage mapping or object.
 
-    Args:
-        usage: Has any of `input_tokens`, `output_tokens`, `cache_read_tokens` and
-            `cache_write_tokens`. Input counts what is cached too, as OpenTelemetry has
-            it; where the cached is more than all, the vendor counts it apart.
-
-    Raises:
-        ValueError: None of the four is there, or one is not a count.
+    Input counts what is cached too, as OpenTelemetry has it; where the cached is more
+    than all, the vendor counts it apart.
     """
-    if isinstance(usage, Mapping):
-        fields = cast("Mapping[str, object]", usage)
-        found = [fields.get(name) for name in _FIELDS]
-    else:
-        found = [getattr(usage, name, None) for name in _FIELDS]
-    if all(count is None for count in found):
+    found = [_field(usage, name) for name in _FIELDS]
+    if found == [None] * 4:
         raise ValueError(f"usage names no tokens: {usage!r}")
-    given, output, read, written = (
-        0 if count is None else whole(count, name)
-        for count, name in zip(found, _FIELDS, strict=True)
-    )
+    given, output, read, written = (count or 0 for count in found)
     if read + written > given:
         given += read + written
     return Counts(given, output, read, written)
+
+
+def _field(usage: object, name: str) -> int | None:
+    if isinstance(usage, Mapping):
+        count = cast("Mapping[str, object]", usage).get(name)
+    else:
+        count = getattr(usage, name, None)
+    return None if count is None else whole(count, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +103,39 @@ class PriceBook:
         self.own = {model: _rates(price) for model, price in (own or {}).items()}
         self.ceiling = None if ceiling is None else _rates(ceiling)
 
-    def cost(
-        self, model: str | None, counts: Counts, line: Line = "billed"
-    ) -> tuple[int, Line]:
-        """Nano-dollars for a call, and the line: a ceiling is only an estimate.
+    def itemise(
+        self, nano: int | None, count: int | None, key: Key, usage: object
+    ) -> tuple[int | None, int | None, Key, UnknownPriceError | None]:
+        """Fill in what the model, its usage and the line say of a charge."""
+        label, model, line = key
+        hash(key)  # what cannot be booked under is refused before anything is booked
+        nano = _on(line, nano)
+        counts = counts_of(usage) if usage else None
+        if counts is not None and count is None:
+            count = counts.input + counts.output
+        if nano is not None:
+            return nano, count, key, None
+        if count is None:
+            raise ValueError("charge needs usd, tokens, or model and usage")
+        unknown = None
+        if counts is not None or model:
+            nano, line, unknown = self._tried(model, counts, line)
+        return nano, count, (label, model, line), unknown
 
-        Raises:
-            UnknownPriceError: Nobody knows the price and there is no ceiling.
-        """
+    def _tried(
+        self, model: str | None, counts: Counts | None, line: Line
+    ) -> tuple[int | None, Line, UnknownPriceError | None]:
+        try:
+            return *self.cost(model, counts, line), None
+        except UnknownPriceError as unknown:
+            return None, line, unknown
+
+    def cost(
+        self, model: str | None, counts: Counts | None, line: Line = "billed"
+    ) -> tuple[int, Line]:
+        """Nano-dollars for a call, and the line: a ceiling is only an estimate."""
+        if counts is None:
+            raise UnknownPriceError(model, "give usage=; tokens= has no kinds")
         rates = self.own.get(model or "")
         if rates is not None:
             return _cost(counts, rates), line
@@ -126,12 +147,7 @@ class PriceBook:
             return _cost(counts, self.ceiling), "estimated"
 
     def affordable(self, model: str | None, given: int, limit: int, left: int) -> int:
-        """The most output tokens, up to `limit`, that cost no more than `left`.
-
-        Raises:
-            BudgetExceeded: Not even one can be paid.
-            UnknownPriceError: Nobody knows the price and there is no ceiling.
-        """
+        """The most output tokens, up to `limit`, that cost no more than `left`."""
 
         def cost(output: int) -> int:
             return self.cost(model, Counts(given, output))[0]
@@ -141,6 +157,15 @@ class PriceBook:
         if cost(1) > left:
             raise BudgetExceeded("usd", dollars(cost(1)), dollars(left))
         return bisect_right(range(1, limit), left, key=cost)
+
+
+def _on(line: Line, nano: int | None) -> int | None:
+    """What a line makes of the dollars."""
+    if line not in ("billed", "estimated", "free"):
+        raise ValueError(f"line must be billed, estimated or free, not {line!r}")
+    if line == "free" and nano:
+        raise ValueError("what is free cannot cost usd")
+    return 0 if line == "free" else nano
 
 
 def _published(model: str | None, counts: Counts) -> int:

@@ -6,25 +6,11 @@ import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from waybell_budget._account import (
-    Account,
-    Alarm,
-    error,
-    free,
-    overdrawn,
-    source,
-    watch,
-)
-from waybell_budget._amounts import NANO, Amount, dollars, nanos, whole
-from waybell_budget._errors import (
-    BudgetClosedError,
-    BudgetError,
-    BudgetExceeded,
-    UnknownPriceError,
-)
-from waybell_budget._ledger import Ledger
-from waybell_budget._prices import counts_of
-from waybell_budget._snapshot import BudgetSnapshot, Key, Line, Lines
+from ._account import Account, Alarm, error, free, overdrawn, source, watch
+from ._amounts import NANO, Amount, dollars, nanos, whole
+from ._errors import BudgetClosedError, BudgetError, BudgetExceeded, UnknownPriceError
+from ._ledger import Ledger
+from ._snapshot import BudgetSnapshot, Key, Line, Lines
 
 
 # A hold is made, then open in one of four ways, then closed. While open it is kept for
@@ -86,7 +72,7 @@ class Purse(Account):
         if tokens is not None:
             count = whole(tokens, "tokens")
         if usage or model or label or self._label or line != "billed":
-            nano, count, key, unknown = self._itemise(
+            nano, count, key, unknown = self._ledger.prices.itemise(
                 nano, count, (label or self._label, model, line), usage
             )
         elif usd is None and tokens is None:
@@ -121,28 +107,6 @@ class Purse(Account):
             ledger.deliver()
         if wrong is not None:
             raise wrong
-
-    def _itemise(
-        self, nano: int | None, count: int | None, key: Key, usage: object
-    ) -> tuple[int | None, int | None, Key, UnknownPriceError | None]:
-        """Fill in what the model, its usage and the line say."""
-        label, model, line = key
-        hash(key)  # what cannot be booked under is refused before anything is booked
-        nano = _on(line, nano)
-        if usage:
-            counts = counts_of(usage)
-            count = counts.input + counts.output if count is None else count
-            if nano is None:
-                try:
-                    nano, line = self._ledger.prices.cost(model, counts, line)
-                except UnknownPriceError as unknown:
-                    return None, count, key, unknown
-        if nano is None and count is None:
-            raise ValueError("charge needs usd, tokens, or model and usage")
-        unpriced = None
-        if nano is None and model:
-            unpriced = UnknownPriceError(model, "give usage=; tokens= has no kinds")
-        return nano, count, (label, model, line), unpriced
 
     def check(self, *, usd: Amount | None = None, tokens: int | None = None) -> None:
         """Raise `BudgetExceeded` if so much could not be spent now; book nothing."""
@@ -272,14 +236,12 @@ class Purse(Account):
     def _owe(self, unknown: UnknownPriceError) -> UnknownPriceError | None:
         """Take note of dollars that nobody can tell; None where they are no limit."""
         self._state = HEARD
-        holder: Purse = self
-        while holder._cap is None and holder._parent is not None:
-            holder = holder._parent
-        if holder._parent is not None:
+        holder = source(self)
+        if isinstance(holder, Purse) and holder._parent is not None:
             holder._state = OWING
-            return unknown
-        self._miss(warn=holder._cap is not None)
-        return None if holder._cap is None else unknown
+        else:
+            self._miss(warn=holder is not None)
+        return None if holder is None else unknown
 
     def _miss(self, *, warn: bool) -> None:
         """Count a cost that is not known, and warn of it."""
@@ -308,12 +270,3 @@ def _call_back(callback: Callable[[BudgetSnapshot], object], purse: Purse) -> No
         callback(purse.snapshot())
     except Exception:
         _log.exception("a budget's threshold callback failed")
-
-
-def _on(line: Line, nano: int | None) -> int | None:
-    """What a line makes of the dollars."""
-    if line not in ("billed", "estimated", "free"):
-        raise ValueError(f"line must be billed, estimated or free, not {line!r}")
-    if line == "free" and nano:
-        raise ValueError("what is free cannot cost usd")
-    return 0 if line == "free" else nano

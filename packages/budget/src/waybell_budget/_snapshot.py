@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from waybell_budget._amounts import dollars
+from ._amounts import dollars
 
 
 Line = Literal["billed", "estimated", "free"]
