@@ -12,8 +12,15 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from waybell import BudgetPool, Deadline, DecisionLog, Event, EventBus, Tracer
-from waybell import read_traces
+from waybell import (
+    BudgetPool,
+    Deadline,
+    DecisionLog,
+    Event,
+    EventBus,
+    Tracer,
+    read_traces,
+)
 
 
 async def founder(event: Event) -> str:

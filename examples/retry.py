@@ -6,21 +6,22 @@ Prints:
 """
 
 import asyncio
+import itertools
 
 from tenacity import wait_none
+
 from waybell_deadline import Deadline
 from waybell_patterns import Retry
 
 
-attempts = 0
+attempts = itertools.count(1)
 
 
 async def flaky(prompt: str) -> str:
-    global attempts
-    attempts += 1
-    if attempts < 3:
+    attempt = next(attempts)
+    if attempt < 3:
         raise ConnectionError("reset by peer")
-    return f"answered at attempt {attempts}"
+    return f"answered at attempt {attempt}"
 
 
 async def broken(prompt: str) -> str:

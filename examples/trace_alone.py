@@ -15,9 +15,13 @@ from waybell_trace import Tracer, read_traces
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "traces.jsonl"
-    with Tracer(export_path=path) as tracer, tracer.workflow("desk"):
-        with tracer.agent("researcher"), tracer.llm("small-model", "nobody") as span:
-            span.record_usage(input_tokens=100, output_tokens=20, usd="0.0012")
+    with (
+        Tracer(export_path=path) as tracer,
+        tracer.workflow("desk"),
+        tracer.agent("researcher"),
+        tracer.llm("small-model", "nobody") as span,
+    ):
+        span.record_usage(input_tokens=100, output_tokens=20, usd="0.0012")
 
     traces = read_traces(path)
     for depth, kind in enumerate(["workflow", "agent", "llm"]):
