@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waybell._desk._passages import Passage
-from waybell._desk._retrieve import fuse, strategies, trigrams, words, worth
+from waybell._desk._rerank import related, rerank, worth
+from waybell._desk._retrieve import fuse, strategies, trigrams, words
 
 
 def passage(text: str, path: str = "a.md", start: int = 3, title: str = "") -> Passage:
@@ -72,16 +73,44 @@ def test_retrieval_says_the_same_again(question: str) -> None:
 
 def test_fusion_prefers_what_several_find() -> None:
     rankings = {"bm25": [(1, 1.0), (2, 0.9)], "trigram": [(2, 1.0), (3, 0.9)]}
-    assert fuse(rankings, 2, lambda _: 1.0) == [2, 1]
+    assert [number for number, _ in fuse(rankings)] == [2, 1, 3]
 
 
 def test_fusion_does_without_a_strategy_that_failed() -> None:
-    assert fuse({"bm25": [(1, 1.0)]}, 5, lambda _: 1.0) == [1]
-    assert fuse({}, 5, lambda _: 1.0) == []
+    assert fuse({"bm25": [(1, 1.0)]}) == [(1, 1.0)]
+    assert fuse({}) == []
 
 
-def test_fusion_leaves_out_what_is_much_worse() -> None:
-    assert fuse({"bm25": [(1, 1.0), (2, 0.1)]}, 5, lambda _: 1.0) == [1]
+def test_a_passage_that_says_it_in_one_sentence_comes_first() -> None:
+    texts = [
+        passage(
+            "The log rotates. Files are small. Nobody reads them. A log has lines."
+        ),
+        passage("The log rotates when its files are large."),
+    ]
+    found = [(0, 1.0), (1, 0.9)]
+    assert rerank("When are the files of the log rotated?", found, texts, 5) == [1, 0]
+
+
+def test_a_related_word_counts_less_than_the_word_itself() -> None:
+    texts = [
+        passage("It can be removed."),
+        passage("It can be deleted."),
+        passage("It can be painted."),
+    ]
+    assert words("delete")[0] in related()[words("remove")[0]]
+    found = [(n, 0.5) for n in (2, 0, 1)]
+    assert rerank("How is a thing deleted?", found, texts, 2) == [1, 0]
+
+
+def test_what_is_much_worse_is_left_out() -> None:
+    texts = [passage("A hold fits."), passage("Nothing of it.")]
+    assert rerank("Does a hold fit?", [(0, 1.0), (1, 0.1)], texts, 5) == [0]
+    assert rerank("Does a hold fit?", [], texts, 5) == []
+
+
+def test_an_overview_keeps_the_order_it_was_found_in() -> None:
+    assert rerank("", [(2, 1.0), (0, 0.5)], TEXTS, 5) == [2, 0]
 
 
 def test_what_is_written_for_readers_counts_more_than_code_and_figures() -> None:
@@ -90,3 +119,12 @@ def test_what_is_written_for_readers_counts_more_than_code_and_figures() -> None
     bare = passage("def f(): return hold", "a.py")
     figures = passage("| 1 | 2.5 | 3 |")
     assert worth(prose) > worth(said) > worth(bare) > worth(figures)
+    assert worth(figures, "How fast is it?") > worth(bare)
+
+
+def test_a_definition_of_what_is_asked_for_counts_more_and_a_private_one_less() -> None:
+    text = 'def grant():\n    """A hold fits."""'
+    public = passage(text, "a.py", title="Pool > grant")
+    private = passage(text, "a.py", title="Pool > _grant_first")
+    asked = "Where is grant defined?"
+    assert worth(public, asked) > worth(public) > worth(private, asked)

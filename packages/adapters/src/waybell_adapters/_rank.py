@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import log, prod
 
 from waybell_adapters._text import SCOPE, Unit, content, terms
@@ -20,27 +20,36 @@ _SHAPES = tuple(
         (r"\braise|\berror|\bfails?\b|\bexception", r"\braise|Error\b|\brefuse", 1.15),
     )
 )  # fmt: skip
+_GUIDED = re.compile(
+    r"\bhow (?:do|can|could|should|would|to)\b|\bexample|\bcommand", re.IGNORECASE
+)
 _IMPORT = re.compile(r"(?:from|import|use|#include)\b|[\w\"']+,?$")
+_CODE = {"code": (0.3, 0.5), "fence": (0.3, 0.9)}  # where the way to do it is asked
 _K1, _B = 1.2, 0.6
+_FADES = 0.3  # how much less each next passage counts: they come best first
 
 
 class Ranking:
     """The units of some passages, ordered by how well they answer a question.
 
-    BM25 over the units, with what their headings and neighbours say counted in part.
+    BM25 over the units, with what their headings and neighbours say counted in part,
+    and the passages that come first counted more.
 
     Args:
         units: What may be quoted.
         question: What is asked.
     """
 
-    __slots__ = ("_bags", "_idf", "_pairs", "order", "question", "score", "units")
+    __slots__ = (
+        "_bags", "_idf", "_located", "_pairs", "order", "question", "score", "units"
+    )  # fmt: skip
 
     def __init__(self, units: Sequence[Unit], question: str) -> None:
         self.units = [unit for unit in units if unit.kind != "heading"] or list(units)
         self.question = content(question)
         self._bags = [Counter(terms(unit.text)) for unit in self.units]
         self._idf = self._rarity()
+        self._located = _SHAPES[0][0].search(question) is not None
         self._pairs = set(pairwise(t for t in terms(question) if t in self._idf))
         self.score = self._scores(question)
         self.order = sorted(range(len(self.units)), key=lambda n: -self.score[n])
@@ -63,13 +72,16 @@ class Ranking:
         return self._explained(chosen, count) if met else []
 
     def _explained(self, chosen: Sequence[int], count: int) -> list[int]:
-        """With what is said right after a definition, as far as there is room."""
-        told = list(chosen)
+        """With what a definition's docstring says, or that alone if it is not sought."""
+        told = dict.fromkeys(chosen)
         for n in chosen:
-            said = self._docstring(n) if len(told) < count else n
-            if said not in told:
-                told.insert(told.index(n) + 1, said)
-        return told
+            said = self._docstring(n)
+            if not self._located:
+                told = dict.fromkeys(said if m == n else m for m in told)
+            elif len(told) < count:
+                pairs = ((m, said) if m == n else (m,) for m in told)
+                told = dict.fromkeys(chain.from_iterable(pairs))
+        return list(told)
 
     def _docstring(self, n: int) -> int:
         unit, near = self.units[n], self.units[n + 1 : n + 9]
@@ -80,7 +92,8 @@ class Ranking:
         near = zip(self._bags, self.units, strict=True)
         seen = Counter(term for bag, unit in near for term in {*bag, *unit.context})
         rest = {term: len(self.units) - seen[term] + 0.5 for term in self.question}
-        return {term: log(1 + rest[term] / (seen[term] + 0.5)) + 0.1 for term in rest}
+        # Where all passages are on one thing, its name is in all, and still counts.
+        return {term: log(1 + rest[term] / (seen[term] + 0.5)) + 1 for term in rest}
 
     def _scores(self, question: str) -> list[float]:
         sizes = [sum(bag.values()) for bag in self._bags]
@@ -90,11 +103,14 @@ class Ranking:
         for unit, score in zip(self.units, bare, strict=True):
             home[unit.mark] = home.get(unit.mark, 1e-9) + score
         top = max(home.values(), default=1.0)
+        place = {mark: n for n, mark in enumerate(home)}
+        guided = _GUIDED.search(question) is not None
         shapes = [(answer, f) for asked, answer, f in _SHAPES if asked.search(question)]
         return [
             score
-            * _factor(unit, set(self.question), shapes)
+            * _factor(unit, set(self.question), shapes, guided=guided)
             * (1 + 0.3 * home[unit.mark] / top)
+            / (1 + _FADES * place[unit.mark])
             for unit, score in zip(self.units, bare, strict=True)
         ]
 
@@ -123,14 +139,18 @@ class Ranking:
 
 
 def _factor(
-    unit: Unit, asked: set[str], shapes: Sequence[tuple["re.Pattern[str]", float]]
+    unit: Unit,
+    asked: set[str],
+    shapes: Sequence[tuple["re.Pattern[str]", float]],
+    *,
+    guided: bool,
 ) -> float:
     """How much a unit's shape counts: prose, or the definition of what is asked for."""
     scope = SCOPE.match(unit.text) if unit.kind == "code" else None
     if scope:
-        factor = 1.3 if asked.issuperset(content(scope[1])) else 0.7
-    elif unit.kind == "code":
-        factor = 0.2 if _IMPORT.match(unit.text) else 0.5
+        factor = 1.3 if asked.issuperset(content(scope[1])) else 0.35
+    elif unit.kind in _CODE:
+        factor = 0.2 if _IMPORT.match(unit.text) else _CODE[unit.kind][guided]
     else:
         factor = 1.0 if len(unit.text.split()) > 2 else 0.5
     return factor * prod(worth for shape, worth in shapes if shape.search(unit.text))

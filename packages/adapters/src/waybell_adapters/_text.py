@@ -26,8 +26,16 @@ _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _END = re.compile(r"(?<![.!?])[.!?]++[\"')\]`*_]*+(?=\s)|[\u3002\uff01\uff1f]")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|Dr|Mr|Ms|St|No|[A-Z]))\.$")
+_LEAD_IN = re.compile(r"(\*{1,2})[^*]+\1$")  # says what the next sentence is about
+# Headings without which what stands under them would say the opposite.
+_AGAINST = re.compile(r"\b(?:not|never|rejected|declined|left out)\b", re.IGNORECASE)
 _HEADING = re.compile(r"#{1,6}\s+(.+)")
 _ITEM = re.compile(r"(?:[-*+]|\d+[.)])\s+|>\s?")
+_CODE_CELLS = re.compile(
+    r"(?:\|\s*(?:`[^`|]+`[,\s]*)+)+\|?\s*$"
+)  # the last ones of a row
+_SECTION = re.compile(r"(?:Args|Attributes|Raises|Returns|Yields):$")
+_ENTRY = re.compile(r"\*{0,2}\w+: ")
 _COMMENT = re.compile(r"(?:#!?|//+|/\*+|\*/?|--)(?:\s+|$)")
 SCOPE = re.compile(
     r"(?:export |pub |static |async )*(?:def|class|function|fn|func|struct|interface|"
@@ -57,7 +65,7 @@ STOP = frozenset(
             r"\w+",
             "a about all also an and any are as at be been but by can could did do does for "
             "from get had has have how i if in into is it its may me my no not of on one or "
-            "our should so than that the their them then there these they this to up us was "
+            "happen kind many mean much our should so some such than that the their them then there these they this to up us was "
             "we were what when where which while who whose why will with would you your",
         ),
     )
@@ -98,6 +106,8 @@ def sentences(text: str) -> list[str]:
         # Only its end: all of it, again and again, would take hours for a long text.
         if after.islower() or _ABBREVIATION.search(text, max(start, stop - 9), stop):
             continue
+        if _LEAD_IN.match(text[start:stop].strip()) and after:
+            continue
         cut.append(text[start:stop].strip())
         start = stop
     return [part for part in (*cut, text[start:].strip()) if re.search(r"\w", part)]
@@ -116,13 +126,21 @@ def units(text: str, mark: str = "", source: str = "") -> list[Unit]:
     """Everything in a passage that can be quoted, in order."""
     found: list[Unit] = []
     around = context = frozenset(content(source))
+    against = _warning(source.rpartition(" > ")[2] if " > " in source else "")
     for kind, piece in _pieces(text, code=bool(_CODE_FILE.search(source))):
         if kind in ("heading", "scope"):
             context = around | frozenset(content(piece))
+            against = _warning(piece)
         if kind != "scope":
             parts = sentences(piece) if kind == "prose" else [piece]
-            found.extend(Unit(part, kind, context, mark) for part in parts)
+            before = against if kind in ("prose", "row") else ""
+            found.extend(Unit(before + part, kind, context, mark) for part in parts)
     return found
+
+
+def _warning(heading: str) -> str:
+    """The heading as it is put before what would say the opposite without it."""
+    return f"{heading}: " if _AGAINST.search(heading) else ""
 
 
 def _pieces(text: str, *, code: bool) -> Iterator[tuple[str, str]]:
@@ -146,11 +164,11 @@ def _markdown(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
             fenced = not fenced
             yield "", ""
         elif fenced:
-            yield "code", line
+            yield "fence", line
         elif heading := _HEADING.match(line):
             yield "heading", heading[1].strip("# ")
         elif line.startswith("|"):
-            yield "row", line.strip("| ")
+            yield "row", _CODE_CELLS.sub("", line).strip("| ")
         else:
             item = _ITEM.match(line)
             yield ("item", line[item.end() :]) if item else ("prose", line)
@@ -167,7 +185,7 @@ def _source(text: Iterable[str]) -> Iterator[tuple[str, str]]:
     for line in lines:
         turns = line.count('"""') % 2 == 1
         if quoted or turns or line.startswith('"""'):
-            yield "prose", line.replace('"""', "").strip()
+            yield _documented(line.replace('"""', "").strip())
             quoted ^= turns
             if not quoted:
                 yield "", ""
@@ -177,3 +195,11 @@ def _source(text: Iterable[str]) -> Iterator[tuple[str, str]]:
             if scope := SCOPE.match(line):
                 yield "scope", scope[1]
             yield "code", line
+
+
+def _documented(line: str) -> tuple[str, str]:
+    """A line of a docstring: an argument begins anew, an example is code."""
+    if line.startswith((">>>", "...")):
+        return "code", line
+    kind = "item" if _ENTRY.match(line) else "prose"
+    return kind, "" if _SECTION.match(line) else line

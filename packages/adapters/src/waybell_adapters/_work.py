@@ -148,7 +148,7 @@ def _limit(ask: Ask, what: str) -> int | None:
 
 
 def _quote(unit: Unit) -> Quote:
-    code = unit.kind == "code" and "`" not in unit.text
+    code = unit.kind in ("code", "fence") and "`" not in unit.text
     text = f"`{unit.text}`" if code else unit.text
     return Quote(text, (unit.mark,) if unit.mark else ())
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from waybell._desk import _prompts as prompts
 from waybell._desk._passages import Passage
-from waybell._desk._retrieve import Ranked, fuse, strategies, worth
+from waybell._desk._rerank import rerank
+from waybell._desk._retrieve import Ranked, fuse, strategies
 from waybell_adapters import LLMAdapter, Reply, agenerate
 from waybell_budget import Budget, BudgetExceeded, BudgetPool
 from waybell_bus import Event, EventBus
@@ -21,12 +22,8 @@ from waybell_trace import Tracer
 
 
 _FOUND = 8  # passages that the writer reads
-# The parts of the pool's cap that the stages may spend.
-_SHARE = {
-    "classify": Decimal("0.1"),
-    "draft": Decimal("0.4"),
-    "review": Decimal("0.5"),
-}
+# The parts of the pool's cap that the stages may spend, in tenths.
+_TENTHS = {"classify": 1, "draft": 4, "review": 5}
 _MARK = re.compile(r"\[(\d+)\]")
 
 
@@ -83,15 +80,8 @@ class Desk:
     """
 
     __slots__ = (
-        "_model",
-        "_passages",
-        "_priced_as",
-        "_setting",
-        "bus",
-        "log",
-        "pool",
-        "tracer",
-    )
+        "_model", "_passages", "_priced_as", "_setting", "bus", "log", "pool", "tracer"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -183,7 +173,7 @@ class Desk:
         broadcast = Broadcast(
             {name: f"retrieve:{name}" for name in names},
             quorum=2,
-            aggregate=self._fused,
+            aggregate=partial(self._best, question),
             **self._setting,
         )
         result = await broadcast.run(question)
@@ -192,8 +182,8 @@ class Desk:
         failures = {name: str(error) for name, error in result.failures.items()}
         return Found(found, tuple(result.answers), failures)
 
-    def _fused(self, rankings: Mapping[str, Ranked]) -> list[int]:
-        return fuse(rankings, _FOUND, lambda number: worth(self._passages[number]))
+    def _best(self, question: str, rankings: Mapping[str, Ranked]) -> list[int]:
+        return rerank(question, fuse(rankings), self._passages, _FOUND)
 
     async def _review(
         self, intent: str, question: str, results: Mapping[str, Any], budget: Any
@@ -230,7 +220,7 @@ class Desk:
     def _share(self, stage: str) -> Decimal | None:
         """What a stage may spend at the most; None where nothing limits the pool."""
         cap = self.pool.snapshot().usd_cap
-        return None if cap is None else cap * _SHARE[stage]
+        return None if cap is None else cap * _TENTHS[stage] / 10
 
     async def _ask_model(self, name: str, event: Event) -> Reply:
         """One turn of an agent: a model call, traced and paid for."""
@@ -278,7 +268,7 @@ class Desk:
 
 
 def _search(search: Callable[[str, int], Ranked], event: Event) -> Ranked:
-    return search(event["prompt"], 3 * _FOUND)
+    return search(event["prompt"], 5 * _FOUND)
 
 
 def cited(text: str, passages: Sequence[Passage]) -> dict[int, Passage]:

@@ -1,7 +1,6 @@
 """What `waybell demo` prints: the answer, its sources, the agents, the files."""
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -23,18 +22,14 @@ from waybell_trace import SpanRecord, Stats, read_traces
 
 
 _MARKS = re.compile(r"((?:\[\d+\] ?)+(?<! )) (?=\S)")
+_CONTROL = re.compile(r"[\0-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _OF_ITS_PART = " of its part of the budget"
 _FIRST = 3  # skipped files that are named
 
 
 def plain(text: str) -> str:
     """A text without control characters: a file must not steer the terminal."""
-    return "".join(
-        char
-        if char == "\n" or unicodedata.category(char) not in ("Cc", "Cs")
-        else "\ufffd"
-        for char in text.expandtabs()
-    )
+    return _CONTROL.sub("\ufffd", text.expandtabs())
 
 
 def seconds(value: float) -> str:
@@ -44,20 +39,15 @@ def seconds(value: float) -> str:
 
 def corpus(console: Console, read: Corpus) -> None:
     """Say what was read and what was not."""
-    _line(
-        console,
-        "Read",
-        f"{_count(read.files, 'file')}, {_count(len(read.passages), 'passage')}, "
-        f"in {read.root.resolve()}",
-    )
+    found = f"{_count(read.files, 'file')}, {_count(len(read.passages), 'passage')}"
+    _line(console, "Read", f"{found}, in {read.root.resolve()}")
     if read.skipped:
         first = list(read.skipped.items())[:_FIRST]
         named = "; ".join(f"{path}: {why}" for path, why in first)
         more = len(read.skipped) - len(first)
         rest = f"; and {more} more" if more else ""
-        _line(
-            console, "Skipped", f"{_count(len(read.skipped), 'file')} ({named}{rest})"
-        )
+        all_of_them = _count(len(read.skipped), "file")
+        _line(console, "Skipped", f"{all_of_them} ({named}{rest})")
 
 
 def _count(number: int, noun: str) -> str:
@@ -131,10 +121,7 @@ def _wrapped(console: Console, text: str, indent: int) -> str:
 
 
 def failure(
-    console: Console,
-    error: Exception,
-    asked: Sequence[Mapping[str, Any]],
-    limit: float,
+    console: Console, error: Exception, asked: Sequence[Mapping[str, Any]], limit: float
 ) -> None:
     """Print why there is no answer, and what was finished.
 
@@ -161,13 +148,12 @@ def failure(
 def _stopped(console: Console, result: PipelineResult) -> None:
     """Print which stage failed, and the draft if there is one."""
     part = _OF_ITS_PART if isinstance(result.error, BudgetExceeded) else ""
-    _titled(
-        console,
-        "Not answered",
-        f"The stage {result.failed} failed: {result.error}{part}.\n"
-        f"Finished: {', '.join(result.results) or 'nothing'}.\n"
+    lines = (
+        f"The stage {result.failed} failed: {result.error}{part}.",
+        f"Finished: {', '.join(result.results) or 'nothing'}.",
         f"Never ran: {', '.join(result.missing) or 'nothing'}.",
     )
+    _titled(console, "Not answered", "\n".join(lines))
     paid = getattr(result.error, "reply", None) or result.results.get("draft")
     if paid is not None:
         _titled(console, "Draft, paid for but not reviewed", _by_line(str(paid)))
@@ -194,13 +180,12 @@ def agents(
         else "free: the model runs offline" if not now.usd_spent
         else "as the model reported"
     )  # fmt: skip
-    unknown = f"; {_count(now.unreported, 'call')} of unknown cost"
-    _line(
-        console,
-        "Budget",
-        f"{_dollars(now.usd_spent)} spent, {_dollars(now.usd_held)} held, {cap}{over} "
-        f"({priced}{unknown if now.unreported else ''})",
+    if now.unreported:
+        priced += f"; {_count(now.unreported, 'call')} of unknown cost"
+    stand = (
+        f"{_dollars(now.usd_spent)} spent, {_dollars(now.usd_held)} held, {cap}{over}"
     )
+    _line(console, "Budget", f"{stand} ({priced})")
 
 
 def _dollars(usd: Decimal) -> str:
@@ -218,14 +203,10 @@ def _agent(span: SpanRecord) -> str | None:
 def _cells(stats: Stats) -> list[str]:
     usd = stats.usage.usd
     cost = "-" if usd is None else _dollars(usd) if usd else "free"
+    tokens = f"{stats.usage.tokens:,}" if usd is not None else "-"
     times = (stats.percentile(50), stats.percentile(100))
-    return [
-        str(stats.calls),
-        str(stats.failed),
-        f"{stats.usage.tokens:,}" if usd is not None else "-",
-        cost,
-        *("-" if time is None else seconds(time) for time in times),
-    ]
+    shown = ("-" if time is None else seconds(time) for time in times)
+    return [str(stats.calls), str(stats.failed), tokens, cost, *shown]
 
 
 def files(console: Console, traces: str, decisions: Path) -> None:

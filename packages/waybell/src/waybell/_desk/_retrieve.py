@@ -12,14 +12,12 @@ from waybell._desk._passages import Passage
 
 Ranked = list[tuple[int, float]]
 """The numbers of passages, best first, with their scores; the best has 1."""
-_SAID = re.compile(r'"""|(?:^|\s)(?:#|//)\s+\S', re.MULTILINE)
 _ENDINGS = (
     "ations", "ation", "ions", "ion", "ings", "ing", "ies", "ied", "ers", "er", "ed",
     "es", "ly", "s", "e",
 )  # fmt: skip
 # What a strategy counts: names alone say less than texts.
-_WEIGHTS = {"bm25": 1.0, "trigram": 0.7, "outline": 0.2}
-_LEAST = 0.5  # of the best score
+_WEIGHTS = {"bm25": 1.0, "trigram": 0.8, "outline": 0.15}
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
 _COMMON = frozenset(
@@ -69,10 +67,7 @@ def _pieces(word: str) -> list[str]:
 
 
 class Index:
-    """Passages by term, scored by BM25.
-
-    Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond"
-    (2009), with k1 = 1.2 and b = 0.5.
+    """Passages by term, scored by BM25 with k1 = 1.2 and b = 0.5.
 
     Args:
         texts: The words of what is searched, in the order of the passages.
@@ -103,9 +98,9 @@ class Index:
         scores: dict[int, float] = defaultdict(float)
         for term in dict.fromkeys(self._terms(words(question))):
             places = self._places.get(term, ())
-            rarity = math.log(
-                1 + (self._total - len(places) + 0.5) / (len(places) + 0.5)
-            )
+            rest = self._total - len(places)
+            rarity = math.log(1 + (rest + 0.5) / (len(places) + 0.5))
+            rarity *= 0.25 if isinstance(term, tuple) else 1.0  # beside its words
             for number, count in places:
                 scores[number] += rarity * count * 2.2 / (count + self._sizes[number])
         best = max(scores.values(), default=1.0)
@@ -122,14 +117,10 @@ def strategies(
     """The three strategies by name, each `(question, most) -> ranked numbers`."""
     names = [words(f"{each.path} {each.title}") for each in passages]
     named = [name + words(p.text) for name, p in zip(names, passages, strict=True)]
-    outline = [
-        name + words(f"{p.title} {_opening(p)}")
-        for name, p in zip(names, passages, strict=True)
-    ]
     indexes = {
         "bm25": Index(named, phrases),
         "trigram": Index(named, trigrams),
-        "outline": Index(outline, iter),
+        "outline": Index(names, iter),
     }
     first = _openings(passages)
 
@@ -152,35 +143,14 @@ def _openings(passages: Sequence[Passage]) -> list[int]:
     return sorted(first or range(len(passages)), key=late)
 
 
-def _opening(passage: Passage) -> str:
-    """The first sentence: what a heading or a docstring announces."""
-    return " ".join(passage.text.split("\n")[:4])
+def fuse(rankings: Mapping[str, Ranked]) -> Ranked:
+    """What the strategies found together, with sums of their scores.
 
-
-def worth(passage: Passage) -> float:
-    """How much a passage counts: what is said to readers before code and figures."""
-    found = _WORD.findall(passage.text)
-    if 4 * sum(word.isdigit() for word in found) > len(found):
-        return 0.6
-    return 1.2 if passage.is_prose else 1.0 if _SAID.search(passage.text) else 0.7
-
-
-def fuse(
-    rankings: Mapping[str, Ranked], most: int, worth: Callable[[int], float]
-) -> list[int]:
-    """The passages that the strategies together find best.
-
-    Sums of normalised scores, "CombSUM" of Fox and Shaw, "Combination of Multiple
-    Searches" (1994), with a weight for each strategy: that forgets less than ranks do.
-
-    Args:
-        rankings: What each strategy found.
-        most: How many to return; fewer, if the others are much worse than the best.
-        worth: A factor for each passage.
+    "CombSUM" of Fox and Shaw, "Combination of Multiple Searches" (1994), with a weight
+    for each strategy: that forgets less than ranks do.
     """
     scores: dict[int, float] = defaultdict(float)
     for name, ranking in rankings.items():
         for number, score in ranking:
-            scores[number] += _WEIGHTS.get(name, 1.0) * worth(number) * score
-    found = _best(scores, most)
-    return [number for number, score in found if score >= _LEAST * found[0][1]]
+            scores[number] += _WEIGHTS.get(name, 1.0) * score
+    return _best(scores, len(scores))

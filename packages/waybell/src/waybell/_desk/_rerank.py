@@ -1,0 +1,79 @@
+"""A second look at what was found: how much of the question each passage speaks of."""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+
+from waybell._desk._passages import Passage
+from waybell._desk._retrieve import Ranked, words
+
+
+_SENTENCE = re.compile(
+    r"\n\s*\n|\n(?=\s*(?:[-*|]|\d+\.)\s)|(?<=[.;:!?])\s+|\n(?=\s*\w+: )"
+)
+_SAID = re.compile(r'"""|(?:^|\s)(?:#|//)\s+\S', re.MULTILINE)
+_MEASURE = re.compile(r"how (?:much|many|long|often|big)|fast|slow|speed|cost|memory")
+_RELATED = 0.5  # what a related word counts, or one that only the heading has
+
+
+@cache
+def related() -> Mapping[str, set[str]]:
+    """Words that may stand for each other in questions and answers about software."""
+    found: dict[str, set[str]] = defaultdict(set)
+    text = files("waybell").joinpath("_desk/related.txt").read_text("utf-8")
+    for group in map(words, text.splitlines()):
+        for word in group:
+            found[word].update(group)
+    return found
+
+
+def rerank(asked: str, found: Ranked, of: Sequence[Passage], most: int) -> list[int]:
+    """The best `most` of what was found; fewer if the others are much worse."""
+    read = {number: _read(of[number]) for number, _ in found}
+    rarity: dict[str, float] = {}
+    for term in words(asked):
+        seen = sum(any(term in part for part in parts) for parts in read.values())
+        rare = 1 + math.log(1 + (len(read) - seen + 0.5) / (seen + 0.5))
+        rarity[term] = 0.3 * rare if term.isdigit() else rare
+    scores = {
+        number: (score + 2 * _met(rarity, read[number])) * worth(of[number], asked)
+        for number, score in found
+    }
+    order = sorted(scores, key=lambda number: (-scores[number], number))[:most]
+    return [number for number in order if scores[number] >= 0.4 * scores[order[0]]]
+
+
+def _read(passage: Passage) -> list[set[str]]:
+    """The words of its heading, then those of each sentence."""
+    parts = [f"{passage.path} {passage.title}", *_SENTENCE.split(passage.text)]
+    return [set(words(part)) for part in parts]
+
+
+def _met(rarity: Mapping[str, float], parts: Sequence[set[str]]) -> float:
+    """How much of a question a passage has in all, and in its best sentence."""
+    asked, heading, said = set(rarity), parts[0], set[str]().union(*parts)
+
+    def share(part: set[str]) -> float:
+        near = {t for t in rarity if t in heading or related().get(t, set()) & part}
+        has = (rarity[t] * (1 if t in part else _RELATED) for t in near | part & asked)
+        return math.fsum(has) / (1 + 0.02 * len(part))
+
+    everywhere = sum(rare for term, rare in rarity.items() if term in said)
+    best = max(map(share, parts[1:]), default=0.0)
+    return (everywhere + best) / (sum(rarity.values()) or 1.0)
+
+
+def worth(passage: Passage, question: str = "") -> float:
+    """How much a passage counts: a definition, prose, code, what is private, figures."""
+    found = re.findall(r"[^\W\d_]+|\d+", passage.text)
+    if 4 * sum(map(str.isdigit, found)) > len(found):
+        return 1.0 if _MEASURE.search(question.lower()) else 0.6
+    if passage.is_prose:
+        return 1.2
+    name = passage.title.rpartition(" > ")[2]
+    factor = 1.2 if {*(words(name) or [name])} <= {*words(question)} else 1.0
+    factor *= 0.85 if re.match(r"_[^_]", name) else 1.0
+    return factor * (1.0 if _SAID.search(passage.text) else 0.7)
