@@ -26,7 +26,9 @@ _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _END = re.compile(r"(?<![.!?])[.!?]++[\"')\]`*_]*+(?=\s)|[\u3002\uff01\uff1f]")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|Dr|Mr|Ms|St|No|[A-Z]))\.$")
-_LEAD_IN = re.compile(r"(\*{1,2})[^*]+\1$")  # says what the next sentence is about
+_LEAD_IN = re.compile(
+    r"(?:[^*]{1,60}: )?(\*{1,2})[^*]+\1$"
+)  # says what the next sentence is about
 # Headings without which what stands under them would say the opposite.
 _AGAINST = re.compile(r"\b(?:not|never|rejected|declined|left out)\b", re.IGNORECASE)
 _HEADING = re.compile(r"#{1,6}\s+(.+)")

@@ -72,8 +72,9 @@ def worth(passage: Passage, question: str = "") -> float:
     if 4 * sum(map(str.isdigit, found)) > len(found):
         return 1.0 if _MEASURE.search(question.lower()) else 0.6
     if passage.is_prose:
-        return 1.2
+        return 1.0 if passage.title.endswith("Rejected") else 1.2
     name = passage.title.rpartition(" > ")[2]
     factor = 1.2 if {*(words(name) or [name])} <= {*words(question)} else 1.0
+    factor *= 1.2 if name in re.findall(r"(?<!^)\b\w*[A-Z_]\w*", question) else 1.0
     factor *= 0.85 if re.match(r"_[^_]", name) else 1.0
     return factor * (1.0 if _SAID.search(passage.text) else 0.7)
