@@ -235,3 +235,25 @@ async def test_two_stages_of_one_name_and_no_agents_are_refused():
             pattern([Stage("a", str.upper), Stage("a", str.lower)])
         with pytest.raises(ValueError, match="needs at least one agent"):
             pattern([])
+
+
+async def test_what_an_async_agent_returns_is_awaited_too():
+    async def later(prompt):
+        return prompt + "!"
+
+    async def agent(prompt):
+        return later(prompt)  # where somebody forgot to await it
+
+    assert await alone(agent) == "hi!"
+
+
+async def test_generators_are_refused_when_the_pattern_is_made():
+    def words(prompt):
+        yield prompt
+
+    async def awords(prompt):
+        yield prompt
+
+    for agent in (words, awords, functools.partial(awords)):
+        with pytest.raises(TypeError, match="is a generator; an agent answers once"):
+            Fallback(agent)

@@ -175,3 +175,56 @@ def test_a_finished_stage_survives_kill_9(path):
             [Stage("a", str.lower), Stage("b", str.title)], journal=file
         ).run_sync("hi")
         assert (result.resumed, result.results["a"], result.ok) == (("a",), "HI", True)
+
+
+async def test_what_followed_a_damaged_line_is_never_taken_up_again(path):
+    await three([], path).run("hi")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], lines[1], b"\xff\n", lines[3]]))
+    await three([], path, fail="c").run("hi")  # b is asked again, c would be older
+    asked = []
+    assert (await three(asked, path).run("hi")).resumed == ("a", "b")
+    assert asked == ["c"]
+
+
+_WALKS = """
+import os, random, signal, sys, time
+from waybell_patterns import Pipeline, Stage
+path, seen, kills, rng = sys.argv[1], sys.argv[2], int(sys.argv[3]), random.Random(7)
+def stage(name):
+    async def agent(prompt):
+        with open(seen, "ab", buffering=0) as asked:
+            asked.write(name.encode() + b" ")
+        return name * 20_000
+    return Stage(name, agent)
+pipeline = Pipeline([stage(f"s{n:02}") for n in range(40)], journal=path)
+def walk():
+    result = pipeline.run_sync("hi")
+    whole = {name: name * 20_000 for name in map("s{:02}".format, range(40))}
+    return 0 if result.ok and result.results == whole else 1
+killed = whole = 0
+while killed < kills or not whole:
+    if (child := os.fork()) == 0:
+        os._exit(walk())
+    time.sleep(rng.random() * 0.05)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        killed += 1
+        continue
+    assert os.WEXITSTATUS(status) == 0
+    asked = open(seen).read().split()
+    # Asked again only if the kill came before the stage's line was written, so never
+    # after the next one was asked.
+    assert asked == sorted(asked) and len(set(asked)) == 40, asked
+    whole += 1
+    os.unlink(path)
+    os.unlink(seen)
+"""
+
+
+@pytest.mark.soak
+def test_killed_anywhere_no_finished_stage_is_repeated_or_lost(tmp_path):
+    kills = os.environ.get("WAYBELL_KILLS", "20")
+    command = [sys.executable, "-c", _WALKS, tmp_path / "run", tmp_path / "seen", kills]
+    subprocess.run(command, check=True)

@@ -165,3 +165,11 @@ async def test_cancelling_a_ladder_asks_nobody_else(fakes):
 async def test_a_ladder_is_a_stage_like_any_other(fakes):
     result = await Pipeline([Fallback(fakes.failing(OSError()), str.upper)]).run("hi")
     assert result.results == {"Fallback1": "HI"} or result.value == "HI"
+
+
+@pytest.mark.simulate(seeds=20)
+async def test_levels_below_without_a_timeout_are_left_a_tenth_of_the_time(fakes):
+    loop = asyncio.get_running_loop()
+    pattern = Degrade(fakes.hang, lambda prompt: "canned")
+    assert await pattern.run("hi", deadline=Deadline(10)) == "canned"
+    assert loop.time() == 9

@@ -72,8 +72,8 @@ def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Cal
         inner = inner.func
     bodies = (inner, type(inner).__call__)
     awaits = any(map(inspect.iscoroutinefunction, bodies))
-    if any(map(inspect.isasyncgenfunction, bodies)):
-        raise TypeError(f"{target!r} is an async generator; an agent answers once")
+    if any(map(_yields, bodies)):
+        raise TypeError(f"{target!r} is a generator; an agent answers once")
 
     async def call(prompt: Any, extras: Mapping[str, Any]) -> Any:
         if (deadline := Deadline.current()) is not None:
@@ -81,11 +81,16 @@ def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Cal
         if accepted is not None:
             extras = {name: extras[name] for name in extras if name in accepted}
         if awaits:
-            return await target(prompt, **extras)
-        value = await _NEVER.run_in_thread(partial(target, prompt, **extras))
+            value = await target(prompt, **extras)
+        else:
+            value = await _NEVER.run_in_thread(partial(target, prompt, **extras))
         return await value if inspect.isawaitable(value) else value
 
     return call
+
+
+def _yields(body: Any) -> bool:
+    return inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body)
 
 
 def _accepted(target: Callable[..., Any]) -> frozenset[str] | None:

@@ -1,6 +1,7 @@
 """Fallback and Degrade: ask the next agent, or the next cheaper one, on a failure."""
 
 from functools import partial
+from math import inf
 from typing import Any, ClassVar, Unpack
 
 from waybell_budget import BudgetExceeded
@@ -80,8 +81,8 @@ class Degrade(Fallback):
 
     A level whose `usd` or `tokens` the pool cannot pay now, or that would have less
     than nine tenths of its `timeout`, is not started. Each level leaves the deadline's
-    last seconds to the `timeout`s of the levels below it, so the last one, say a
-    cached or a canned answer, always has its `timeout`.
+    last seconds to the `timeout`s of the levels below it, or the last tenth where they
+    name none, so the last one, say a canned answer, always has its time.
 
     It takes what `Fallback` takes, but only limits lead one level down unless `on`
     says otherwise: spent money or time, an open breaker, and transient errors.
@@ -94,7 +95,10 @@ class Degrade(Fallback):
         below, deadline = self._agents[level + 1 :], Deadline.current()
         if not below or deadline is None:
             return await super()._try(run, level, prompt)
-        mine = deadline.tighten(reserve=sum(map(_seconds, below)))
+        reserve, left = sum(map(_seconds, below)), deadline.remaining()
+        if reserve == 0 and left < inf:
+            reserve = left / 10
+        mine = deadline.tighten(reserve=reserve)
         if mine.remaining() < 0.9 * _seconds(self._agents[level]):
             mine = deadline.tighten(seconds=0)  # a wall that nobody passes
         async with mine:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple, Self
 
-from waybell_budget import Budget, BudgetError, BudgetPool
+from waybell_budget import Budget, BudgetPool
 from waybell_deadline import Deadline
 from waybell_patterns._agent import Agent, Call
 from waybell_patterns._results import Result, text_of
@@ -176,13 +176,17 @@ class Till:
         """Charge what an answer says it cost, unless the agent has charged already.
 
         Raises:
-            BudgetError: It cost more than there was, or nobody knows how much. It was
+            Exception: It cost more than there was, or nobody knows how much. It was
                 paid for, and must not be lost: the answer is the error's `reply`.
         """
         if isinstance(value, Result):  # all that was asked inside is charged already
             self.usd += value.usd
         elif hasattr(value, "usage"):  # without, its `cost` may mean anything
-            self._charge(value, getattr(value, "cost", None), value.usage)
+            try:
+                self._charge(value, getattr(value, "cost", None), value.usage)
+            except Exception as error:
+                error.reply = value  # type: ignore[attr-defined]  # as adapters do
+                raise
 
     def _charge(self, reply: Any, cost: Any, usage: Any) -> None:
         self.usd += Decimal(str(cost or 0))
@@ -192,14 +196,10 @@ class Till:
         if self.hold and not self._billed and self.hold.snapshot().by_line:
             return  # the agent has charged for itself
         self._billed = True
-        try:
-            purse.charge(
-                usd=cost, usage=usage, model=getattr(reply, "model", None),
-                line="free" if cost == 0 else "billed",
-            )  # fmt: skip
-        except BudgetError as error:
-            error.reply = reply  # type: ignore[attr-defined]  # as adapters do
-            raise
+        purse.charge(
+            usd=cost, usage=usage, model=getattr(reply, "model", None),
+            line="free" if cost == 0 else "billed",
+        )  # fmt: skip
 
     async def __aexit__(self, *error: object) -> None:
         if (hold := self.hold) is not None:
@@ -222,7 +222,7 @@ def unwrapped(value: Any) -> Any:
 
 def paid_reply(error: BaseException) -> Any:
     """The whole answer that a complaint about its price carries, or None."""
-    reply = getattr(error, "reply", None) if isinstance(error, BudgetError) else None
+    reply = getattr(error, "reply", None)
     return None if getattr(reply, "partial", False) else reply
 
 
