@@ -18,6 +18,7 @@ LINES = {
     "adapters": 2150,  # half of it is the offline model
     "budget": 1650,  # one fair line for threads and tasks; partitions; prices
     "bus": 2250,  # five verbs, four overflow policies, deadlock detection
+    "deadline": 960,  # one timer for all walls; docs/decisions/deadline-one-timer.md
     "patterns": 1900,  # seven patterns and a journal, not one noun
     "tools": 2450,  # every built-in is a wall against a hostile prompt
     "trace": 1500,  # the encoder and the reader

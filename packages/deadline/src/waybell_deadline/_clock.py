@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex, TypeAlias
 if TYPE_CHECKING:  # asyncio costs 25 ms, and code without a loop never needs it
     from asyncio import AbstractEventLoop, Task
 
+    from ._timer import Timer
+
 Clock: TypeAlias = Callable[[], float]
+TIMER = "_waybell_timer"  # the attribute of a loop that keeps what is known of it
 
 
 def running_loop() -> "AbstractEventLoop | None":
@@ -36,6 +39,9 @@ def clock_of(loop: "AbstractEventLoop | None") -> Clock:
     """The clock of `loop`, seen through to `time.monotonic` where it is that."""
     if loop is None:
         return monotonic
+    timer: Timer | None = getattr(loop, TIMER, None)
+    if timer is not None:
+        return timer.clock
     clock = loop.time
     plain = sys.modules["asyncio.base_events"].BaseEventLoop.time
     # It only calls time.monotonic, as uvloop's does; calling that itself halves check().
@@ -44,13 +50,11 @@ def clock_of(loop: "AbstractEventLoop | None") -> Clock:
 
 
 def as_seconds(value: SupportsFloat | SupportsIndex, name: str = "seconds") -> float:
-    """Give `value` back as a float, or refuse what is not a span of time.
-
-    Raises:
-        TypeError: `value` is not a number (booleans and text are not).
-        ValueError: `value` is negative, infinite or not a number at all.
-    """
-    if isinstance(value, bool | str | bytes):
+    """Give `value` back as a float, or refuse what is not a span of time."""
+    if type(value) is int or type(value) is float:
+        if 0 <= value < 1e300:  # as nearly always
+            return float(value)
+    elif isinstance(value, bool | str | bytes):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
     try:
         seconds = float(value)

@@ -224,7 +224,7 @@ class Deadline:
         due = here._due(loop) if self._injected else here._expires
         outer = current_scope.get()  # enter_scope(), written out for speed
         tightest = here if outer is None or here < outer[2] else outer[2]
-        wall = Wall(here, due, loop, task, self._injected)
+        wall = Wall(here, due, task, self._injected)
         current_scope.set((self, here, tightest, outer, wall))
         return here
 
@@ -248,11 +248,8 @@ class Deadline:
 
     def _moved(self, expires: float) -> Self:
         made = object.__new__(type(self))
-        made._injected, made._clock, made._expires = (
-            self._injected,
-            self._clock,
-            expires,
-        )
+        made._injected, made._clock = self._injected, self._clock
+        made._expires = expires
         made._seconds = made.remaining()
         return made
 

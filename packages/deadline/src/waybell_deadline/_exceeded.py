@@ -24,7 +24,5 @@ class DeadlineExceeded(TimeoutError):
         self.seconds = seconds
         self.elapsed = elapsed
 
-    def __reduce__(
-        self,
-    ) -> "tuple[type[DeadlineExceeded], tuple[Deadline, float, float]]":
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.deadline, self.seconds, self.elapsed)

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from functools import partial, wraps
 from time import monotonic
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -57,12 +57,8 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
     future: Future[T] = loop.create_future()
     # Not the loop's executor: its few threads would be used up by abandoned calls,
     # and asyncio.run would wait for them at the end.
-    thread = threading.Thread(
-        target=_work,
-        args=(loop, future, copy_context(), work),
-        name=f"waybell-deadline {name}",
-        daemon=True,
-    )
+    run = partial(_work, loop, future, partial(copy_context().run, work))
+    thread = threading.Thread(target=run, name=f"waybell-deadline {name}", daemon=True)
     thread.start()
     try:
         return await future
@@ -74,13 +70,10 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
 
 
 def _work(
-    loop: "AbstractEventLoop",
-    future: "Future[T]",
-    context: Context,
-    work: Callable[[], T],
+    loop: "AbstractEventLoop", future: "Future[T]", work: Callable[[], T]
 ) -> None:
     try:
-        settle = partial(future.set_result, context.run(work))
+        settle = partial(future.set_result, work())
     except StopIteration as error:  # which a future would refuse to carry
         failure = RuntimeError("the function raised StopIteration")
         failure.__cause__ = error

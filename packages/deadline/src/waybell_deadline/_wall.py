@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 from ._clock import running_loop, running_task
+from ._timer import Timer, timer_of
 
 
 if TYPE_CHECKING:  # asyncio is slow to import, and _deadline imports this module
@@ -47,66 +48,59 @@ def leave_scope(entered: "Deadline", *, walled: bool) -> "Wall | None":
 
 
 class Wall:
-    """What cancels one task's block when its deadline passes, once.
-
-    Args:
-        here: The deadline.
-        due: When it passes, on the clock of `loop`.
-        loop: The loop that runs `task`.
-        task: The task to cancel.
-        ask_again: Whether its own clock must agree, because it is not the loop's.
-    """
+    """What cancels one task's block when its deadline passes, once."""
 
     __slots__ = (
-        "ask_again", "base", "cancels", "due", "handle", "here", "holds", "loop", "task",
+        "ask_again", "base", "cancels", "due", "here", "holds", "loop", "task", "timer",
+        "when",
     )  # fmt: skip
 
     def __init__(
-        self,
-        here: "Deadline",
-        due: float,
-        loop: "AbstractEventLoop",
-        task: "Task[object]",
-        ask_again: bool,
+        self, here: "Deadline", due: float, task: "Task[object]", ask_again: bool
     ) -> None:
         self.here = here
-        self.due = due
-        self.loop = loop
-        self.ask_again = ask_again
+        self.due = due  # on the clock of the loop
+        self.loop = loop = task.get_loop()
+        self.ask_again = ask_again  # its own clock must agree, which is another one
         self.task: Task[object] | None = task
         self.base = task.cancelling()
         self.cancels = 0
         self.holds: tuple[float, ...] = ()
-        self.handle: TimerHandle | None = None
+        self.when = due  # as it is postponed
+        self.timer: Timer | None = None
         if due != inf:
-            self.handle = loop.call_at(due, self._ring)
+            self.timer = timer = timer_of(loop)
+            timer.walls += 1
+            timer.add(self)
 
-    def _ring(self) -> None:
+    def awaits(self, when: float) -> bool:
+        """Whether it is at that time that it is to ring."""
+        return self.when == when and self.task is not None and not self.cancels
+
+    def ring(self) -> None:
+        """Be due, if the deadline's own clock agrees."""
         left = self.here.remaining() if self.ask_again else 0.0
         if left > 0:
             self.due = self.loop.time() + max(left, 0.001)
             self._arm()
-        elif not self.cancels:  # a shield that ran out may have been first
+        else:
             self.fire()
 
     def _arm(self) -> None:
-        if self.handle is not None:
-            self.handle.cancel()
-        when = max(self.due, *self.holds, 0.0)
-        self.handle = None if when == inf else self.loop.call_at(when, self._ring)
+        self.when = max(self.due, *self.holds, 0.0)
+        if self.timer is not None and self.awaits(self.when) and self.when != inf:
+            self.timer.add(self)
 
     def hold(self, until: float) -> None:
         """Do not fire before `until`, a time on the loop's clock."""
         self.holds += (until,)
-        if self.task is not None and not self.cancels:
-            self._arm()
+        self._arm()
 
     def release(self, until: float) -> None:
         """End what `hold` began: what was due meanwhile fires at the next await."""
         index = self.holds.index(until)
         self.holds = self.holds[:index] + self.holds[index + 1 :]
-        if self.task is not None and not self.cancels:
-            self._arm()
+        self._arm()
 
     def fire(self) -> None:
         """Cancel the task; its next await inside the block raises."""
@@ -117,8 +111,8 @@ class Wall:
     def close(self, error: BaseException | None) -> bool:
         """End the block; whether it ends for the deadline, and must raise that."""
         task, self.task = self.task, None
-        if self.handle is not None:
-            self.handle.cancel()
+        if self.timer is not None:
+            self.timer.leave()
         return task is not None and self.cancels > 0 and self._settle(task, error)
 
     def _settle(self, task: "Task[object]", error: BaseException | None) -> bool:
@@ -135,12 +129,7 @@ class Wall:
 
 
 class Shield:
-    """A block in which one deadline is later; others hold (see `Deadline.shield`).
-
-    Args:
-        deadline: The deadline to postpone.
-        postpone: Gives the later one, and when it passes on the clock of a loop.
-    """
+    """A block in which one deadline is later; others hold (see `Deadline.shield`)."""
 
     __slots__ = (
         "_cancelled", "_deadline", "_grace", "_handle", "_postpone", "_task", "_until",
@@ -166,9 +155,8 @@ class Shield:
         self._cancelled = False
         self._task = running_task()
         self._walls: list[Wall] = []
-        outer = current_scope.get()
         tightest = self._survey(grace, loop)
-        current_scope.set((grace, grace, tightest, outer, None))
+        current_scope.set((grace, grace, tightest, current_scope.get(), None))
         if self._walls and loop is not None:
             for wall in self._walls:
                 wall.hold(self._until)

@@ -24,13 +24,7 @@ class Watch:
     """A callback waiting for a deadline; as a context manager, for one block.
 
     Made by `Deadline.on_expire`. After `close()`, or after its `with` block, the
-    callback neither runs nor will run.
-
-    Args:
-        deadline: What to wait for.
-        callback: Called without arguments, in a copy of the context of today.
-        call_at: A loop's, with the time there, to wait by that loop's clock instead
-            of in the thread.
+    callback neither runs nor will run. It runs in a copy of the context of today.
     """
 
     __slots__ = ("_callback", "_context", "_deadline", "_handle", "_running")
@@ -39,7 +33,7 @@ class Watch:
         self,
         deadline: "Deadline",
         callback: Callable[[], object],
-        call_at: "Callable[[Callable[[], None]], TimerHandle] | None" = None,
+        call_at: "Callable[[Callable[[], None]], TimerHandle] | None" = None,  # a loop's
     ) -> None:
         self._callback: Callable[[], object] | None = callback
         self._context = copy_context()
