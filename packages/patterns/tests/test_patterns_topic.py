@@ -72,7 +72,8 @@ async def test_the_first_ones_settle_it_and_the_rest_is_named(fakes):
     bus.on("a:panel", named("fast", fakes.slow(1)))
     bus.on("a.*", named("slow", fakes.slow(5)))
     bus.on("**", named("hang", fakes.hang))
-    bus.on("a.panel.**", named("elsewhere", fakes.hang))
+    for other in ("a.panel.**", "b.panel", "a.other", "b.*", "b.**", "a"):
+        bus.on(other, named("elsewhere", fakes.hang))
     result = await Broadcast("a.panel", bus=bus, first=1, log=log).run("hi")
     assert (short(result.answers), short(result.missing), loop.time()) == (
         ["fast"],

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import zip_longest
 from math import inf
 from typing import Any, Literal, Unpack
 
@@ -81,10 +82,8 @@ class _Poll:
             self.settled.set_result(None)
 
     def missing(self) -> list[str]:
-        return [
-            name for name in self.asked
-            if name not in self.answers | self.failures | self.late
-        ]  # fmt: skip
+        said = self.answers | self.failures | self.late
+        return [name for name in self.asked if name not in said]
 
 
 class Broadcast(Pattern[BroadcastResult]):
@@ -162,9 +161,7 @@ class Broadcast(Pattern[BroadcastResult]):
 
     async def _run(self, run: Run, prompt: str) -> BroadcastResult:
         poll = await self._polled(run, prompt)
-        answers = {
-            name: poll.answers[name] for name in poll.asked if name in poll.answers
-        }
+        answers = {n: poll.answers[n] for n in poll.asked if n in poll.answers}
         quorum = self._quorum or max(1, len(poll.asked))
         value = error = None
         if len(answers) >= quorum:
@@ -246,22 +243,18 @@ async def _hear(run: Run, stream: Any, prompt: str, till: Till, poll: _Poll) -> 
             async for handler, value, error, seconds in stream:
                 heard.add(name := distinct(handler, heard))
                 silent.discard(name)
-                end = _taken(till, value, error)
+                try:
+                    till.take(value)
+                    end = unwrapped(value), error
+                except Exception as raised:
+                    end = None, raised
                 run.record("answer", *end, agent=name, prompt=prompt, seconds=seconds)
                 poll.note(name, *end)
     finally:
         for name in silent:
-            end = None, asyncio.CancelledError()
-            run.record("answer", *end, agent=name, prompt=prompt)
-
-
-def _taken(till: Till, value: Any, error: Any) -> tuple[Any, BaseException | None]:
-    """What a handler returned, once it is paid for."""
-    try:
-        till.take(value)
-        return unwrapped(value), error
-    except Exception as raised:
-        return None, raised
+            run.record(
+                "answer", None, asyncio.CancelledError(), agent=name, prompt=prompt
+            )
 
 
 def _handlers(bus: EventBus, topic: str) -> list[str]:
@@ -278,7 +271,6 @@ def _covers(pattern: str, topic: str) -> bool:
     """Whether a handler of this pattern is among those of the topic."""
     parts, asked = (text.replace(":", ".").split(".") for text in (pattern, topic))
     if parts[-1] == "**":
-        parts = parts[:-1] + ["*"] * max(1, len(asked) - len(parts) + 1)
-    return len(parts) == len(asked) and all(
-        part in ("*", segment) for part, segment in zip(parts, asked, strict=True)
-    )
+        parts[-1:] = ["*"] * max(1, len(asked) - len(parts) + 1)
+    pairs = zip_longest(parts, asked)
+    return all(segment and part in ("*", segment) for part, segment in pairs)

@@ -56,12 +56,11 @@ class Pattern(ABC, Generic[R]):
         """Make agents ready, by name; there must be one, and no two of one name."""
         crew: dict[str, Worker] = {}
         for number, agent in enumerate(agents, start=1):
-            if not isinstance(agent, Stage):
-                name = distinct(named(agent, f"{kind}{number}"), crew)
-                agent = Stage(name, agent)  # noqa: PLW2901 - from here on it is one
-            if agent.name in crew:
-                raise ValueError(f"two agents are called {agent.name!r}")
-            crew[agent.name] = self._hire(agent, agent.name)
+            name = distinct(named(agent, f"{kind}{number}"), crew)
+            stage = agent if isinstance(agent, Stage) else Stage(name, agent)
+            if stage.name in crew:
+                raise ValueError(f"two agents are called {stage.name!r}")
+            crew[stage.name] = self._hire(stage, kind)
         if not crew:
             raise ValueError(f"a {type(self).__name__} needs at least one agent")
         return crew

@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
-from math import inf
 from typing import Any, Unpack, cast
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+from tenacity import RetryCallState
 from tenacity.wait import wait_exponential, wait_random
 
 from waybell_budget import BudgetExceeded
@@ -102,39 +101,31 @@ class Retry(Pattern[Any]):
     async def _run(self, run: Run, prompt: str) -> Any:
         outermost = _retried.set(True)
         attempts = 1 if outermost.old_value is True else self._attempts
-        retrying = AsyncRetrying(
-            sleep=asyncio.sleep,
-            stop=partial(_enough, attempts),
-            wait=self._pause,
-            retry=retry_if_exception(self._on),
-            before_sleep=partial(self._note, run),
-            reraise=True,
-        )
         ask = partial(run.ask, self._worker, prompt, attempts=1)
+        state = RetryCallState(cast("Any", None), None, (), {})  # for the wait policy
         try:
             async with run.wall():
-                return await retrying(guarded, self._breaker, ask)
+                while True:
+                    try:
+                        return await guarded(self._breaker, ask)
+                    except Exception as error:
+                        state.set_exception((type(error), error, error.__traceback__))
+                        wait = max(self._wait(state), asked_to_wait(error) or 0.0)
+                        last = state.attempt_number >= attempts
+                        if last or not self._worth(error, wait):
+                            raise
+                        number, name = state.attempt_number, self._worker.stage.name
+                        run.record(
+                            "attempt", agent=name, attempt=number, error=repr(error),
+                            wait=round(wait, 6),
+                        )  # fmt: skip
+                    await asyncio.sleep(wait)
+                    state.prepare_for_next_attempt()
         finally:
             _retried.reset(outermost)
 
-    def _pause(self, state: RetryCallState) -> float:
-        return max(self._wait(state), asked_to_wait(_error(state)) or 0.0)
-
-    def _note(self, run: Run, state: RetryCallState) -> None:
-        run.record(
-            "attempt", agent=self._worker.stage.name, attempt=state.attempt_number,
-            error=repr(_error(state)), wait=round(state.upcoming_sleep, 6),
-        )  # fmt: skip
-
-
-def _error(state: RetryCallState) -> BaseException | None:
-    return None if state.outcome is None else state.outcome.exception()
-
-
-def _enough(attempts: int, state: RetryCallState) -> bool:
-    deadline = Deadline.current()
-    return (
-        state.attempt_number >= attempts
-        or isinstance(_error(state), BudgetExceeded)
-        or state.upcoming_sleep >= (inf if deadline is None else deadline.remaining())
-    )
+    def _worth(self, error: Exception, wait: float) -> bool:
+        """Whether to try again after so many seconds."""
+        deadline = Deadline.current()
+        in_time = deadline is None or wait < deadline.remaining()
+        return in_time and not isinstance(error, BudgetExceeded) and self._on(error)

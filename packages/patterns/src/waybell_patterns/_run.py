@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple, Self
 
-from waybell_budget import Budget, BudgetPool
+from waybell_budget import Budget, BudgetError, BudgetPool
 from waybell_deadline import Deadline
 from waybell_patterns._agent import Agent, Call
 from waybell_patterns._results import Result, text_of
@@ -222,7 +222,7 @@ def unwrapped(value: Any) -> Any:
 
 def paid_reply(error: BaseException) -> Any:
     """The whole answer that a complaint about its price carries, or None."""
-    reply = getattr(error, "reply", None)
+    reply = getattr(error, "reply", None) if isinstance(error, BudgetError) else None
     return None if getattr(reply, "partial", False) else reply
 
 
