@@ -75,6 +75,18 @@ from waybell_sim import NotSimulated as NotSimulated
 from waybell_sim import SimulationFailed as SimulationFailed
 from waybell_sim import SimulationReport as SimulationReport
 from waybell_sim import simulate as simulate
+from waybell_tools import ToolArgumentsError as ToolArgumentsError
+from waybell_tools import ToolDenied as ToolDenied
+from waybell_tools import ToolError as ToolError
+from waybell_tools import ToolLimitError as ToolLimitError
+from waybell_tools import ToolRegistry as ToolRegistry
+from waybell_tools import ToolTimeoutError as ToolTimeoutError
+from waybell_tools import UnknownToolError as UnknownToolError
+from waybell_tools import http_get as http_get
+from waybell_tools import list_files as list_files
+from waybell_tools import read_file as read_file
+from waybell_tools import shell as shell
+from waybell_tools import write_file as write_file
 from waybell_trace import Span as Span
 from waybell_trace import SpanReader as SpanReader
 from waybell_trace import SpanRecord as SpanRecord
@@ -155,12 +167,19 @@ __all__ = [
     "Subscription",
     "Supervised",
     "Supervisor",
+    "ToolArgumentsError",
     "ToolCall",
+    "ToolDenied",
+    "ToolError",
+    "ToolLimitError",
+    "ToolRegistry",
+    "ToolTimeoutError",
     "TopicError",
     "Tracer",
     "Traces",
     "UnknownIntentError",
     "UnknownPriceError",
+    "UnknownToolError",
     "Usage",
     "Verdict",
     "Watch",
@@ -169,7 +188,12 @@ __all__ = [
     "agenerate",
     "astream",
     "carry",
+    "http_get",
+    "list_files",
     "propagate",
+    "read_file",
     "read_traces",
+    "shell",
     "simulate",
+    "write_file",
 ]
