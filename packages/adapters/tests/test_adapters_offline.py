@@ -499,3 +499,66 @@ def test_an_answer_quotes_only_what_it_was_given(bodies, question, told):
         return
     for text, mark in quoted(reply):
         assert bare(text) in bare(bodies[int(mark) - 1])
+
+
+def told(question, *passages):
+    """What is said of passages, each a source and its text."""
+    body = "\n".join(
+        f"[{n}] {source}\n{textwrap.indent(text, '    ')}"
+        for n, (source, text) in enumerate(passages, 1)
+    )
+    head = "Answer the question from the passages, in at most 1 sentence."
+    return model.generate(f"{head}\n\nQuestion: {question}\n\nPassages:\n{body}")
+
+
+def test_of_equal_passages_the_first_is_quoted():
+    said = "Bells are cast in bronze."
+    asked = ("b.md:1", f"{said} They are loud."), ("a.md:1", f"{said} They are old.")
+    assert told("What are bells cast in?", *asked) == f"{said} [1]"
+
+
+@pytest.mark.parametrize(
+    "passage",
+    [
+        ("a.md:1", "## What it does not do\n- Stop a thread.\n- Read a file."),
+        ("a.md:7 deadline > What it does not do", "- Stop a thread.\n- Read a file."),
+    ],
+)
+def test_what_stands_under_a_refusal_is_quoted_with_it(passage):
+    said = told("Can it stop a thread?", passage)
+    assert said == "What it does not do: Stop a thread. [1]"
+
+
+def test_a_lead_in_is_quoted_with_what_it_leads_to():
+    text = (
+        "- **No lock file.** It names the address of an index.\n- *Floors.* They move."
+    )
+    said = told("Why is there no lock file?", ("a.md:1", text))
+    assert said == "**No lock file.** It names the address of an index. [1]"
+
+
+def test_an_argument_is_quoted_alone():
+    text = '''def open(path, mode):
+    """Open a file.
+
+    Args:
+        path: Where the file is,
+            from the folder.
+        mode: Whether it is read or written.
+
+    >>> open("path", "mode of the file")
+    """
+'''
+    said = told("Which mode is written?", ("a.py:1", text))
+    assert said == "mode: Whether it is read or written. [1]"
+
+
+def test_a_row_is_quoted_without_the_cells_that_name_code():
+    text = "| promise | test |\n|---|---|\n| No hold leaks | `test_holds.py`, `test_b.py` |"
+    assert told("Can a hold leak?", ("a.md:1", text)) == "No hold leaks [1]"
+
+
+def test_what_is_said_to_tools_is_no_sentence():
+    text = "# ruff: noqa: SLF001 the private parts of a bell\n# A bell has private parts.\n"
+    said = told("Which private parts has a bell?", ("a.py:1", text))
+    assert said == "A bell has private parts. [1]"

@@ -13,7 +13,7 @@ from waybell_adapters._text import SCOPE, Unit, content, terms
 _SHAPES = tuple(
     (re.compile(question, re.IGNORECASE), re.compile(answer, re.IGNORECASE), factor)
     for question, answer, factor in (
-        (r"\bwhere\b|\bwhich (?:file|module|class)|\bdefined?\b", r"(?:async )?(?:def|class|function|fn|func|struct) \w", 1.6),
+        (r"\bwhere\b|\bwhich (?:file|module|class)\b|\bdefined?\b", r"(?:async )?(?:def|class|function|fn|func|struct) \w", 1.6),
         (r"\bwhy\b|\breason", r"\bbecause\b|\bso that\b|\bsince\b|\botherwise\b", 1.3),
         (r"\bhow (?:many|much|long|often|fast)\b|\blimit|\bdefault", r"\d", 1.2),
         (r"\bwhat (?:is|are|does)\b|\bexplain\b", r"^\W*\w+\W? (?:is|are|\w+s)\b", 1.1),
@@ -24,6 +24,7 @@ _GUIDED = re.compile(
     r"\bhow (?:do|can|could|should|would|to)\b|\bexample|\bcommand", re.IGNORECASE
 )
 _IMPORT = re.compile(r"(?:from|import|use|#include)\b|[\w\"']+,?$")
+_AGAIN = 0.7  # how much more of a passage that is quoted already counts
 _CODE = {"code": (0.3, 0.5), "fence": (0.3, 0.9)}  # where the way to do it is asked
 _K1, _B = 1.2, 0.6
 _FADES = 0.3  # how much less each next passage counts: they come best first
@@ -32,8 +33,8 @@ _FADES = 0.3  # how much less each next passage counts: they come best first
 class Ranking:
     """The units of some passages, ordered by how well they answer a question.
 
-    BM25 over the units, with what their headings and neighbours say counted in part,
-    and the passages that come first counted more.
+    BM25 over the units, with what their headings say counted in part, and the passages
+    that come first counted more.
 
     Args:
         units: What may be quoted.
@@ -54,9 +55,7 @@ class Ranking:
         self.score = self._scores(question)
         self.order = sorted(range(len(self.units)), key=lambda n: -self.score[n])
 
-    def best(
-        self, count: int, *, least: float = 0.45, enough: float = 0.2
-    ) -> list[int]:
+    def best(self, count: int, *, least: float = 0.4, enough: float = 0.2) -> list[int]:
         """The best units, each adding something; none if the question is not met."""
         chosen: list[int] = []
         pool = self.order[: 10 * count]
@@ -98,20 +97,15 @@ class Ranking:
     def _scores(self, question: str) -> list[float]:
         sizes = [sum(bag.values()) for bag in self._bags]
         mean = max(1.0, sum(sizes) / max(1, len(sizes)))
-        bare = [self._bare(n, size / mean) for n, size in enumerate(sizes)]
-        home: dict[str, float] = {}
-        for unit, score in zip(self.units, bare, strict=True):
-            home[unit.mark] = home.get(unit.mark, 1e-9) + score
-        top = max(home.values(), default=1.0)
-        place = {mark: n for n, mark in enumerate(home)}
+        marks = dict.fromkeys(unit.mark for unit in self.units)
+        place = {mark: n for n, mark in enumerate(marks)}
         guided = _GUIDED.search(question) is not None
         shapes = [(answer, f) for asked, answer, f in _SHAPES if asked.search(question)]
         return [
-            score
+            self._bare(n, sizes[n] / mean)
             * _factor(unit, set(self.question), shapes, guided=guided)
-            * (1 + 0.3 * home[unit.mark] / top)
             / (1 + _FADES * place[unit.mark])
-            for unit, score in zip(self.units, bare, strict=True)
+            for n, unit in enumerate(self.units)
         ]
 
     def _bare(self, n: int, size: float) -> float:
@@ -132,10 +126,12 @@ class Ranking:
         return met / (sum(self._idf.values()) or 1.0)
 
     def _novelty(self, n: int, chosen: Sequence[int]) -> float:
-        mine = self._bags[n].keys()
+        """What it adds: other words, and the word of another passage."""
+        mine, mark = self._bags[n].keys(), self.units[n].mark
         others = (self._bags[m].keys() for m in chosen)
         like = (len(mine & other) / len(mine | other) for other in others)
-        return 1.0 - max(like, default=0.0) ** 2
+        again = mark and any(self.units[m].mark == mark for m in chosen)
+        return (1.0 - max(like, default=0.0) ** 2) * (_AGAIN if again else 1.0)
 
 
 def _factor(

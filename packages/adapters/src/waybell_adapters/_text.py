@@ -38,7 +38,9 @@ _CODE_CELLS = re.compile(
 )  # the last ones of a row
 _SECTION = re.compile(r"(?:Args|Attributes|Raises|Returns|Yields):$")
 _ENTRY = re.compile(r"\*{0,2}\w+: ")
-_COMMENT = re.compile(r"(?:#!?|//+|/\*+|\*/?|--)(?:\s+|$)")
+_COMMENT = re.compile(
+    r"(?:#!?|//+|/\*+|\*/?|--)(?:\s+(?!\w+: ?(?:noqa|ignore|skip|\w+=))|$)"
+)
 SCOPE = re.compile(
     r"(?:export |pub |static |async )*(?:def|class|function|fn|func|struct|interface|"
     r"enum|trait|type) (\w+)"

@@ -16,7 +16,7 @@ _SENTENCE = re.compile(
 )
 _SAID = re.compile(r'"""|(?:^|\s)(?:#|//)\s+\S', re.MULTILINE)
 _MEASURE = re.compile(r"how (?:much|many|long|often|big)|fast|slow|speed|cost|memory")
-_RELATED = 0.5  # what a related word counts, or one that only the heading has
+_RELATED = 0.7  # what a related word counts, or one that only the heading has
 
 
 @cache
@@ -36,7 +36,7 @@ def rerank(asked: str, found: Ranked, of: Sequence[Passage], most: int) -> list[
     rarity: dict[str, float] = {}
     for term in words(asked):
         seen = sum(any(term in part for part in parts) for parts in read.values())
-        rare = 1 + math.log(1 + (len(read) - seen + 0.5) / (seen + 0.5))
+        rare = 2 + math.log(1 + (len(read) - seen + 0.5) / (seen + 0.5))
         rarity[term] = 0.3 * rare if term.isdigit() else rare
     scores = {
         number: (score + 2 * _met(rarity, read[number])) * worth(of[number], asked)
@@ -74,7 +74,8 @@ def worth(passage: Passage, question: str = "") -> float:
     if passage.is_prose:
         return 1.0 if passage.title.endswith("Rejected") else 1.2
     name = passage.title.rpartition(" > ")[2]
-    factor = 1.2 if {*(words(name) or [name])} <= {*words(question)} else 1.0
-    factor *= 1.2 if name in re.findall(r"(?<!^)\b\w*[A-Z_]\w*", question) else 1.0
-    factor *= 0.85 if re.match(r"_[^_]", name) else 1.0
-    return factor * (1.0 if _SAID.search(passage.text) else 0.7)
+    asked = {*(words(name) or [name])} <= {*words(question)}
+    spelt = name in re.findall(r"(?<!^)\b\w*[A-Z_]\w*", question)
+    private = re.match(r"_[^_]", name) is not None
+    said = _SAID.search(passage.text) is not None
+    return 0.7 * 1.2 ** (asked + spelt) * 0.85**private * 1.43**said
