@@ -177,6 +177,13 @@ def test_a_finished_stage_survives_kill_9(path):
         assert (result.resumed, result.results["a"], result.ok) == (("a",), "HI", True)
 
 
+async def test_a_line_that_is_gone_hides_the_stages_after_it(path):
+    await three([], path).run("hi")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], *lines[2:]]))
+    assert (await three([], path).run("hi")).resumed == ()
+
+
 async def test_what_followed_a_damaged_line_is_never_taken_up_again(path):
     await three([], path).run("hi")
     lines = path.read_bytes().splitlines(keepends=True)
