@@ -145,27 +145,19 @@ class Desk:
 
     def _pipeline(self, intent: str) -> Pipeline:
         """Research, draft and review, each from a hold of its own."""
-        return Pipeline(
-            [
-                Stage(
-                    "research", self._research, prompt=partial(prompts.sought, intent)
-                ),
-                Stage(
-                    "draft",
-                    "agent:writer",
-                    usd=self._share("draft"),
-                    prompt=partial(prompts.draft, intent),
-                ),
-                Stage(
-                    "review",
-                    partial(self._review, intent),
-                    usd=self._share("review"),
-                    prompt=lambda asked, _: asked,  # it composes its own from results
-                ),
-            ],
-            budget=self.pool,
-            **self._setting,
+        research = Stage(
+            "research", self._research, prompt=partial(prompts.sought, intent)
         )
+        draft = Stage(
+            "draft", "agent:writer", usd=self._share("draft"),
+            prompt=partial(prompts.draft, intent),
+        )  # fmt: skip
+        review = Stage(
+            "review", partial(self._review, intent), usd=self._share("review"),
+            prompt=lambda asked, _: asked,  # it composes its own from results
+        )  # fmt: skip
+        stages = [research, draft, review]
+        return Pipeline(stages, budget=self.pool, **self._setting)
 
     async def _research(self, question: str) -> Found:
         """Ask the three strategies at once; two answers are enough."""

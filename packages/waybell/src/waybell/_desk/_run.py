@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from waybell._desk import _report as report
-from waybell._desk._check import check, known
+from waybell._desk._check import check, known, labels
 from waybell._desk._corpus import Corpus, CorpusError, default_corpus, read_corpus
 from waybell._desk._desk import Answer, Desk
 from waybell._desk._progress import Progress
@@ -27,9 +27,6 @@ from waybell_trace import Tracer
 
 
 _FILES = ("traces.jsonl", "traces.starts.jsonl", "decisions.jsonl")
-_OWN_QUESTION = (
-    "How does a pipeline keep one stage from using up the money of the next?"
-)
 _ANY_QUESTION = "What is here? Give an overview."
 
 
@@ -64,14 +61,9 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
     with _files(options.out) as (tracer, log):
         try:
             desk = Desk(
-                corpus.passages,
-                model=model,
-                pool=pool,
-                tracer=tracer,
-                log=log,
-                seed=options.seed,
-                priced_as=name,
-            )
+                corpus.passages, model=model, pool=pool, tracer=tracer, log=log,
+                seed=options.seed, priced_as=name,
+            )  # fmt: skip
             if options.check:
                 return asyncio.run(check(console, desk, options.deadline))
             return _answered(console, desk, options, name)
@@ -84,7 +76,7 @@ def _answered(
     console: Console, desk: Desk, options: Namespace, priced_as: str | None
 ) -> int:
     """Ask one question, print what came of it; the exit code."""
-    default = _ANY_QUESTION if options.path else _OWN_QUESTION
+    default = _ANY_QUESTION if options.path else labels()[0].question
     answer = _answer(console, desk, options.ask or default, options.deadline)
     if isinstance(answer, Answer):
         report.answer(console, answer)
