@@ -85,7 +85,7 @@ async def test_one_handlers_error_is_raised_as_itself():
         with pytest.raises(ValueError, match="mine") as caught:
             await send("t")
         assert caught.value is error
-    assert bus.stats()["errors"] == 4
+    assert bus.stats()["handler_errors"] == 4
 
 
 async def test_several_all_finish_before_the_group_is_raised():
@@ -108,7 +108,7 @@ async def test_several_all_finish_before_the_group_is_raised():
         await bus.emit("t")
     assert [type(error) for error in caught.value.exceptions] == [ValueError, KeyError]
     assert finished == [1]
-    assert bus.stats()["errors"] == 2
+    assert bus.stats()["handler_errors"] == 2
 
 
 async def test_cancelling_the_emitter_cancels_its_handlers_and_waits_for_them(settle):
@@ -179,7 +179,7 @@ async def test_a_handler_cancelled_by_itself_does_not_cancel_the_emitter():
     async with bus.stream("t") as outcomes:
         assert [o.failed async for o in outcomes].count(True) == 2
     assert asyncio.current_task().cancelling() == 0
-    assert bus.stats()["errors"] == 0
+    assert bus.stats()["handler_errors"] == 0
 
 
 async def test_in_place_a_cancelled_error_is_raised_as_itself():
@@ -207,7 +207,7 @@ async def test_a_base_exception_is_never_an_outcome():
     async with bus.stream("t") as outcomes:
         with pytest.raises(Stop):
             await anext(outcomes)
-    assert bus.stats()["errors"] == 0
+    assert bus.stats()["handler_errors"] == 0
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
@@ -318,7 +318,7 @@ async def test_a_stream_is_not_read_outside_its_block():
     with pytest.raises(RuntimeError, match="async with"):
         await anext(stream)
     await stream.aclose()
-    assert bus.stats()["errors"] == 0
+    assert bus.stats()["handler_errors"] == 0
 
 
 async def test_request_asks_the_most_specific_then_the_highest_priority():
@@ -351,10 +351,10 @@ async def test_request_without_a_handler_names_near_misses():
     bus = EventBus()
     bus.on("intent:summarise", lambda event: 1)
     with pytest.raises(
-        NoHandlerError, match=r"did you mean 'intent\.summarise'"
+        NoHandlerError, match=r"did you mean 'intent:summarise'"
     ) as caught:
         await bus.request("intent:summarize")
-    assert caught.value.near == ("intent.summarise",)
+    assert caught.value.near == ("intent:summarise",)
     with pytest.raises(NoHandlerError, match=r"^nobody answers 'xyz'$"):
         await bus.request("xyz")
 

@@ -95,7 +95,7 @@ async def test_a_watcher_that_fails_changes_nothing_and_is_reported(error):
     assert [o.handler.rsplit(".")[-1] for o in told] == ["fails", "fails_too"]
     assert [type(o.error) for o in told] == [error, error]
     assert bus.stats()["watcher_errors"] == 2 == len(bus.errors)
-    assert bus.stats()["errors"] == 0
+    assert bus.stats()["handler_errors"] == 0
 
 
 async def test_an_async_watcher_delays_nobody_and_may_fail():

@@ -166,7 +166,7 @@ def test_counts_from_many_threads_add_up():
         asyncio.run(main())
 
     race(send, send, send, send)
-    assert bus.stats()["errors"] == 800
+    assert bus.stats()["handler_errors"] == 800
 
 
 def test_a_queue_across_threads_loses_nothing_and_keeps_each_order():

@@ -274,9 +274,36 @@ async def test_describe_says_who_is_there_in_order():
     async with bus.subscribe("q:**"):
         assert bus.describe() == {
             "*": {"observers": [here + "late"], "settled": [here + "early"]},
-            "q.**": {"queues": ["Subscription"]},
+            "q:**": {"queues": ["Subscription"]},
             "t": {"handlers": [here + "early", here + "late"]},
         }
+
+
+def test_topics_are_shown_as_they_were_registered():
+    bus = EventBus()
+    keep = bus.on("agent:writer", lambda event: 1)
+    bus.observe("agent.writer", lambda event: 2)  # The same topic, and no second one.
+    assert {topic: list(roles) for topic, roles in bus.describe().items()} == {
+        "agent:writer": ["handlers", "observers"]
+    }
+    bus.off("agent.writer", keep)
+    bus.signal("a:b").connect(keep)
+    assert list(bus.describe()) == ["a:b", "agent.writer"]
+
+
+async def test_a_bus_and_a_queue_say_in_one_line_how_they_stand():
+    bus = EventBus()
+    bus.on("agent:writer", lambda event: 1)
+    assert repr(bus) == "<EventBus 1 topic, open>"
+    bus.observe("agent.writer", lambda event: 2)
+    bus.observe("**", lambda event: 2)
+    async with bus.subscribe("agent:*", maxsize=9) as queue:
+        await bus.emit("agent:writer")
+        assert repr(queue) == "<Subscription 'agent:*', 1 of 9 events>"
+        assert repr(bus) == "<EventBus 3 topics, open>"
+    assert repr(queue) == "<Subscription 'agent:*', closed>"
+    await bus.close()
+    assert repr(bus) == "<EventBus 2 topics, closed>"
 
 
 async def test_what_reaches_nobody_is_a_dead_letter_and_said_once(caplog):

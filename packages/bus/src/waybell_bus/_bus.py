@@ -81,7 +81,7 @@ class EventBus(Dispatch):
         if not isinstance(error, GeneratorExit):  # Which comes from the collector, in
             _handled(token)  # any context but ours.
         if isinstance(error, Exception):
-            self._ledger.count("errors")
+            self._ledger.count("handler_errors")
 
     async def _emit(self, event: Event) -> Any:
         plan = self._plans[event.topic]
@@ -211,7 +211,7 @@ class EventBus(Dispatch):
         """How often what happened.
 
         Returns:
-            `errors` (of handlers), `dead_letters`, `watcher_errors`, `slow_watchers`,
+            `handler_errors`, `dead_letters`, `watcher_errors`, `slow_watchers`,
             `dropped_watchers`, `on_error_errors`; and, of now, `dropped` (by the queues
             there are), `background` (tasks beside their senders) and `plans` (topics
             whose plan is kept).

@@ -13,7 +13,7 @@ from waybell_bus._loops import Loops
 from waybell_bus._plan import Plans
 from waybell_bus._queue import Overflow, Subscription
 from waybell_bus._registry import DEFAULTS, Registry, Settings
-from waybell_bus._topics import check_topic
+from waybell_bus._topics import canonical, check_topic
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -142,7 +142,9 @@ class Desk:
     def subscribe(
         self, pattern: str, /, *, maxsize: int = 256, overflow: Overflow = "block"
     ) -> Subscription:
-        """A bounded queue of matching events, filled inside its `async with` block.
+        """A bounded queue of matching events.
+
+        It listens only inside its `async with` block: not entered, it receives nothing.
 
         Args:
             pattern: A topic or pattern.
@@ -193,12 +195,21 @@ class Desk:
     def describe(self) -> dict[str, dict[str, list[str]]]:
         """Who is there: by topic or pattern, then by role, the names in order.
 
+        A topic is spelled as it was first registered.
+
         Roles are `handlers`, `observers`, `settled` and `queues`.
         """
         plans, found = self._plans, dict[str, dict[str, list[str]]]()
+        spellings = dict[str, str]()
         registries = plans.handlers, plans.watchers, plans.settlers, plans.queues
         roles = "handlers", "observers", "settled", "queues"
         for role, registry in zip(roles, registries, strict=True):
             for name, routes in registry.all():
-                found.setdefault(name, {})[role] = [route.name for route in routes]
+                shown = spellings.setdefault(canonical(name), name)
+                found.setdefault(shown, {})[role] = [route.name for route in routes]
         return dict(sorted(found.items()))
+
+    def __repr__(self) -> str:
+        many = len(self.describe())
+        topics = "topic" if many == 1 else "topics"
+        return f"<{type(self).__name__} {many} {topics}, {self._closed or 'open'}>"

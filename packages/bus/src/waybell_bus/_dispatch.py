@@ -28,10 +28,11 @@ from waybell_bus._limit import Hold
 from waybell_bus._loops import Loops
 from waybell_bus._plan import Leg, Plan
 from waybell_bus._registry import Route
+from waybell_bus._topics import canonical
 
 
 _around = current.get
-COUNTED = ("errors", "dead_letters", "watcher_errors", "slow_watchers", "dropped_watchers", "on_error_errors")  # fmt: skip
+COUNTED = ("handler_errors", "dead_letters", "watcher_errors", "slow_watchers", "dropped_watchers", "on_error_errors")  # fmt: skip
 
 
 class Handling:
@@ -173,8 +174,9 @@ class Dispatch(Desk):
     def _nobody(self, event: Event) -> NoHandlerError:
         from difflib import get_close_matches  # noqa: PLC0415 - slow, and rarely needed
 
-        known = [name for name, _ in self._plans.handlers.all()]
-        return NoHandlerError(event.topic, tuple(get_close_matches(event.topic, known)))
+        known = {canonical(name): name for name, _ in self._plans.handlers.all()}
+        near = get_close_matches(canonical(event.topic), known)
+        return NoHandlerError(event.topic, tuple(known[name] for name in near))
 
     async def _run(self, event: Event, plan: Plan, leg: Leg, clock: Clock) -> Outcome:
         """Call one handler, and tell the watchers what came of it."""
@@ -192,7 +194,7 @@ class Dispatch(Desk):
             try:
                 if not isinstance(error, Exception):
                     raise error
-                self._ledger.count("errors")
+                self._ledger.count("handler_errors")
             finally:
                 del error  # Or its traceback would hold it, through this frame.
         return outcome

@@ -18,7 +18,7 @@ Overflow = Literal["block", "drop_oldest", "drop_newest", "error"]
 class Subscription:
     """A bounded queue of the events that match a pattern; see `EventBus.subscribe`.
 
-    It fills inside its `async with` block and is read with `async for`, by one task or
+    It fills only inside its `async with` block and is read with `async for`, by one task or
     several; that ends with the block or the bus. `len` is what waits in it, `dropped`
     counts what it had no room for. Senders may be on other threads than readers.
     """
@@ -49,6 +49,10 @@ class Subscription:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self)} of {self.maxsize} events"
+        return f"<Subscription {self.pattern!r}, {state}>"
 
     def __bool__(self) -> bool:
         return True

@@ -120,7 +120,7 @@ def key_of(fn: Any) -> Any:
 class TopicSignal(NamedSignal):
     """A blinker signal whose receivers a bus calls."""
 
-    __slots__ = ("registry", "routes")
+    __slots__ = ("registry", "routes", "spelling")
 
     def __init__(self, name: str, registry: "Registry") -> None:
         super().__init__(name)
@@ -129,6 +129,7 @@ class TopicSignal(NamedSignal):
         self.receiver_connected = registry.connected
         self.receiver_disconnected = registry.disconnected
         self.registry = registry
+        self.spelling = name  # As it was first registered, for people to read.
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -173,11 +174,13 @@ class Registry(Namespace):
     def signal(self, name: str, doc: str | None = None) -> TopicSignal:  # noqa: ARG002 - blinker's signature
         """The signal of a topic or pattern, made if need be."""
         check_topic(name, wild=True)
-        name = canonical(name)
+        spelling, name = name, canonical(name)
         with self.lock:
             found = self.at(name) or self._idle.get(name)
             if found is None:
                 found = self._idle[name] = TopicSignal(name, self)
+            if not found.routes:
+                found.spelling = spelling
             return found
 
     def at(self, name: str) -> TopicSignal | None:
@@ -224,10 +227,10 @@ class Registry(Namespace):
         return sorted(filter(None, found), key=Route.turn)
 
     def all(self) -> list[tuple[str, list[Route]]]:
-        """Every signal with receivers, and their routes in order."""
+        """The spelling of each signal with receivers, and their routes in order."""
         with self.lock:
             return [
-                (name, sorted(routes, key=Route.turn))
+                (signal.spelling, sorted(routes, key=Route.turn))
                 for name in self
                 if (signal := self.at(name)) and (routes := signal.routes.values())
             ]
