@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -125,8 +125,7 @@ def nearest(
     That is the cosine of their words and the words' trigrams, the rare ones weighing
     more (TF-IDF); what no example has is as rare as can be.
     """
-    pairs = [(i, [t] if isinstance(t, str) else t) for i, t in examples.items()]
-    texts = [(intent, _features(text)) for intent, given in pairs for text in given]
+    texts = list(_texts(examples))
     empty = set(examples) - {intent for intent, features in texts if features}
     if empty or not texts:
         raise ValueError(f"examples= has no usable text for {sorted(empty)}")
@@ -146,6 +145,12 @@ def nearest(
         return best
 
     return classify
+
+
+def _texts(examples: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, set[str]]]:
+    for intent, given in examples.items():
+        for text in [given] if isinstance(given, str) else given:
+            yield intent, _features(text)
 
 
 def _features(text: str) -> set[str]:

@@ -182,14 +182,15 @@ class Till:
         if isinstance(value, Result):  # all that was asked inside is charged already
             self.usd += value.usd
         elif hasattr(value, "usage"):  # without, its `cost` may mean anything
+            cost = getattr(value, "cost", None)
             try:
-                self._charge(value, getattr(value, "cost", None), value.usage)
+                self.usd += Decimal(str(cost or 0))
+                self._charge(value, cost, value.usage)
             except Exception as error:
                 error.reply = value  # type: ignore[attr-defined]  # as adapters do
                 raise
 
     def _charge(self, reply: Any, cost: Any, usage: Any) -> None:
-        self.usd += Decimal(str(cost or 0))
         purse = self.hold or self._run.budget
         if purse is None or (cost, usage) == (None, None):
             return
