@@ -213,6 +213,32 @@ async def test_a_partition_and_a_nested_hold_count_as_ones_own() -> None:
                     pass
 
 
+async def test_a_hold_that_two_children_inherit_counts_once() -> None:
+    pool = BudgetPool(usd=10)
+    line = Line(pool)
+    stranger = await line.join("stranger", 5)
+    async with pool.acquire(4) as mine:
+        mine.charge(usd=0)
+        children = [asyncio.create_task(line.stand(name, 6)) for name in ("a", "b")]
+        await settle_down()
+        await line.leave("stranger")
+        await line.leave("a")
+        await line.leave("b")
+        await asyncio.gather(stranger, *children)
+    assert line.order == ["stranger", "a", "b"]
+
+
+async def test_a_hold_that_was_overrun_still_keeps_what_its_sub_holds_have() -> None:
+    pool = BudgetPool(usd=10)
+    async with pool.acquire(2) as stage, stage.acquire(2) as call:
+        call.charge(usd=0)
+        with pytest.raises(BudgetExceeded):
+            stage.charge(usd=3)
+        with pytest.raises(BudgetDeadlockError) as caught:
+            await pool.acquire(6, wait=True, timeout=1).__aenter__()
+        assert caught.value.left == 5
+
+
 async def test_a_hold_that_was_left_is_no_longer_ones_own() -> None:
     pool, other = BudgetPool(usd=10), BudgetPool(usd=10)
     line = Line(pool)

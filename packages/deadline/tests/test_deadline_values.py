@@ -34,6 +34,14 @@ def test_check_raises_only_once_it_has_passed(clock):
     assert isinstance(caught.value, TimeoutError)
 
 
+def test_an_error_shows_seconds_to_three_digits():
+    deadline = Deadline.never()
+    error = DeadlineExceeded(deadline, 0.00999685, 86_412.3)
+    assert str(error) == "deadline of 0.01 s passed (86400 s elapsed)"
+    assert (error.seconds, error.elapsed) == (0.00999685, 86_412.3)
+    assert "of 1.23 s passed (12.3 s" in str(DeadlineExceeded(deadline, 1.234, 12.34))
+
+
 def test_zero_seconds_have_passed_at_once():
     assert Deadline(0).expired()
 

@@ -196,7 +196,6 @@ class Ledger:
                     self.outbox.append(waiter.wake)
                     self._drop(waiter)
                     lines += waiter.lines
-                    passed = None
                     continue
                 passed = blocked(self.waiting) if passed is None else passed
                 if queue[0] not in passed:

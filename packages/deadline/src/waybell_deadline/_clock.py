@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from math import isfinite
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex, TypeAlias
 
@@ -62,7 +62,7 @@ def as_seconds(value: SupportsFloat | SupportsIndex, name: str = "seconds") -> f
         raise TypeError(f"{name} must be a number of seconds, not {value!r}") from None
     except (OverflowError, ValueError):
         seconds = -1.0
-    if not (isfinite(seconds) and seconds >= 0):
+    if not 0 <= seconds < inf:
         raise ValueError(f"{name} must be finite and at least 0, not {shown(value)}")
     return seconds
 

@@ -17,9 +17,8 @@ class DeadlineExceeded(TimeoutError):
     """
 
     def __init__(self, deadline: "Deadline", seconds: float, elapsed: float) -> None:
-        super().__init__(
-            f"deadline of {seconds:.6g} s passed ({elapsed:.6g} s elapsed)"
-        )
+        given, took = (f"{float(f'{n:.3g}'):.15g}" for n in (seconds, elapsed))
+        super().__init__(f"deadline of {given} s passed ({took} s elapsed)")
         self.deadline = deadline
         self.seconds = seconds
         self.elapsed = elapsed
