@@ -276,6 +276,35 @@ async def test_results_are_data_for_the_model(registry) -> None:
         assert '"type": "ToolArgumentsError"' in got["text"]
 
 
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        ({"nme": "g"}, "is required"),
+        (SimpleNamespace(id="c1"), "is required"),
+        ("add", "is required"),
+        (None, "is required"),
+        ({"name": ["add"]}, "is not text"),
+    ],
+    ids=repr,
+)
+async def test_a_malformed_call_is_data_that_names_what_is_missing(
+    registry, call, problem
+) -> None:
+    for got in (registry.result(call), await registry.aresult(call)):
+        assert got["error"] == {
+            "type": "ToolArgumentsError",
+            "message": f"a call needs the name of a tool: name {problem}",
+            "problems": [["name", problem]],
+        }
+        assert f"name {problem}" in got["text"]
+
+
+def test_a_registry_shows_the_names_of_its_tools(registry) -> None:
+    registry.tool(lambda: 1, name="read")
+    assert repr(registry) == "<ToolRegistry add, read>"
+    assert repr(ToolRegistry()) == "<ToolRegistry empty>"
+
+
 def test_an_unknown_tool_and_a_failing_one_are_data_too(registry) -> None:
     registry.tool(lambda: 1 / 0, name="fail")
     assert registry.result({"name": "ad"})["error"] == {

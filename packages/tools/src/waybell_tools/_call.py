@@ -8,9 +8,14 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
-from waybell_tools._errors import ToolDenied, ToolError, ToolTimeoutError
+from waybell_tools._errors import (
+    ToolArgumentsError,
+    ToolDenied,
+    ToolError,
+    ToolTimeoutError,
+)
 from waybell_tools._limits import DeadlineLike, capped, seconds_left, text_of
 from waybell_tools._threads import DAEMONS, Job
 from waybell_tools._tool import Approve, Tool, is_async
@@ -141,11 +146,23 @@ def _block(awaitable: Awaitable[Any]) -> Any:
     return DAEMONS.submit(copy_context().run, asyncio.run, waited()).result()
 
 
-def parts(call: Any) -> tuple[str | None, str, Any]:
-    """The id, name and arguments of a model's tool call, a mapping or an object."""
+def parts(call: Any) -> list[Any]:
+    """The id, name and arguments of a tool call, a mapping or object, None where missing."""
+    names = "id", "name", "arguments"
     if isinstance(call, Mapping):
-        return call.get("id"), call["name"], call.get("arguments")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    return getattr(call, "id", None), call.name, getattr(call, "arguments", None)
+        return [cast("Mapping[str, Any]", call).get(name) for name in names]
+    return [getattr(call, name, None) for name in names]
+
+
+def named(call: Any) -> tuple[str, Any]:
+    """The name and arguments of a tool call; `ToolArgumentsError` if it has no name."""
+    _, name, arguments = parts(call)
+    if isinstance(name, str):
+        return name, arguments
+    problem = "is required" if name is None else "is not text"
+    raise ToolArgumentsError(
+        f"a call needs the name of a tool: name {problem}", problems=[("name", problem)]
+    )
 
 
 def answer(call: Any, value: Any, *, failed: bool = False) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from functools import partial
 from secrets import token_hex
 from typing import Any, NamedTuple, TypeVar, overload
 
-from waybell_tools._call import Call, answer, parts
+from waybell_tools._call import Call, answer, named
 from waybell_tools._docs import described
 from waybell_tools._errors import ToolLimitError, UnknownToolError
 from waybell_tools._limits import DeadlineLike, Quota, now, positive, seconds_left
@@ -159,6 +159,9 @@ class ToolRegistry:
     def __len__(self) -> int:
         return len(self._tools)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {', '.join(self._tools) or 'empty'}>"
+
     def specs(self, form: str = "neutral") -> list[dict[str, Any]]:
         """What a model is told of the tools.
 
@@ -222,8 +225,8 @@ class ToolRegistry:
             `id`, `name`, the `value` or the `error` (its `type`, `message` and
             `problems` if there are), and either as `text` for the model.
         """
-        _, name, arguments = parts(call)
         try:
+            name, arguments = named(call)
             value = self.call(name, arguments, deadline=deadline, **options)
         except Exception as error:
             seconds_left(0, deadline)
@@ -234,8 +237,8 @@ class ToolRegistry:
         self, call: Any, *, deadline: DeadlineLike | None = None, **options: Any
     ) -> dict[str, Any]:
         """Await a tool's value or error as data; see `result`."""
-        _, name, arguments = parts(call)
         try:
+            name, arguments = named(call)
             value = await self.acall(name, arguments, deadline=deadline, **options)
         except Exception as error:
             seconds_left(0, deadline)
