@@ -132,8 +132,13 @@ def test_what_is_skipped_is_said(demo: Demo, notes: Path) -> None:
 
 
 def test_what_is_not_there_is_not_answered(demo: Demo, notes: Path) -> None:
+    (notes / "other.md").write_text("The bell rings at noon.\n")
     assert demo(notes, "--ask", "Who painted the xylophone?") == 1
-    assert "The passages do not answer this." in demo.said
+    assert "Nothing in these 2 files answers it." in demo.said
+    assert "Review         not needed\n" in demo.said
+    assert "Sources" not in demo.said
+    assert "editor" not in demo.said
+    assert "reviewer" not in demo.said
 
 
 def test_a_text_cannot_steer_the_terminal(demo: Demo, notes: Path) -> None:

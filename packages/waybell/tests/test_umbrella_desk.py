@@ -86,6 +86,14 @@ async def test_an_answer_quotes_and_cites_what_was_found(files: Any) -> None:
     assert answer.strategies == ("bm25", "trigram", "outline")
 
 
+async def test_a_refusal_of_the_writer_is_accepted_without_a_review(files: Any) -> None:
+    refusal = "The passages do not answer this."
+    made = desk(files, model=Faulty("Explain", refusal))
+    answer = await asked(made)
+    assert (answer.refused, answer.verdict, answer.sources) == (True, "not needed", {})
+    assert not list(made.log.query("review"))
+
+
 async def test_two_strategies_are_enough(files: Any) -> None:
     answer = await asked(desk(files, fault_rate=1.0))
     assert answer.strategies == ("bm25", "outline")

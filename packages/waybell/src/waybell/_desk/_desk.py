@@ -49,6 +49,11 @@ class Answer:
     strategies: tuple[str, ...]
     failures: Mapping[str, str]
 
+    @property
+    def refused(self) -> bool:
+        """Whether it says only that the passages do not answer."""
+        return self.text.strip() == prompts.REFUSAL
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -180,8 +185,13 @@ class Desk:
     async def _review(
         self, intent: str, question: str, results: Mapping[str, Any], budget: Any
     ) -> Answer:
-        """Review the draft, and have it revised, until the rules are kept."""
+        """Review the draft and have it revised until the rules are kept; no refusal."""
         found, first = results["research"], str(results["draft"])
+        unreviewed = Answer(
+            intent, first, {}, "not needed", (), found.answered, found.failures
+        )
+        if unreviewed.refused:
+            return unreviewed
 
         async def improve(prompt: str, round: int, budget: Any) -> Any:  # noqa: A002
             if round == 1:

@@ -21,6 +21,7 @@ _WANTED = {
     "compare": "Quote what is said of each.",
     "overview": "Summarise what the passages are about.",
 }
+REFUSAL = "The passages do not answer this."
 _RULES = (
     "At most 6 sentences.",
     "Every sentence cites its source.",
@@ -62,8 +63,8 @@ def draft(intent: str, question: str, results: Mapping[str, Any]) -> str:
     """Ask for an answer from the passages."""
     return (
         f"{_WANTED[intent]} Answer the question from the passages, in at most 3 "
-        "sentences. Cite each sentence like [1].\n\n"
-        f"Question: {question}\n\n{results['research'].text}"
+        "sentences. Cite each sentence like [1]. If there is nothing, say only: "
+        f"{REFUSAL}\n\nQuestion: {question}\n\n{results['research'].text}"
     )
 
 

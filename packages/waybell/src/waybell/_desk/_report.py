@@ -60,10 +60,14 @@ def question(console: Console, text: str) -> None:
     console.print()
 
 
-def answer(console: Console, made: Answer) -> None:
-    """Print an answer with its sources and how it came about."""
-    _titled(console, "Answer", _by_line(made.text))
-    _sources(console, made.sources)
+def answer(console: Console, made: Answer, read: int) -> None:
+    """Print an answer from so many files, its sources, and how it came about."""
+    if made.refused:
+        of_them = "this file" if read == 1 else f"these {read:,} files"
+        _titled(console, "Answer", f"Nothing in {of_them} answers it.")
+    else:
+        _titled(console, "Answer", _by_line(made.text))
+        _sources(console, made.sources)
     _line(console, "Question type", made.intent)
     _line(console, "Retrieval", _retrieval(made))
     _line(console, "Review", "\n".join([made.verdict, *made.problems]))

@@ -66,20 +66,20 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
             )  # fmt: skip
             if options.check:
                 return asyncio.run(check(console, desk, options.deadline))
-            return _answered(console, desk, options, name)
+            return _answered(console, desk, options, name, corpus.files)
         except KeyboardInterrupt:
             left = f"{tracer.path} and {log.path}"
             raise KeyboardInterrupt(f"What was done until then is in {left}.") from None
 
 
 def _answered(
-    console: Console, desk: Desk, options: Namespace, priced_as: str | None
+    console: Console, desk: Desk, options: Namespace, priced_as: str | None, read: int
 ) -> int:
     """Ask one question, print what came of it; the exit code."""
     default = _ANY_QUESTION if options.path else labels()[0].question
     answer = _answer(console, desk, options.ask or default, options.deadline)
     if isinstance(answer, Answer):
-        report.answer(console, answer)
+        report.answer(console, answer, read)
     else:
         asked = list(desk.log.query("answer"))
         report.failure(console, answer, asked, options.deadline)
