@@ -1,0 +1,92 @@
+"""Retries of one call: which failures, how long between, and until when."""
+
+from collections.abc import Callable
+from typing import Any
+
+from waybell_adapters._limits import DeadlineLike
+from waybell_adapters._refusals import Refusal
+
+
+class Failed(Exception):
+    """One attempt failed.
+
+    Args:
+        refusal: How.
+    """
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.error)
+        self.refusal = refusal
+
+
+def insist(
+    attempt: Callable[[], None],
+    *,
+    attempts: int,
+    backoff: float,
+    patience: float,
+    deadline: DeadlineLike | None,
+    sleep: Callable[[float], None],
+    before: Callable[[Refusal], None],
+) -> None:
+    """Make an attempt, and more while they fail in a way that may pass.
+
+    Args:
+        attempt: Raises `Failed`.
+        attempts: How many at most.
+        backoff: Seconds before the second, doubled for each more, with some jitter.
+        patience: Seconds beyond which a server's wish to wait is an error.
+        deadline: A wait that would outlast it is an error at once.
+        sleep: Waits.
+        before: Told of each failure that is followed by another attempt.
+    """
+    try:
+        return attempt()
+    except Failed as error:
+        if attempts < 2 or not error.refusal.again:
+            raise
+        first: list[Failed] = [error]
+
+    # Loaded only now: most calls never fail.
+    from tenacity import (  # noqa: PLC0415
+        RetryCallState,
+        Retrying,
+        retry_if_exception,
+        wait_exponential,
+        wait_random,
+    )
+
+    growing = wait_exponential(multiplier=backoff, max=8) + wait_random(0, backoff)
+
+    def wait(state: RetryCallState) -> float:
+        asked = _refusal(state).delay
+        return growing(state) if asked is None else asked
+
+    def stop(state: RetryCallState) -> bool:
+        left = None if deadline is None else deadline.timeout()
+        longest = patience if left is None else min(patience, left)
+        return state.attempt_number >= attempts or state.upcoming_sleep >= longest
+
+    def step() -> None:
+        if first:
+            raise first.pop()
+        attempt()
+
+    Retrying(
+        stop=stop,
+        wait=wait,
+        retry=retry_if_exception(_may_pass),
+        before_sleep=lambda state: before(_refusal(state)),
+        sleep=sleep,
+        reraise=True,
+    )(step)
+    return None
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, Failed) and error.refusal.again
+
+
+def _refusal(state: Any) -> Refusal:
+    refusal: Refusal = state.outcome.exception().refusal
+    return refusal
