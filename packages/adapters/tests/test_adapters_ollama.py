@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from waybell_adapters import OllamaAdapter, Reply, ToolCall, Usage
+from waybell_adapters import Reply, ToolCall, Usage
+from waybell_adapters._ollama import address
 
 
 def lines(*events):
@@ -111,4 +112,4 @@ def test_a_picture_by_its_address_is_refused(serve, connect, wire):
     ],
 )
 def test_its_host_is_read_as_ollama_reads_it(host, url):
-    assert OllamaAdapter("m")._address(host or "http://127.0.0.1:11434") == url
+    assert address(host) == url

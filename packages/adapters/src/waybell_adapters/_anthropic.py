@@ -7,7 +7,21 @@ from typing import Any
 from waybell_adapters._anthropic_reader import AnthropicReader
 from waybell_adapters._blocks import Tool, blocks, calls, image, results
 from waybell_adapters._dialect import Ask, common
-from waybell_adapters._vendor import Place, VendorAdapter
+from waybell_adapters._place import Place
+from waybell_adapters._vendor import VendorAdapter
+
+
+def _dialect(_: str) -> "AnthropicDialect":
+    return AnthropicDialect()
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    version = {"anthropic-version": "2023-06-01"}
+    return version | ({"x-api-key": key} if key else {})
+
+
+def _address(text: str) -> str:
+    return text.strip().rstrip("/").removesuffix("/v1")
 
 
 class AnthropicAdapter(VendorAdapter):
@@ -25,20 +39,16 @@ class AnthropicAdapter(VendorAdapter):
 
     __slots__ = ()
     _place = Place(
-        "anthropic", "https://api.anthropic.com", "/v1/messages",
-        key="ANTHROPIC_API_KEY", url="ANTHROPIC_BASE_URL",
-    )  # fmt: skip
+        provider="anthropic",
+        home="https://api.anthropic.com",
+        path="/v1/messages",
+        key="ANTHROPIC_API_KEY",
+        url="ANTHROPIC_BASE_URL",
+        dialect=_dialect,
+        headers=_headers,
+        address=_address,
+    )
     _max_tokens = 4096
-
-    def _address(self, text: str) -> str:
-        return super()._address(text).removesuffix("/v1")
-
-    def _dialect(self, url: str) -> "AnthropicDialect":  # noqa: ARG002 - all are alike
-        return AnthropicDialect()
-
-    def _headers(self, key: str | None) -> dict[str, str]:
-        version = {"anthropic-version": "2023-06-01"}
-        return {**version, "x-api-key": key} if key else version
 
 
 class AnthropicDialect:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from waybell_adapters._dialect import count, merge, unique
+from waybell_adapters._dialect import count, merge, outcome, unique
 from waybell_adapters._openai_reader import readable
 from waybell_adapters._reply import ToolCall, Usage
 
@@ -39,15 +39,13 @@ class AnthropicReader:
         """Take an event, or a whole message, and give its text."""
         kind = event.get("type")
         if kind == "content_block_delta":
-            return self._delta(event.get("index"), event.get("delta") or {})
+            return self._delta(event.get("index"), event["delta"])
         if kind == "content_block_start":
-            return self._start(event.get("index"), event.get("content_block") or {})
+            return self._start(event.get("index"), event["content_block"])
         if kind in ("message_start", "message"):
-            return self._message(event.get("message") or event)
+            return self._message(event.get("message", event))
         if kind == "message_delta":
-            delta: Mapping[str, Any] = event.get("delta") or {}
-            self.stop = delta.get("stop_reason") or self.stop
-            self._count(event.get("usage") or {})
+            self._end(event)
         self.done = kind == "message_stop"
         return ""
 
@@ -69,22 +67,22 @@ class AnthropicReader:
         blocks = sorted(self._blocks.copy().items())
         content = [one for at, b in blocks for one in self._whole(at, b, half=half)]
         uses = [block for block in content if block.get("type") == "tool_use"]
-        calls = [ToolCall(b.get("id") or "", b["name"], b["input"]) for b in uses]
-        made = unique(calls)
+        made = unique([ToolCall(b.get("id", ""), b["name"], b["input"]) for b in uses])
         for call, block in zip(made, uses, strict=True):
             block["id"] = call.id
         message = {"role": "assistant", "content": content}
-        stop = _STOP.get(self.stop or "", self.stop)
-        facts: dict[str, Any] = {"tool_calls": made, "message": message}
-        facts["stop_reason"] = "tool_use" if made and stop == "end" else stop
-        return facts | ({"model": self._model} if self._model else {})
+        return outcome(_STOP, self.stop, made, message, self._model)
+
+    def _end(self, event: Mapping[str, Any]) -> None:
+        delta: Mapping[str, Any] = event.get("delta") or event
+        self.stop = delta.get("stop_reason") or self.stop
+        self._count(event.get("usage") or {})
 
     def _message(self, message: Mapping[str, Any]) -> str:
         self._model = message.get("model")
-        self._count(message.get("usage") or {})
         content: Any = message.get("content") or ()
         text = "".join(self._start(n, block) for n, block in enumerate(content))
-        self.stop = message.get("stop_reason") or self.stop
+        self._end(message)
         return text
 
     def _start(self, index: int | None, block: Mapping[str, Any]) -> str:
@@ -133,16 +131,22 @@ class AnthropicReader:
         self, at: int, block: dict[str, Any], *, half: bool
     ) -> list[dict[str, Any]]:
         """A block as it is sent back; nothing if it is empty or its end is missing."""
-        kind, text = block.get("type"), self._text(at)
-        if kind == "text":
-            return [{**block, "text": text}] if text else []
-        if kind == "thinking":
-            whole = {**block, "thinking": str(block.get("thinking") or "") + text}
-            return [] if half and not block.get("signature") else [whole]
-        if kind not in ("tool_use", "server_tool_use"):
-            return [dict(block)]
-        found = readable(str(block.get("name") or ""), text, half=half)
-        given = block.get("input")
-        if not text and given:
-            found = [given]  # the start had it all
+        text = self._text(at)
+        match block.get("type"):
+            case "text":
+                return [{**block, "text": text}] if text else []
+            case "thinking":
+                whole = {**block, "thinking": block.get("thinking", "") + text}
+                return [whole] if block.get("signature") or not half else []
+            case "tool_use" | "server_tool_use":
+                return self._call(block, text, half=half)
+            case _:
+                return [dict(block)]
+
+    def _call(
+        self, block: dict[str, Any], text: str, *, half: bool
+    ) -> list[dict[str, Any]]:
+        # What the start had already, where nothing followed, is all of it.
+        given = [block["input"]] if not text and block.get("input") else None
+        found = given or readable(str(block.get("name", "")), text, half=half)
         return [{**block, "input": one} for one in found]

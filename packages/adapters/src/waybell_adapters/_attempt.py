@@ -1,6 +1,7 @@
 """One request and the reading of its answer; it knows no second try."""
 
 from collections import deque
+from collections.abc import Mapping
 from http.client import HTTPException
 from json import dumps
 from time import monotonic, time
@@ -153,9 +154,8 @@ class Attempt:
         reader = self.reader
         events = objects(text)
         for event in events:
-            if event.get("error") or event.get("type") == "error":
-                headers = self._response.headers if self._response else {}
-                raise Refused(refusal(None, headers, text, time()))
+            if "error" in event or event.get("type") == "error":
+                self._check(event, text)
             piece = reader.read(event)
             if piece:
                 self.pieces.append(piece)
@@ -164,6 +164,12 @@ class Attempt:
             reader.done = True
         if self._length > LONGEST:
             raise ValueError(f"a reply of more than {LONGEST} characters")
+
+    def _check(self, event: dict[str, Any], text: str) -> None:
+        if event.get("error") or event.get("type") == "error":
+            none: Mapping[str, str] = {}
+            headers = none if self._response is None else self._response.headers
+            raise Refused(refusal(None, headers, text, time()))
 
     def _rest(self) -> str:
         """The body of an answer that is no reply, as far as it is worth reading."""

@@ -8,6 +8,9 @@ from waybell_adapters._events import objects
 from waybell_adapters._reply import ToolCall
 
 
+_PICTURE = ("media_type", "data", "url")
+
+
 class Image(NamedTuple):
     """A picture: a web address, or a media type and base64."""
 
@@ -54,33 +57,32 @@ def image(block: Mapping[str, Any]) -> Image | None:
     Raises:
         ValueError: It says that it is one and has no data or address.
     """
-    kind = block["type"]
-    if kind not in ("image", "image_url"):
+    if block["type"] not in ("image", "image_url"):
         return None
-    at: Any = block.get("source") or block.get("image_url") or {}
+    at: Any = block.get("source", block.get("image_url", ""))
     fields: Mapping[str, Any] = {"url": at} if isinstance(at, str) else at
-    media, data, url = (
-        str(fields.get(name) or "") for name in ("media_type", "data", "url")
-    )
+    media, data, url = (str(fields.get(name, "")) for name in _PICTURE)
     if url.startswith("data:"):
         media, _, data = url[5:].partition(";base64,")
         url = ""
-    if not url and not data:
-        raise ValueError(f"a block of type {kind!r} needs a source with data or a url")
+    if not url + data:
+        raise ValueError("a block with a picture needs a source with data or a url")
     return Image(media, data, url)
 
 
 def calls(message: Mapping[str, Any]) -> list[ToolCall]:
     """The tool calls of an assistant's message of any vendor's form."""
-    given = cast(Iterable[Mapping[str, Any]], message.get("tool_calls") or ())
     uses = _of_kind(message.get("content"), "tool_use")
-    found = [ToolCall(str(b.get("id") or ""), str(b["name"]), b["input"]) for b in uses]
-    for item in given:
-        inner: Mapping[str, Any] = item.get("function") or item
-        arguments: Any = inner.get("arguments") or {}
-        read = arguments_of(arguments)[-1] if isinstance(arguments, str) else arguments
-        found.append(ToolCall(str(item.get("id") or ""), str(inner["name"]), read))
-    return found
+    found = [ToolCall(str(b.get("id", "")), str(b["name"]), b["input"]) for b in uses]
+    given = cast(Iterable[Mapping[str, Any]], message.get("tool_calls") or ())
+    return found + [_call(item) for item in given]
+
+
+def _call(item: Mapping[str, Any]) -> ToolCall:
+    inner: Mapping[str, Any] = item.get("function") or item
+    given: Any = inner.get("arguments") or {}
+    arguments = arguments_of(given)[-1] if isinstance(given, str) else given
+    return ToolCall(str(item.get("id", "")), str(inner["name"]), arguments)
 
 
 def results(message: Mapping[str, Any]) -> list[dict[str, Any]]:

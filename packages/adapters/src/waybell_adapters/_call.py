@@ -1,5 +1,6 @@
 """One call: its attempts, what they cost, and the pieces of its reply."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +16,7 @@ from waybell_adapters._line import Line, LineCut
 from waybell_adapters._prompt import count_tokens
 from waybell_adapters._refusals import Refusal
 from waybell_adapters._reply import CallAttempt, Reply, Usage
-from waybell_adapters._retry import Failed, insist
+from waybell_adapters._retry import Failed, Patience, insist
 
 
 if TYPE_CHECKING:
@@ -26,13 +27,25 @@ if TYPE_CHECKING:
 class Terms:
     """What bounds a call: time, money, patience."""
 
-    deadline: DeadlineLike | None
+    patience: Patience
     budget: BudgetLike | None
-    attempts: int
-    backoff: float
-    patience: float
     price: Price | None
     scrub: Callable[[str], str]
+
+    @property
+    def deadline(self) -> DeadlineLike | None:
+        """When it is to end."""
+        return self.patience.deadline
+
+    def cost(self, usage: Usage) -> Decimal | None:
+        """What this much costs, as far as was stated."""
+        return None if self.price is None else self.price.of(usage)
+
+
+_NOTHING = Usage(estimated=True)
+_ENDED = "the call was ended"
+# Words of connection errors that another try would only repeat.
+_HOPELESS = re.compile(f"{_ENDED}|CERTIFICATE_VERIFY|Tunnel connection failed: 4")
 
 
 class Call:
@@ -98,21 +111,23 @@ class Call:
 
     def finish(self, text: str, cut: bool) -> Reply:
         """The reply, of what has come."""
-        now, price = self._now, self._terms.price
-        made = [*self._made]
-        facts: dict[str, Any] = {"model": self._ask.model}
-        usage, cost = Usage(estimated=True), cast(Decimal | None, Decimal(0))
+        now, made = self._now, [*self._made]
+        if now is None:
+            return Reply(
+                text, usage=_NOTHING, cost=0, model=self._ask.model, partial=cut
+            )
+        usage, cost = _NOTHING, cast(Decimal | None, Decimal(0))
         # A request that was sent may be paid for, though no answer came.
-        if self._paid or (now is not None and not self._failed and self._line.up):
+        if self._paid or (self._line.up and not self._failed):
             usage = self._usage(text, cut=cut)
-            cost = price.of(usage) if price is not None else None
-        if now is not None:
-            facts |= now.reader.facts(text, cut=cut)
-            if not self._failed:
-                made.append(now.record("cut short" if cut else None, usage))
+            cost = self._terms.cost(usage)
+        if not self._failed:
+            made.append(now.record("cut short" if cut else None, usage))
+        facts: dict[str, Any] = {"model": self._ask.model}
+        facts |= now.reader.facts(text, cut=cut)
         return Reply(
-            text, usage=usage, cost=cost, attempts=made, partial=cut,
-            request_id=None if now is None else now.id, **facts,
+            text, usage=usage, cost=cost, attempts=made, partial=cut, request_id=now.id,
+            **facts,
         )  # fmt: skip
 
     def _go_on(self) -> Attempt:
@@ -130,19 +145,12 @@ class Call:
         return now
 
     def _begin(self) -> None:
-        terms = self._terms
+        deadline = self._terms.deadline
         self._engine.enter(self._line)
-        if terms.deadline is not None:
-            self._engine.watcher.add(self._line, terms.deadline)
-        insist(
-            self._try,
-            attempts=terms.attempts,
-            backoff=terms.backoff,
-            patience=terms.patience,
-            deadline=terms.deadline,
-            sleep=self._sleep,
-            before=self._charge,
-        )
+        if deadline is not None:
+            self._engine.watcher.add(self._line, deadline)
+        patience = self._terms.patience
+        insist(self._try, patience, sleep=self._sleep, before=self._charge)
 
     def _try(self) -> None:
         """One attempt, repeated at once while the server only dislikes its form."""
@@ -180,20 +188,20 @@ class Call:
 
     def _lost(self, error: Exception) -> NoReturn:
         """Something on the way broke: say what, and whether it may be tried again."""
-        deadline, line, now = self._terms.deadline, self._line, self._now
+        deadline, line = self._terms.deadline, self._line
         late = isinstance(error, ReadTimeoutError)
         if deadline is not None and (late or line.cut):
             deadline.check()
-        if line.cut or now is None:
-            gone = ModelUnavailable("the call was ended")
-            self._fail(Refusal(gone, again=False, paid=line.up))
-        said = f"{error}" or type(error).__name__
-        text = "no answer in time" if late else f"the connection failed: {said}"
+        said = _said(error, late=late, cut=line.cut)
         # A kept connection that ends before any answer was closed while it was idle.
-        idle = line.reused and now.status is None and not late
-        again = "CERTIFICATE_VERIFY" not in said and "failed: 4" not in said
-        gone = ModelUnavailable(text)
-        self._fail(Refusal(gone, again=again, paid=line.up and not idle))
+        idle = line.reused and not late and self._status is None
+        paid = line.up and not idle
+        again = _HOPELESS.search(said) is None
+        self._fail(Refusal(ModelUnavailable(said), again=again, paid=paid))
+
+    @property
+    def _status(self) -> int | None:
+        return None if self._now is None else self._now.status
 
     def _fail(self, found: Refusal) -> NoReturn:
         now, error, scrub = self._now, found.error, self._terms.scrub
@@ -222,13 +230,12 @@ class Call:
 
     def _charge(self, found: Refusal) -> None:
         """Book an attempt that failed after the server may have done its work."""
-        budget, price = self._terms.budget, self._terms.price
+        budget = self._terms.budget
         if not found.paid or budget is None:
             return
         self._paid = False  # it is booked here, and not with the reply
         usage = self._usage("", cut=True)
-        usd = price.of(usage) if price else None
-        model = self._ask.model
+        usd, model = self._terms.cost(usage), self._ask.model
         budget.charge(usd=usd, model=model, usage=usage, line="estimated")
 
     def _sleep(self, seconds: float) -> None:
@@ -239,15 +246,23 @@ class Call:
 
     def _usage(self, text: str, *, cut: bool) -> Usage:
         """What the server said, or an estimate where it did not, or not all."""
-        now = self._now
-        known: Usage | None = None if now is None else now.reader.usage()
-        if known is not None and not cut and (known.output_tokens or not text):
+        known, hidden = Usage(), ""
+        if self._now is not None:
+            reader = self._now.reader
+            known, hidden = reader.usage() or known, reader.hidden()
+        if not cut and known.output_tokens >= bool(text) and known.total:
             return known
-        hidden = "" if now is None else now.reader.hidden()
-        known = known or Usage()
-        silent = known.total == known.output_tokens
         counts: dict[str, Any] = dict(known)
-        counts["input_tokens"] = self._ask.size if silent else known.input_tokens
+        if known.total == known.output_tokens:
+            counts["input_tokens"] = self._ask.size  # it said nothing of them
         said = count_tokens(text) + count_tokens(hidden)
         counts["output_tokens"] = max(known.output_tokens, said)
         return Usage(**counts, estimated=True)
+
+
+def _said(error: Exception, *, late: bool, cut: bool) -> str:
+    if cut:
+        return _ENDED
+    if late:
+        return "no answer in time"
+    return f"the connection failed: {str(error) or type(error).__name__}"

@@ -5,10 +5,10 @@ Imported when the first call is made, as it imports requests.
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -57,7 +57,7 @@ here = Here()
 
 
 @contextmanager
-def outside() -> Iterator[None]:
+def outside() -> Generator[None]:
     """Stand outside the gate while the network may keep one waiting."""
     gate = here.gate
     if gate is None:
@@ -90,7 +90,11 @@ class _Mine:
             raise NewConnectionError(self, f"no connection: {error}") from error
         if self.spare:
             # TLS takes the socket over while it shakes hands, so keep another handle.
-            line.hold(sock.dup(), spare=True)
+            try:
+                line.hold(sock.dup(), spare=True)
+            except LineCut:
+                sock.close()
+                raise
         return sock
 
     def connect(self: Any) -> None:
@@ -111,11 +115,11 @@ class _Mine:
 
     def getresponse(self: Any) -> Any:
         """Wait until an answer begins, and read its head."""
-        sock = self.sock
+        sock: Any = self.sock
         if sock is not None and not (hasattr(sock, "pending") and sock.pending()):
             with outside():
                 wait_for_read(sock, self.timeout)
-        return super().getresponse()  # type: ignore[misc]
+        return cast(Any, super().getresponse())  # type: ignore[misc]
 
 
 class _Connection(_Mine, HTTPConnection): ...
@@ -129,7 +133,7 @@ class _Lent:
     """A pool that hands its connections to lines, and takes back none that was shut."""
 
     def _get_conn(self: Any, timeout: float | None = None) -> Any:
-        conn = super()._get_conn(timeout)  # type: ignore[misc]
+        conn = cast(Any, super()._get_conn(timeout))  # type: ignore[misc]
         conn.line = line = here.line
         if line is not None and conn.sock is not None:
             line.up = line.reused = True
@@ -149,11 +153,11 @@ class _Lent:
 
 
 class _Pool(_Lent, HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls: Any = _Connection
 
 
 class _TLSPool(_Lent, HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
+    ConnectionCls: Any = _TLSConnection
 
 
 class Mount(HTTPAdapter):
@@ -194,7 +198,7 @@ def _dial(conn: Any, line: Line) -> socket.socket:
     seconds = conn.timeout if isinstance(conn.timeout, int | float) else None
     trouble: OSError = socket.gaierror("no address")
     for family, kind, proto, _, address in _look_up(
-        conn._dns_host, conn.port, line, seconds
+        conn.host, conn.port, line, seconds
     ):
         sock = socket.socket(family, kind, proto)
         try:

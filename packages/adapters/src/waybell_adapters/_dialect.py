@@ -145,6 +145,22 @@ def common(
     return found
 
 
+def outcome(
+    words: Mapping[str, str],
+    stop: str | None,
+    calls: tuple[ToolCall, ...],
+    message: dict[str, Any],
+    model: str | None,
+) -> dict[str, Any]:
+    """The fields of a reply; who calls a tool stopped for it, whatever its server says."""
+    reason = words.get(stop or "", stop)
+    facts: dict[str, Any] = {"tool_calls": calls, "message": message}
+    facts["stop_reason"] = "tool_use" if calls and reason == "end" else reason
+    if model:
+        facts["model"] = model
+    return facts
+
+
 def merge(into: dict[str, Any], name: str, value: Any) -> None:
     """Add a part of a field that is not known: text is joined, lists are extended."""
     had = into.get(name)

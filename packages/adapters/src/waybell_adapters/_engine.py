@@ -56,13 +56,14 @@ class Engine:
             str(request.url), {}, True, session.verify, session.cert
         )
         proxies, verify = settings["proxies"], settings["verify"]
-        self._mount = Mount(connections)
-        pool: Any = self._mount.get_connection_with_tls_context(
+        mount: Any = Mount(connections)
+        pool: Any = mount.get_connection_with_tls_context(
             request, verify, proxies=proxies, cert=settings["cert"]
         )
-        self._mount.cert_verify(pool, str(request.url), verify, settings["cert"])
+        mount.cert_verify(pool, str(request.url), verify, settings["cert"])
+        self._mount = mount
         self._pool = pool
-        self._path = self._mount.request_url(request, proxies)
+        self._path: str = mount.request_url(request, proxies)
         self._headers = headers
         self._timeout = timeout
         self._gate = Gate()
@@ -96,6 +97,9 @@ class Engine:
                 redirect=False, assert_same_host=False, timeout=timeout,
                 preload_content=False, decode_content=False,
             )  # fmt: skip
+        except BaseException:
+            line.free()  # its connection has been closed
+            raise
         finally:
             here.line = here.gate = None
             self._gate.leave()
@@ -123,5 +127,6 @@ class Engine:
         for line in list(self._lines):
             line.shut()
         self.threads.close()
+        self.watcher.close()
         self._mount.close()
         self._pool.close()

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from waybell_adapters._blocks import (
+    Image,
     Tool,
     blocks,
     calls,
@@ -13,10 +14,11 @@ from waybell_adapters._blocks import (
     results,
     text_of,
 )
-from waybell_adapters._dialect import Ask, common, count, unique
+from waybell_adapters._dialect import Ask, common, count, outcome, unique
 from waybell_adapters._openai_reader import readable
+from waybell_adapters._place import Place, bearer
 from waybell_adapters._reply import ToolCall, Usage
-from waybell_adapters._vendor import Place, VendorAdapter
+from waybell_adapters._vendor import VendorAdapter
 
 
 _STOP = {"stop": "end", "length": "max_tokens"}
@@ -30,8 +32,31 @@ _TOP = (
     "top_logprobs",
     "options",
 )
+_SAID = ("content", "thinking", "tool_calls")
 _KEPT = ("thinking", "images")  # fields of a message that go back as they are
 _PORT = 11434
+
+
+def address(text: str) -> str:
+    """The address in a host as Ollama reads it."""
+    text = text.strip()
+    if "://" not in text:
+        host, _, port = text.rpartition(":") if _has_port(text) else (text, "", "")
+        text = f"http://{host or '127.0.0.1'}:{port or _PORT}"
+    if urlsplit(text).hostname in ("0.0.0.0", "::"):  # noqa: S104 - where a server listens
+        text = text.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104 - see above
+    return text.rstrip("/").removesuffix("/api")
+
+
+def _has_port(text: str) -> bool:
+    """Whether `host:port`; an IPv6 address has colons too."""
+    return text.rpartition(":")[2].isdecimal() and (
+        text.count(":") == 1 or text.rpartition(":")[0].endswith("]")
+    )
+
+
+def _dialect(_: str) -> "OllamaDialect":
+    return OllamaDialect()
 
 
 class OllamaAdapter(VendorAdapter):
@@ -48,23 +73,15 @@ class OllamaAdapter(VendorAdapter):
 
     __slots__ = ()
     _place = Place(
-        "ollama", f"http://127.0.0.1:{_PORT}", "/api/chat", key=None, url="OLLAMA_HOST"
+        provider="ollama",
+        home=f"http://127.0.0.1:{_PORT}",
+        path="/api/chat",
+        key=None,
+        url="OLLAMA_HOST",
+        dialect=_dialect,
+        headers=bearer,
+        address=address,
     )
-
-    def _address(self, text: str) -> str:
-        if "://" not in text:
-            host, _, port = text.rpartition(":") if _has_port(text) else (text, "", "")
-            text = f"http://{host or '127.0.0.1'}:{port or _PORT}"
-        parts = urlsplit(text)
-        if parts.hostname in ("0.0.0.0", "::"):  # noqa: S104 - where a server listens
-            text = text.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104
-        return super()._address(text).removesuffix("/api")
-
-    def _dialect(self, url: str) -> "OllamaDialect":  # noqa: ARG002 - all are alike
-        return OllamaDialect()
-
-    def _headers(self, key: str | None) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 class OllamaDialect:
@@ -119,17 +136,16 @@ class OllamaReader:
     def read(self, event: dict[str, Any]) -> str:
         """Take a line and give its text."""
         message: Mapping[str, Any] = event.get("message") or {}
-        thinking, made = message.get("thinking"), message.get("tool_calls")
-        self._thinking += [thinking] if thinking else []
-        self._calls += made or []
-        text = str(message.get("content") or "")
-        if text or thinking or made:
+        found = {name: message[name] for name in _SAID if message.get(name)}
+        if found:
             self.begun = True
+            self._thinking.append(found.get("thinking", ""))
+            self._calls += found.get("tool_calls", ())
         if event.get("done"):
             self.done = True
             self.stop = event.get("done_reason") or "stop"
             self._counts = event
-        return text
+        return str(found.get("content", ""))
 
     def usage(self) -> Usage | None:
         """What it counted; the input is missing where it was all in its cache."""
@@ -148,14 +164,12 @@ class OllamaReader:
         calls = list(self._calls)
         made = unique([one for item in calls for one in _called(item, half=half)])
         message: dict[str, Any] = {"role": "assistant", "content": text}
-        if self._thinking:
-            message["thinking"] = "".join(list(self._thinking))
+        thinking = "".join(list(self._thinking))
+        if thinking:
+            message["thinking"] = thinking
         if made:
             message["tool_calls"] = [_asked(call) for call in made]
-        stop = _STOP.get(self.stop or "", self.stop)
-        facts: dict[str, Any] = {"tool_calls": made, "message": message}
-        facts["stop_reason"] = "tool_use" if made and stop == "end" else stop
-        return facts
+        return outcome(_STOP, self.stop, made, message, None)
 
 
 def _called(item: Mapping[str, Any], *, half: bool) -> list[ToolCall]:
@@ -191,13 +205,16 @@ def _said(message: dict[str, Any]) -> dict[str, Any]:
     texts = [str(part["text"]) for part in parts if part["type"] == "text"]
     said: dict[str, Any] = {"role": role, "content": "\n".join(texts)}
     said |= {name: message[name] for name in _KEPT if name in message}
-    pictures = [found for found in map(image, parts) if found is not None]
-    if any(picture.url for picture in pictures):
+    pictures = [_base64(found) for found in map(image, parts) if found is not None]
+    made = [_asked(call) for call in calls(message)]
+    more = {"images": pictures, "tool_calls": made}
+    return said | {name: value for name, value in more.items() if value}
+
+
+def _base64(picture: Image) -> str:
+    if picture.url:
         raise ValueError("Ollama takes pictures as base64 data, not by url")
-    if pictures:
-        said["images"] = [picture.data for picture in pictures]
-    made = calls(message)
-    return said | ({"tool_calls": [_asked(call) for call in made]} if made else {})
+    return picture.data
 
 
 def _asked(call: ToolCall) -> dict[str, Any]:
@@ -210,13 +227,6 @@ def _tool(tool: Tool | dict[str, Any]) -> dict[str, Any]:
         return tool
     function = {"name": tool.name, "description": tool.description}
     return {"type": "function", "function": {**function, "parameters": tool.schema}}
-
-
-def _has_port(text: str) -> bool:
-    """Whether `host:port`; an IPv6 address has colons too."""
-    return text.rpartition(":")[2].isdecimal() and (
-        text.count(":") == 1 or text.rpartition(":")[0].endswith("]")
-    )
 
 
 def from_spec(text: str, **options: Any) -> OllamaAdapter:

@@ -8,7 +8,8 @@ from waybell_adapters._blocks import Tool, blocks, calls, image, text_of
 from waybell_adapters._blocks import results as results_of
 from waybell_adapters._dialect import Ask, common
 from waybell_adapters._openai_reader import OpenAIReader, asked
-from waybell_adapters._vendor import Place, VendorAdapter
+from waybell_adapters._place import Place, bearer
+from waybell_adapters._vendor import VendorAdapter
 
 
 _REFUSED_LIMIT = re.compile(
@@ -17,6 +18,10 @@ _REFUSED_LIMIT = re.compile(
     r"extra|unexpected).*max_(completion_)?tokens",
     re.IGNORECASE | re.DOTALL,
 )
+
+
+def _dialect(url: str) -> "OpenAIDialect":
+    return OpenAIDialect(official="//api.openai.com/" in url)
 
 
 class OpenAIAdapter(VendorAdapter):
@@ -37,15 +42,14 @@ class OpenAIAdapter(VendorAdapter):
 
     __slots__ = ()
     _place = Place(
-        "openai", "https://api.openai.com/v1", "/chat/completions",
-        key="OPENAI_API_KEY", url="OPENAI_BASE_URL",
-    )  # fmt: skip
-
-    def _dialect(self, url: str) -> "OpenAIDialect":
-        return OpenAIDialect(official="//api.openai.com/" in url)
-
-    def _headers(self, key: str | None) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key}"} if key else {}
+        provider="openai",
+        home="https://api.openai.com/v1",
+        path="/chat/completions",
+        key="OPENAI_API_KEY",
+        url="OPENAI_BASE_URL",
+        dialect=_dialect,
+        headers=bearer,
+    )
 
 
 class OpenAIDialect:
@@ -100,27 +104,34 @@ class OpenAIDialect:
 
 def _turns(message: dict[str, Any]) -> list[dict[str, Any]]:
     """A message in OpenAI's form; tool results are messages of their own there."""
-    answers: list[dict[str, Any]] = [
-        {
-            "role": "tool",
-            "tool_call_id": result["tool_use_id"],
-            "content": text_of(result.get("content")),
-        }
-        for result in results_of(message)
-    ]
+    answers = [_answer(result) for result in results_of(message)]
     if message["role"] == "tool":
         return answers
-    said = dict(message)
-    content = message.get("content")
-    if content and not isinstance(content, str):
-        said["content"] = _content(message["role"], blocks(content))
+    said = _said(message)
+    return (
+        [*answers, said] if len(said) > 2 or said["content"] or not answers else answers
+    )
+
+
+def _said(message: dict[str, Any]) -> dict[str, Any]:
+    said = {"content": None, **message}
+    if isinstance(said["content"], list | tuple):
+        said["content"] = _content(message["role"], blocks(said["content"]))
     made = calls(message)
     if made:
-        was: list[Any] = message.get("tool_calls") or [{}]
-        # Its own are sent as they came, with whatever the server put beside them.
-        own = "function" in was[0]
-        said["tool_calls"] = was if own else [asked(call) for call in made]
-    return answers if answers and not said["content"] else [*answers, said]
+        said["tool_calls"] = _own(message) or [asked(call) for call in made]
+    return said
+
+
+def _answer(result: dict[str, Any]) -> dict[str, Any]:
+    content = text_of(result.get("content"))
+    return {"role": "tool", "tool_call_id": result["tool_use_id"], "content": content}
+
+
+def _own(message: dict[str, Any]) -> list[Any]:
+    """Calls in OpenAI's form already, with whatever a server put beside them."""
+    was: list[dict[str, Any]] = message.get("tool_calls") or []
+    return was if was and "function" in was[0] else []
 
 
 def _content(role: str, parts: list[dict[str, Any]]) -> Any:
@@ -165,7 +176,7 @@ def _format(schema: Mapping[str, Any]) -> dict[str, Any]:
 def _strict(schema: Any) -> bool:
     """Whether OpenAI would take it as strict: all named, all required, no others."""
     if isinstance(schema, list):
-        return all(map(_strict, schema))
+        return all(map(_strict, cast(list[object], schema)))
     if not isinstance(schema, Mapping):
         return True
     fields = cast(Mapping[str, Any], schema)

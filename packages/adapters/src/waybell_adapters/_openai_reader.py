@@ -1,11 +1,11 @@
 """Reads the chunks of Chat Completions, as the many servers write them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from json import dumps
 from typing import Any
 
 from waybell_adapters._blocks import arguments_of
-from waybell_adapters._dialect import count, merge, unique
+from waybell_adapters._dialect import count, merge, outcome, unique
 from waybell_adapters._reply import ToolCall, Usage
 
 
@@ -13,7 +13,7 @@ _STOP = {
     "stop": "end", "length": "max_tokens", "tool_calls": "tool_use",
     "function_call": "tool_use", "content_filter": "refusal",
 }  # fmt: skip
-_NOTHING: Mapping[str, Any] = {}
+_NO: Mapping[str, Any] = {}
 
 
 class OpenAIReader:
@@ -45,12 +45,12 @@ class OpenAIReader:
         said = self._usage
         if said is None:
             return None
-        details: Any = said.get("prompt_tokens_details") or _NOTHING
+        details: Any = said.get("prompt_tokens_details") or _NO
         read = count(details, "cached_tokens") or count(said, "prompt_cache_hit_tokens")
         written = count(details, "cache_write_tokens", "cache_creation_tokens")
         given = count(said, "prompt_tokens", "input_tokens")
         wrote = count(said, "completion_tokens", "output_tokens")
-        more: Any = said.get("completion_tokens_details") or _NOTHING
+        more: Any = said.get("completion_tokens_details") or _NO
         thought = count(more, "reasoning_tokens")
         if thought and count(said, "total_tokens") == given + wrote + thought:
             wrote += thought  # some servers count thinking beside the rest
@@ -68,22 +68,17 @@ class OpenAIReader:
         made = unique([call for call, _ in found])
         message: dict[str, Any] = {"role": "assistant", "content": text, **self._extra}
         if made:
-            message["content"] = text or None
-            pairs = zip(made, found, strict=True)
-            message["tool_calls"] = [asked(call) | more for call, (_, more) in pairs]
-        said = "content_filter" if "refusal" in self._extra else self.stop
-        stop = _STOP.get(said or "", said)
-        facts: dict[str, Any] = {"tool_calls": made, "message": message}
-        facts["stop_reason"] = "tool_use" if made and stop == "end" else stop
-        return facts | ({"model": self._model} if self._model else {})
+            message |= _asked(text, made, [extra for _, extra in found])
+        reason = "content_filter" if "refusal" in self._extra else self.stop
+        return outcome(_STOP, reason, made, message, self._model)
 
     def _choice(self, choice: Mapping[str, Any]) -> str:
         self.stop = choice.get("finish_reason") or self.stop
-        delta: Mapping[str, Any] = choice.get("delta") or choice.get("message") or {}
-        text: Any = delta.get("content") or ""
+        delta: Any = choice.get("delta", choice.get("message")) or _NO
+        text = delta.get("content") or ""
         if not isinstance(text, str):
-            text = "".join(str(part.get("text") or "") for part in text)
-        if len(delta) > 1 or "content" not in delta:
+            text = _joined(text)
+        if len(delta) > 1 or not text:
             text += self._others(delta)
         if text:
             self.begun = True
@@ -92,30 +87,33 @@ class OpenAIReader:
     def _others(self, delta: Mapping[str, Any]) -> str:
         """What is beside the text; a refusal is text too."""
         for name, value in delta.items():
-            if not value or name in ("content", "role"):
-                continue
-            self.begun = True
-            if name == "tool_calls":
-                for item in value:
-                    self._called(item)
-            elif name == "function_call":
-                self._called({"index": 0, "function": value})
-            else:
-                merge(self._extra, name, value)
+            if value and name not in ("content", "role"):
+                self.begun = True
+                self._other(name, value)
         return str(delta.get("refusal") or "")
+
+    def _other(self, name: str, value: Any) -> None:
+        if name == "tool_calls":
+            for item in value:
+                self._called(item)
+        elif name == "function_call":
+            self._called({"index": 0, "function": value})
+        else:
+            merge(self._extra, name, value)
 
     def _called(self, item: Mapping[str, Any]) -> None:
         """A part of a tool call, which servers tie to its call in different ways."""
         fields: Mapping[str, Any] = item.get("function") or {}
         index, name = item.get("index"), item.get("id")
-        mine = [call for call in self._calls if index is None or call.index == index]
-        last = mine[-1] if mine else None
-        if index is None and (name or fields.get("name")):
-            last = None  # without an index, whoever says its name begins
-        if last is None or (name and last.id not in (None, name)):
-            last = _Call(index)  # and so does another id under the same index
-            self._calls.append(last)
-        last.add(item, fields)
+        mine = self._calls
+        if index is not None:
+            mine = [call for call in mine if call.index == index]
+        elif name or "name" in fields:
+            mine = []  # without an index, whoever says its name begins
+        if not mine or not mine[-1].may_be(name):
+            mine = [_Call(index)]
+            self._calls += mine
+        mine[-1].add(item, fields)
 
 
 class _Call:
@@ -129,6 +127,10 @@ class _Call:
         self._name = ""
         self._parts: list[str] = []
         self._extra: dict[str, Any] = {}
+
+    def may_be(self, name: str | None) -> bool:
+        """Whether a part with this id belongs to it; another id is another call."""
+        return not name or self.id in (None, name)
 
     def add(self, item: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
         self.id = item.get("id") or self.id
@@ -165,6 +167,18 @@ def readable(name: str, text: str, *, half: bool) -> list[dict[str, Any]]:
     if not name and not half:
         raise ValueError("a tool call names no tool")
     return found if name else []
+
+
+def _joined(parts: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(str(part.get("text") or "") for part in parts)
+
+
+def _asked(
+    text: str, calls: tuple[ToolCall, ...], extras: list[dict[str, Any]]
+) -> dict[str, Any]:
+    pairs = zip(calls, extras, strict=True)
+    made = [asked(call) | extra for call, extra in pairs]
+    return {"content": text or None, "tool_calls": made}
 
 
 def asked(call: ToolCall) -> dict[str, Any]:

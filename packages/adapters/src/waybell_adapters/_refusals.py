@@ -79,24 +79,22 @@ def refusal(
         now: The epoch.
     """
     kind, message = _words(body)
-    if status is None:
-        status = _STATUS.get(kind) or _code(kind) or 500
-    said = f"{kind} {message or body}"
+    status = status or _STATUS.get(kind) or _code(kind) or 500
     delay = retry_after(headers, now, limits=status == 429)
-    facts: dict[str, Any] = {"status": status, "retry_after": delay, "body": body}
+    error, again = _kind(status, f"{kind} {message or body}")
     text = message or f"the server answered {status}"
+    found = error(text, status=status, retry_after=delay, body=body)
+    return Refusal(found, again=again, delay=delay)
+
+
+def _kind(status: int, said: str) -> tuple[type[AdapterError], bool]:
     if status in _LENGTH and _TOO_LONG.search(said):
-        return Refusal(ContextTooLong(text, **facts), again=False)
+        return ContextTooLong, False
     # A quota does not come back by waiting, whatever its status says.
-    again = status in AGAIN and not (status in _MONEY and _QUOTA.search(said))
-    kinds: dict[bool, type[AdapterError]] = {
-        False: ModelRefused,
-        True: ModelUnavailable,
-    }
-    error = {429: RateLimited, 409: ModelRefused}.get(status, kinds[again])
-    return Refusal(
-        (error if again else ModelRefused)(text, **facts), again=again, delay=delay
-    )
+    if status not in AGAIN or (status in _MONEY and _QUOTA.search(said)):
+        return ModelRefused, False
+    kinds: dict[int, type[AdapterError]] = {429: RateLimited, 409: ModelRefused}
+    return kinds.get(status, ModelUnavailable), True
 
 
 def retry_after(
@@ -157,15 +155,15 @@ def _words(body: str) -> tuple[str, str]:
         found = objects(body.strip().removeprefix("[").removesuffix("]"))
     except ValueError:
         return "", " ".join(body.split())[:300]
-    said: dict[str, Any] = found[0] if found else {}
-    error: Any = said.get("error") or said.get("detail") or said
+    said: dict[str, Any] = {} if not found else found[0]
+    error: Any = said.get("error", said.get("detail", said))
     if not isinstance(error, dict):
         return "", str(error)[:1000]
     fields = cast(dict[str, Any], error)
-    kinds = [str(fields[n]) for n in ("code", "type", "status") if fields.get(n)]
-    # The most telling word first: one that has a status, one that is a status, any.
-    known = [k for k in kinds if k in _STATUS] + [k for k in kinds if _code(k)] + kinds
-    return (known[0] if known else ""), str(fields.get("message") or "")[:1000]
+    kinds = [str(fields.get(name, "")) for name in ("code", "type", "status")]
+    # The most telling word: one that has a status, one that is a status, any.
+    kinds.sort(key=lambda kind: (kind not in _STATUS, not _code(kind), not kind))
+    return kinds[0], str(fields.get("message") or "")[:1000]
 
 
 def _code(text: str) -> int:

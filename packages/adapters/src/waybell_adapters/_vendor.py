@@ -3,48 +3,23 @@
 import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from waybell_adapters._blocks import text_of, tools
-from waybell_adapters._dialect import Ask, Dialect, Price
-from waybell_adapters._errors import ModelRefused, ModelUnavailable
+from waybell_adapters._dialect import Ask, Price
+from waybell_adapters._errors import AdapterError
 from waybell_adapters._limits import BudgetLike, DeadlineLike
 from waybell_adapters._live import LiveStream
+from waybell_adapters._place import Place, Wire, shown
 from waybell_adapters._prompt import Prompt, count_tokens, messages
 from waybell_adapters._reply import Reply
+from waybell_adapters._retry import Patience
 
 
 if TYPE_CHECKING:
     from requests import Session
 
-    from waybell_adapters._engine import Engine
-
 _IMAGE = 1000  # tokens that a picture is taken for
-
-
-class Place(NamedTuple):
-    """Where a vendor is, and the names of the environment that say otherwise."""
-
-    provider: str
-    home: str
-    path: str
-    key: str | None
-    url: str
-
-
-class Wire(NamedTuple):
-    """A server, as read from the arguments and the environment."""
-
-    engine: "Engine"
-    dialect: Dialect
-    secrets: tuple[str, ...]
-
-    def scrub(self, text: str) -> str:
-        """The text without what must not be shown."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return text
 
 
 class VendorAdapter:
@@ -55,7 +30,7 @@ class VendorAdapter:
     """
 
     __slots__ = (
-        "_api_key", "_attempts", "_backoff", "_base_url", "_connections", "_extra",
+        "_api_key", "_attempts", "_backoff", "_base_url", "_connections", "_headers",
         "_max_wait", "_price", "_session", "_timeout", "_wires", "model",
     )  # fmt: skip
     _place: ClassVar[Place]
@@ -85,7 +60,7 @@ class VendorAdapter:
         self._attempts = _whole("attempts", attempts)
         self._connections = _whole("connections", connections)
         self._timeout = timeout
-        self._extra = dict(headers or {})
+        self._headers = dict(headers or {})
         self._session = session
         self._backoff = backoff
         self._max_wait = max_wait
@@ -153,10 +128,9 @@ class VendorAdapter:
         # Loaded only now, as it brings requests.
         from waybell_adapters._call import Call, Terms  # noqa: PLC0415
 
-        terms = Terms(
-            deadline, budget, _whole("attempts", attempts or self._attempts),
-            self._backoff, self._max_wait, self._price, wire.scrub,
-        )  # fmt: skip
+        tries = self._attempts if attempts is None else _whole("attempts", attempts)
+        patience = Patience(tries, self._backoff, self._max_wait, deadline)
+        terms = Terms(patience, budget, self._price, wire.scrub)
         call = Call(wire.engine, wire.dialect, ask, terms)
         return LiveStream(
             call, call.finish, engine=wire.engine, deadline=deadline, budget=budget
@@ -192,7 +166,7 @@ class VendorAdapter:
         await asyncio.to_thread(self.close)
 
     def __repr__(self) -> str:
-        at = f", base_url={_shown(self._base_url)!r}" if self._base_url else ""
+        at = f", base_url={shown(self._base_url)!r}" if self._base_url else ""
         return f"{type(self).__name__}({self.model!r}{at})"
 
     def _afford(
@@ -213,80 +187,21 @@ class VendorAdapter:
         return lower
 
     def _wire(self) -> Wire:
-        """The server, read from the environment once in each process."""
+        """The server; read from the environment once in each process."""
         pid = os.getpid()
         wire = self._wires.get(pid)
         if wire is None:
-            made = self._connect()
-            self._wires = {pid: self._wires.setdefault(pid, made)}
-            wire = self._wires[pid]
+            try:
+                made = self._place.connect(
+                    api_key=self._api_key, base_url=self._base_url, headers=self._headers,
+                    session=self._session, connections=self._connections,
+                    timeout=self._timeout,
+                )  # fmt: skip
+            except AdapterError as error:
+                raise self._place.named(error, self.model) from None
+            wire = self._wires.setdefault(pid, made)
+            self._wires = {pid: wire}  # those of a parent process are not ours
         return wire
-
-    def _connect(self) -> Wire:
-        # Loaded only now: requests takes longer to import than all of this package.
-        from requests.exceptions import RequestException  # noqa: PLC0415
-
-        from waybell_adapters._engine import Engine  # noqa: PLC0415
-
-        place = self._place
-        said = os.environ.get(place.url, "").strip()
-        url = self._address(self._base_url or said or place.home) + place.path
-        key = self._key(given=self._base_url is not None, moved=bool(said))
-        own = self._headers(key) | self._extra
-        secrets = tuple(filter(None, (key, *_long(own), *_long(self._extra))))
-        headers = {**_HEADERS, **own}
-        for name, value in headers.items():
-            if not (value.isascii() and value.isprintable()):
-                raise self._error(f"the header {name} has a character it cannot carry")
-        try:
-            engine = Engine(
-                url, headers, session=self._session, connections=self._connections,
-                timeout=self._timeout,
-            )  # fmt: skip
-        except (RequestException, ValueError) as error:
-            shown = type(error).__name__
-            raise self._error(
-                f"no request can be sent to {_shown(url)}: {shown}"
-            ) from None
-        return Wire(engine, self._dialect(url), secrets)
-
-    def _key(self, *, given: bool, moved: bool) -> str | None:
-        """The key; the environment's is not for a server given as an argument."""
-        name = self._place.key
-        if self._api_key is not None or name is None or given:
-            return self._api_key
-        key = os.environ.get(name, "").strip()
-        if not key and not moved:
-            raise self._error(f"no key: set {name}, or pass api_key=", ModelRefused)
-        return key or None
-
-    def _address(self, text: str) -> str:
-        url = text.strip().rstrip("/")
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise self._error(f"not a web address: {_shown(url)!r}")
-        if parts.username or parts.password:
-            raise self._error("base_url carries no user or password: use headers=")
-        return url
-
-    def _error(
-        self, text: str, kind: type[ModelRefused | ModelUnavailable] = ModelUnavailable
-    ) -> ModelRefused | ModelUnavailable:
-        return kind(text, provider=self._place.provider, model=self.model)
-
-    def _dialect(self, url: str) -> Dialect:
-        raise TypeError(f"{type(self).__name__} is no vendor's")
-
-    def _headers(self, key: str | None) -> dict[str, str]:
-        raise TypeError(f"{type(self).__name__} is no vendor's")
-
-
-_HEADERS = {
-    "Accept": "text/event-stream, application/x-ndjson, application/json",
-    "Accept-Encoding": "identity",
-    "Content-Type": "application/json",
-    "User-Agent": "waybell-adapters",
-}
 
 
 def _ask(
@@ -312,15 +227,3 @@ def _whole(name: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} is at least 1, not {value!r}")
     return value
-
-
-def _long(headers: Mapping[str, str]) -> list[str]:
-    """Values that may be secrets, longest first."""
-    found = {v for v in headers.values() if len(v) >= 8 and not v[0].isspace()}
-    return sorted(found, key=len, reverse=True)
-
-
-def _shown(url: str | None) -> str:
-    """An address without a password or a query."""
-    parts = urlsplit(url or "")
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
