@@ -358,6 +358,23 @@ def test_only_the_first_of_several_answers_is_the_reply(serve, connect, wire):
     assert connect(serve(wire.http(200, wire.sse(*events)))).generate("hi", n=2) == "0"
 
 
+@pytest.mark.parametrize("vendor", ["openai", "anthropic"])
+def test_a_character_that_was_cut_in_two_is_whole_again(serve, connect, wire, vendor):
+    pieces = ["a\ud83c", "\udf89b", "\ud83d", "\ude00"]
+    if vendor == "openai":
+        answer = wire.http(200, wire.chat(*pieces))
+    else:
+        deltas = [
+            {"type": "content_block_delta", "index": 0,
+             "delta": {"type": "text_delta", "text": text}}
+            for text in pieces
+        ]  # fmt: skip
+        answer = wire.http(200, wire.sse(*deltas, {"type": "message_stop"}))
+    with connect(serve(answer), vendor).stream("hi") as stream:
+        assert list(stream) == ["a", "🎉b", "😀"]
+    assert "a🎉b😀" in str(stream.reply.message)
+
+
 def test_a_refusal_is_text_and_says_so(serve, connect, wire):
     body = wire.chat({"refusal": "I can"}, {"refusal": "not."})
     reply = connect(serve(wire.http(200, body))).generate("hi")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waybell_adapters._dialect import count, merge, outcome, unique
+from waybell_adapters._events import mended
 from waybell_adapters._openai_reader import readable
 from waybell_adapters._reply import ToolCall, Usage
 
@@ -121,7 +122,7 @@ class AnthropicReader:
         return text
 
     def _text(self, at: int) -> str:
-        return "".join(list(self._parts[at]))
+        return mended("".join(list(self._parts[at])))
 
     def _count(self, usage: Mapping[str, Any]) -> None:
         for name in _COUNTS:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib3.exceptions import HTTPError
 
 from waybell_adapters._dialect import Dialect, Reader
-from waybell_adapters._events import BodyParser, LineParser, SSEParser, objects
+from waybell_adapters._events import BodyParser, LineParser, SSEParser, mended, objects
 from waybell_adapters._line import Line, LineCut
 from waybell_adapters._refusals import Refusal, refusal
 from waybell_adapters._reply import CallAttempt, Usage
@@ -48,7 +48,7 @@ class Attempt:
     """
 
     __slots__ = (
-        "_began", "_dialect", "_length", "_line", "_parser", "_response", "body", "id",
+        "_began", "_dialect", "_half", "_length", "_line", "_parser", "_response", "body", "id",
         "last", "pieces", "reader", "status",
     )  # fmt: skip
 
@@ -56,6 +56,7 @@ class Attempt:
         self._line = line
         self._dialect = dialect
         self._began = monotonic()
+        self._half = ""
         self._length = 0
         self._parser: SSEParser | LineParser | BodyParser = SSEParser()
         self._response: BaseHTTPResponse | None = None
@@ -158,12 +159,24 @@ class Attempt:
                 self._check(event, text)
             piece = reader.read(event)
             if piece:
-                self.pieces.append(piece)
-                self._length += len(piece)
+                self._add(piece)
         if not events and "[DONE]" in text:
             reader.done = True
         if self._length > LONGEST:
             raise ValueError(f"a reply of more than {LONGEST} characters")
+
+    def _add(self, piece: str) -> None:
+        if self._half or "\ud800" <= piece[-1] <= "\udbff":
+            piece = self._join(piece)
+        if piece:
+            self.pieces.append(piece)
+            self._length += len(piece)
+
+    def _join(self, piece: str) -> str:
+        """The piece with the half of a character that came before, without one after."""
+        whole = self._half + piece
+        self._half = whole[-1] if "\ud800" <= whole[-1] <= "\udbff" else ""
+        return mended(whole.removesuffix(self._half))
 
     def _check(self, event: dict[str, Any], text: str) -> None:
         if event.get("error") or event.get("type") == "error":

@@ -163,6 +163,14 @@ def objects(text: str) -> list[dict[str, Any]]:
     return found
 
 
+def mended(text: str) -> str:
+    """The text with the halves of characters that a server has cut put together.
+
+    Servers in JavaScript cut between the two UTF-16 units of one.
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def _data(block: bytes) -> bytes:
     if block.lstrip().startswith(b"{"):
         return block  # JSON from a server that says it is a stream
