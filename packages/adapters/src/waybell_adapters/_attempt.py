@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 from waybell_adapters._dialect import Dialect, Reader
 from waybell_adapters._events import BodyParser, LineParser, SSEParser, mended, objects
 from waybell_adapters._line import Line, LineCut
+from waybell_adapters._prompt import count_tokens
 from waybell_adapters._refusals import Refusal, refusal
 from waybell_adapters._reply import CallAttempt, Usage
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST = 64 * 1024 * 1024  # characters of a reply: far above any real one
 LOST = (HTTPError, HTTPException, OSError, EOFError, UnicodeError)
+# What reading raises of JSON that is shaped in no way that any server is known for.
+SHAPE = (AttributeError, IndexError, KeyError, OverflowError, TypeError)
 _BODY = 64 * 1024  # bytes of an error's body that are read
 _IDS = ("request-id", "x-request-id", "x-litellm-call-id")
 
@@ -125,6 +128,32 @@ class Attempt:
             raise EOFError("the stream ended before the reply did")
         self.reader.done = True
 
+    def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
+        """The reply's fields, of what has come.
+
+        Raises:
+            ValueError: It cannot be understood.
+        """
+        try:
+            return self.reader.facts(text, cut=cut)
+        except SHAPE as error:
+            raise ValueError(f"a reply of no known shape: {error!r}") from None
+
+    def counts(self, text: str, *, size: int, cut: bool) -> Usage:
+        """What the server said that it used, or an estimate where it did not say all."""
+        try:
+            known, hidden = self.reader.usage() or Usage(), self.reader.hidden()
+        except (*SHAPE, ValueError):
+            known, hidden = Usage(), ""
+        if not cut and known.output_tokens >= bool(text) and known.total:
+            return known
+        counts: dict[str, Any] = dict(known)
+        if known.total == known.output_tokens:
+            counts["input_tokens"] = size  # it said nothing of them
+        said = count_tokens(text) + count_tokens(hidden)
+        counts["output_tokens"] = max(known.output_tokens, said)
+        return Usage(**counts, estimated=True)
+
     def drain(self) -> None:
         """Read what is left behind the reply, so that the connection can be kept."""
         response = self._response
@@ -152,18 +181,21 @@ class Attempt:
 
     def _take(self, text: str) -> None:
         self.last = text
-        reader = self.reader
         events = objects(text)
         for event in events:
             if "error" in event or event.get("type") == "error":
                 self._check(event, text)
-            piece = reader.read(event)
+            piece = self._read(event)
             if piece:
                 self._add(piece)
         if not events and "[DONE]" in text:
-            reader.done = True
-        if self._length > LONGEST:
-            raise ValueError(f"a reply of more than {LONGEST} characters")
+            self.reader.done = True
+
+    def _read(self, event: dict[str, Any]) -> str:
+        try:
+            return self.reader.read(event)
+        except SHAPE as error:
+            raise ValueError(f"an event of no known shape: {error!r}") from None
 
     def _add(self, piece: str) -> None:
         if self._half or "\ud800" <= piece[-1] <= "\udbff":
@@ -171,6 +203,8 @@ class Attempt:
         if piece:
             self.pieces.append(piece)
             self._length += len(piece)
+        if self._length > LONGEST:
+            raise ValueError(f"a reply of more than {LONGEST} characters")
 
     def _join(self, piece: str) -> str:
         """The piece with the half of a character that came before, without one after."""

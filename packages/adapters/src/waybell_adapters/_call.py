@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -124,7 +125,8 @@ class Call:
         if not self._failed:
             made.append(now.record("cut short" if cut else None, usage))
         facts: dict[str, Any] = {"model": self._ask.model}
-        facts |= now.reader.facts(text, cut=cut)
+        with suppress(ValueError):  # an error has said it already
+            facts |= now.facts(text, cut=cut)
         return Reply(
             text, usage=usage, cost=cost, attempts=made, partial=cut, request_id=now.id,
             **facts,
@@ -139,7 +141,7 @@ class Call:
         assert now is not None
         if now.over:
             # Whether all can be understood is known now, while an error can be raised.
-            self._guard(lambda: now.reader.facts("", cut=False))
+            self._guard(lambda: now.facts("", cut=False))
             now.drain()
             self.close()
         return now
@@ -245,19 +247,10 @@ class Call:
             self._lost(error)
 
     def _usage(self, text: str, *, cut: bool) -> Usage:
-        """What the server said, or an estimate where it did not, or not all."""
-        known, hidden = Usage(), ""
-        if self._now is not None:
-            reader = self._now.reader
-            known, hidden = reader.usage() or known, reader.hidden()
-        if not cut and known.output_tokens >= bool(text) and known.total:
-            return known
-        counts: dict[str, Any] = dict(known)
-        if known.total == known.output_tokens:
-            counts["input_tokens"] = self._ask.size  # it said nothing of them
-        said = count_tokens(text) + count_tokens(hidden)
-        counts["output_tokens"] = max(known.output_tokens, said)
-        return Usage(**counts, estimated=True)
+        size = self._ask.size
+        if self._now is None:
+            return Usage(size, count_tokens(text), estimated=True)
+        return self._now.counts(text, size=size, cut=cut)
 
 
 def _said(error: Exception, *, late: bool, cut: bool) -> str:

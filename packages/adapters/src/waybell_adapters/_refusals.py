@@ -139,7 +139,7 @@ def _time(text: str) -> float | None:
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             when = read(text)
-        except (TypeError, ValueError, IndexError):
+        except (TypeError, ValueError, IndexError, OverflowError):
             continue
         return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
     return None

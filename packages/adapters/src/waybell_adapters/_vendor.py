@@ -117,7 +117,7 @@ class VendorAdapter:
             ValueError: An argument makes no sense.
         """
         ask = _ask(self.model, prompt, system, tools)
-        ask.max_tokens = self._afford(max_tokens or self._max_tokens, ask, budget)
+        ask.max_tokens = self._afford(max_tokens, ask, budget)
         ask.temperature = temperature
         ask.stop = [stop] if isinstance(stop, str) else list(stop or ())
         ask.tool_choice = tool_choice
@@ -172,6 +172,8 @@ class VendorAdapter:
     def _afford(
         self, limit: int | None, ask: Ask, budget: BudgetLike | None
     ) -> int | None:
+        if limit is None:
+            limit = self._max_tokens
         if limit is None:
             return None
         limit = _whole("max_tokens", limit)
