@@ -75,6 +75,7 @@ class _Mine:
 
     line: Line | None = None
     spare = False
+    held: list[bytes] | None = None
 
     def _new_conn(self: Any) -> socket.socket:
         line = self.line or Line()
@@ -105,8 +106,21 @@ class _Mine:
             self.line.hold(_plain(self.sock))
             self.line.up = True
 
+    def request(self: Any, *args: Any, **options: Any) -> None:
+        """Send head and body together: a server that got one would wait for the other."""
+        parts: list[bytes] = []
+        self.held = parts
+        try:
+            super().request(*args, **options)  # type: ignore[misc]
+        finally:
+            self.held = None
+        self.send(b"".join(parts))
+
     def send(self: Any, data: Any) -> None:
         """Send; what is long may have to wait for the server to read it."""
+        if self.held is not None and isinstance(data, bytes):
+            self.held.append(data)
+            return
         if isinstance(data, bytes) and len(data) < _SHORT:
             super().send(data)  # type: ignore[misc]
             return

@@ -119,7 +119,7 @@ class Ranking:
     def _novelty(self, n: int, chosen: Sequence[int]) -> float:
         mine = self._bags[n].keys()
         others = (self._bags[m].keys() for m in chosen)
-        like = (len(mine & other) / len(mine | other) for other in others)
+        like = (len(mine & other) / (len(mine | other) or 1) for other in others)
         return 1.0 - max(like, default=0.0) ** 2
 
 

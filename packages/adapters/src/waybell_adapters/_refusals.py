@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 from waybell_adapters._errors import (
@@ -136,6 +134,10 @@ def _wait(text: str, now: float) -> float | None:
 
 
 def _time(text: str) -> float | None:
+    # Loaded only now: few servers write dates, and these modules are slow to load.
+    from datetime import UTC, datetime  # noqa: PLC0415
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             when = read(text)
