@@ -1,3 +1,4 @@
+import gzip
 import json
 from decimal import Decimal
 
@@ -65,6 +66,13 @@ def test_a_server_that_does_not_stream_is_understood(serve, connect, wire):
         "max_tokens",
     )
     assert reply.usage == Usage(1, 6, 24)
+
+
+def test_a_body_that_was_packed_unasked_is_unpacked(serve, connect, wire):
+    body = gzip.compress(wire.chat("Hello", " there"))
+    server = serve(wire.http(200, body, size=20, content_encoding="gzip"))
+    assert connect(server).generate("hi") == "Hello there"
+    assert server.requests[0].headers["accept-encoding"] == "identity"
 
 
 def test_the_request_says_what_was_asked(serve, connect, wire):

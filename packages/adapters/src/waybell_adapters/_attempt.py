@@ -51,8 +51,8 @@ class Attempt:
     """
 
     __slots__ = (
-        "_began", "_dialect", "_half", "_length", "_line", "_parser", "_response", "body", "id",
-        "last", "pieces", "reader", "status",
+        "_began", "_dialect", "_half", "_length", "_line", "_packed", "_parser",
+        "_response", "body", "id", "last", "pieces", "reader", "status",
     )  # fmt: skip
 
     def __init__(self, line: Line, dialect: Dialect) -> None:
@@ -60,6 +60,7 @@ class Attempt:
         self._dialect = dialect
         self._began = monotonic()
         self._half = ""
+        self._packed = False
         self._length = 0
         self._parser: SSEParser | LineParser | BodyParser = SSEParser()
         self._response: BaseHTTPResponse | None = None
@@ -97,6 +98,7 @@ class Attempt:
         sent = text.encode("utf-8", "replace")  # a lone surrogate is no text anywhere
         self._response = response = engine.send(self._line, sent, cap)
         headers = response.headers
+        self._packed = "content-encoding" in headers  # though none was asked for
         self.id = next((headers[name] for name in _IDS if name in headers), None)
         self.status = response.status
         if not self.answered:
@@ -119,7 +121,7 @@ class Attempt:
         response, parser = self._response, self._parser
         if response is None:
             raise LineCut
-        chunk = response.read1(65536, decode_content=True)
+        chunk = response.read1(65536, decode_content=self._packed)
         for text in parser.feed(chunk) if chunk else parser.finish():
             self._take(text)
         if chunk or self.reader.done:
@@ -160,7 +162,9 @@ class Attempt:
         self._line.settimeout(0.1)
         try:
             for _ in range(4):
-                if response is None or not response.read1(65536, decode_content=True):
+                if response is None or not response.read1(
+                    65536, decode_content=self._packed
+                ):
                     self._response = None
                     return
         except LOST:
@@ -224,7 +228,7 @@ class Attempt:
         self._line.settimeout(5)
         try:
             while response is not None and len(found) < _BODY:
-                chunk = response.read1(_BODY - len(found), decode_content=True)
+                chunk = response.read1(_BODY - len(found), decode_content=self._packed)
                 if not chunk:
                     break
                 found += chunk

@@ -5,7 +5,8 @@ from typing import Any, cast
 
 
 LIMIT = 16 * 1024 * 1024  # bytes of one event: far above any real one
-_decoder = JSONDecoder()
+_decoder: Any = JSONDecoder()
+_scan = _decoder.scan_once  # what `raw_decode` calls, without its frame
 
 
 class SSEParser:
@@ -34,6 +35,8 @@ class SSEParser:
         if self._after_cr or b"\r" in chunk:
             chunk = self._newlines(chunk)
         buffer = self._buffer
+        if not buffer and chunk.find(b"\n") == len(chunk) - 2 and chunk[-1:] == b"\n":
+            return self._read([chunk[:-2]])  # one event of one line, as most are
         seen = max(len(buffer) - 1, 0)
         buffer += chunk
         end = buffer.rfind(b"\n\n", seen)
@@ -147,7 +150,17 @@ def objects(text: str) -> list[dict[str, Any]]:
     Raises:
         ValueError: It is not JSON, or not of objects.
     """
-    text = text.strip().removesuffix("[DONE]").rstrip()
+    text = text.strip()
+    try:
+        value, at = _scan(text, 0)
+    except (RecursionError, StopIteration, ValueError):
+        return _glued(text)
+    # Nearly every text is one object; the rest take the long way.
+    return [value] if at == len(text) and type(value) is dict else _glued(text)
+
+
+def _glued(text: str) -> list[dict[str, Any]]:
+    text = text.removesuffix("[DONE]").rstrip()
     found: list[dict[str, Any]] = []
     at = 0
     while at < len(text):
