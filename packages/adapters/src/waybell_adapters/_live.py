@@ -43,6 +43,7 @@ class LiveStream(ReplyStream):
     """
 
     __slots__ = (
+        "_asleep",
         "_engine",
         "_error",
         "_inbox",
@@ -67,6 +68,7 @@ class LiveStream(ReplyStream):
         self._engine = engine
         self._inbox: deque[str] = deque()
         self._error: BaseException | None = None
+        self._asleep = False
         self._reading = False
         self._over = False
         self._post: Callable[[Callable[[], None]], None] | None = None
@@ -126,6 +128,7 @@ class LiveStream(ReplyStream):
         try:
             while not (self._inbox or self._over):
                 self._waiting = future = loop.create_future()
+                self._asleep = True  # before looking: who comes later wakes us
                 if not (self._inbox or self._over):  # else it came just now
                     await self._until(loop, future)
         except BaseException as error:
@@ -164,7 +167,8 @@ class LiveStream(ReplyStream):
         inbox = self._inbox
         while (piece := self._step()) is not None:
             inbox.append(piece)
-            if len(inbox) == 1 and self._post is not None:
+            if self._asleep and self._post is not None:
+                self._asleep = False  # one call wakes, for all that come until then
                 self._post(self._wake)
 
 
