@@ -432,6 +432,24 @@ async def test_many_calls_at_once_all_end_and_never_stall_the_loop(
     assert sorted(stalls)[int(len(stalls) * 0.9)] < 0.05
 
 
+async def test_slow_answers_keep_no_other_call_waiting(serve, connect, wire):
+    count, all_in = 16, threading.Event()
+
+    def slow(conn, request):
+        if len(server.requests) == count:
+            all_in.set()
+        wire.stall(b"HTTP/1.1 200 OK\r\nx-a: ")(conn, request)
+
+    server = serve(*[slow] * count, wire.whole("openai"))
+    model = connect(server)
+    tasks = [asyncio.create_task(model.agenerate("hi")) for _ in range(count)]
+    assert await asyncio.to_thread(all_in.wait, SOON)
+    assert await model.agenerate("hi", deadline=Deadline(SOON)) == "Hello there"
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
 async def test_calls_beyond_the_bound_wait_their_turn(serve, connect, wire):
     server = serve(wire.whole("openai"))
     model = connect(server, connections=2)

@@ -130,9 +130,16 @@ class _Mine:
     def getresponse(self: Any) -> Any:
         """Wait until an answer begins, and read its head."""
         sock: Any = self.sock
-        if sock is not None and not (hasattr(sock, "pending") and sock.pending()):
-            with outside():
-                wait_for_read(sock, self.timeout)
+        if sock is None:
+            return self._head()
+        with outside():
+            if not _pending(sock) and not wait_for_read(sock, self.timeout):
+                raise TimeoutError("no answer in time")
+            if not _whole_head(sock):
+                return self._head()  # out here, where a slow one keeps nobody waiting
+        return self._head()
+
+    def _head(self: Any) -> Any:
         return cast(Any, super().getresponse())  # type: ignore[misc]
 
 
@@ -197,7 +204,7 @@ class Mount(HTTPAdapter):
         return manager
 
 
-_SHORT = 32768  # bytes that a socket takes without waiting
+_SHORT = 16384  # bytes that a socket takes without waiting
 _POOLS: dict[str, Any] = {"http": _Pool, "https": _TLSPool}
 
 
@@ -205,6 +212,18 @@ def _plain(sock: Any) -> socket.socket:
     """The socket under TLS inside TLS, which is what a proxy with TLS gives."""
     inner: socket.socket = getattr(sock, "socket", sock)
     return inner
+
+
+def _pending(sock: Any) -> bool:
+    """Whether TLS has taken something from the socket already."""
+    return hasattr(sock, "pending") and bool(sock.pending())
+
+
+def _whole_head(sock: Any) -> bool:
+    """Whether the head of an answer can be read at once; nobody can tell under TLS."""
+    if type(sock) is not socket.socket:
+        return False
+    return b"\r\n\r\n" in sock.recv(_SHORT, socket.MSG_PEEK)
 
 
 def _dial(conn: Any, line: Line) -> socket.socket:
