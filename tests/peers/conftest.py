@@ -7,6 +7,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -79,9 +80,16 @@ def aimock(port: int) -> list[str]:
             "--log-level", "silent"]  # fmt: skip
 
 
-def listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def ready(url: str) -> bool:
+    """Whether it takes requests; one that loads its model says 503."""
+    try:
+        with urlopen(f"{url}/health", timeout=5) as answer:
+            return answer.status == 200
+    except HTTPError as error:
+        error.close()
+        return error.code != 503
+    except OSError:
+        return False
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +105,7 @@ def servers():
             process = subprocess.Popen(words, stdout=quiet, stderr=quiet)
             running[name] = process, f"http://127.0.0.1:{port}"
             ends = time.monotonic() + 30
-            while not listening(port):
+            while not ready(running[name][1]):
                 if process.poll() is not None or time.monotonic() > ends:
                     pytest.fail(f"{name} did not start")
                 time.sleep(0.05)  # another process gives no event to wait for
