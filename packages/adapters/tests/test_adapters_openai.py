@@ -354,6 +354,21 @@ def test_usage_that_grows_with_each_chunk_is_not_summed(serve, connect, wire):
     assert (reply, reply.usage) == ("aaa", Usage(3, 3))
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("gpt-x", "gpt-x-2026-01-01", "gpt-x"),
+        ("auto", "vendor/large", "vendor/large"),
+        ("gpt-x", None, "gpt-x"),
+    ],
+)
+def test_a_dated_name_is_told_as_the_model_that_was_asked(serve, connect, wire, case):
+    asked, answered, told = case
+    choice = {"delta": {"content": "Yes"}, "finish_reason": "stop"}
+    server = serve(wire.http(200, wire.sse({"model": answered, "choices": [choice]})))
+    assert connect(server, model=asked).generate("hi").model == told
+
+
 def test_only_the_first_of_several_answers_is_the_reply(serve, connect, wire):
     events = [
         {

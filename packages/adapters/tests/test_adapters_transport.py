@@ -313,7 +313,8 @@ async def test_tls_and_a_proxy_change_nothing_about_ending_a_call(
 
 
 @pytest.mark.parametrize("how", ["deadline", "cancel"])
-async def test_shaking_hands_can_be_ended(serve, connect, trusting, how):
+@pytest.mark.parametrize("where", ["server", "proxy"])
+async def test_shaking_hands_can_be_ended(serve, connect, trusting, where, how):
     entered, left = threading.Event(), threading.Event()
 
     def silent(conn):
@@ -324,6 +325,9 @@ async def test_shaking_hands_can_be_ended(serve, connect, trusting, how):
         raise OSError("the client has left")
 
     server = serve(b"", wrap=silent)
+    if where == "proxy":
+        trusting.trust_env = False
+        trusting.proxies = {"https": f"http://127.0.0.1:{server.port}"}
     model = connect(server, session=trusting)
     if how == "deadline":
         with pytest.raises(DeadlineExceeded):

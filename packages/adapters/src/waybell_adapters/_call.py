@@ -127,6 +127,8 @@ class Call:
         facts: dict[str, Any] = {"model": self._ask.model}
         with suppress(ValueError):  # an error has said it already
             facts |= now.facts(text, cut=cut)
+        if str(facts["model"]).startswith(self._ask.model):
+            facts["model"] = self._ask.model  # a dated name has the price of its model
         return Reply(
             text, usage=usage, cost=cost, attempts=made, partial=cut, request_id=now.id,
             **facts,

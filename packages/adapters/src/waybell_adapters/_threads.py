@@ -36,11 +36,7 @@ class Threads:
         with self._lock:
             self._waiting += 1
             if self._waiting > self._idlers and len(self._threads) < self._most:
-                thread = threading.Thread(
-                    target=self._run, name="waybell-call", daemon=True
-                )
-                self._threads.add(thread)
-                thread.start()
+                self._grow()
         self._jobs.put(job)
 
     def close(self, timeout: float = 1.0) -> None:
@@ -52,6 +48,17 @@ class Threads:
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(timeout)
+
+    def _grow(self) -> None:
+        thread = threading.Thread(target=self._run, name="waybell-call", daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more: those there are will do it
+            self._threads.discard(thread)
+            if not self._threads:
+                self._waiting -= 1
+                raise
 
     def _run(self) -> None:
         while True:
