@@ -118,14 +118,17 @@ def test_a_watcher_shuts_lines_in_their_time_and_no_others():
 
 def test_threads_are_as_many_as_are_needed_and_end_by_themselves():
     threads, gate = Threads(2, idle=0.01), threading.Semaphore(0)
-    done = threading.Semaphore(0)
+    begun, done = threading.Semaphore(0), threading.Semaphore(0)
 
     def job():
+        begun.release()
         gate.acquire()
         done.release()
 
     for _ in range(5):
         threads.submit(job)
+    assert begun.acquire(timeout=SOON)
+    assert begun.acquire(timeout=SOON)
     assert len(threads._threads) == 2
     for _ in range(5):
         gate.release()
