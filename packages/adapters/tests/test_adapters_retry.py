@@ -14,12 +14,31 @@ from waybell_adapters import (
     Usage,
 )
 from waybell_adapters._refusals import refusal, retry_after
-from waybell_deadline import Deadline, DeadlineExceeded
 
 
 VENDORS = ("openai", "anthropic", "ollama")
 NOW = 1_800_000_000.0
 SOON = {"retry_after_ms": "1"}
+
+
+class DeadlineExceeded(TimeoutError):
+    """What a deadline raises."""
+
+
+class Deadline:
+    """The methods of one that this package uses, in real time."""
+
+    def __init__(self, seconds):
+        self.ends = time.monotonic() + seconds
+
+    def check(self):
+        if time.monotonic() >= self.ends:
+            raise DeadlineExceeded
+
+    def timeout(self, cap=None):
+        self.check()
+        left = self.ends - time.monotonic()
+        return left if cap is None else min(left, cap)
 
 
 def drop(conn, request):
