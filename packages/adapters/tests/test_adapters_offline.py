@@ -6,7 +6,7 @@ import sys
 import textwrap
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from waybell_adapters import (
@@ -470,6 +470,7 @@ lines = st.lists(titles | st.text(max_size=30), max_size=25).map("\n".join)
 
 
 @settings(max_examples=300, deadline=None)
+@example("```\n```\n```\n_\n_")  # sentences of no word at all
 @given(lines)
 def test_no_text_makes_it_raise(text):
     reply = model.generate(text)

@@ -184,7 +184,8 @@ def test_a_spec_names_a_model():
 
 def test_an_unknown_provider_is_refused_with_the_known_ones():
     with pytest.raises(
-        ValueError, match="of offline, scripted; did you mean 'scripted'"
+        ValueError,
+        match="of anthropic, offline, ollama, openai, scripted; did you mean 'scripted'",
     ):
         adapter("scriptd:x")
     with pytest.raises(ValueError, match="no provider ''"):

@@ -11,6 +11,7 @@ Reply('Hello.', tokens=5, model='scripted')
 'Greet me.'
 """
 
+from waybell_adapters._anthropic import AnthropicAdapter
 from waybell_adapters._errors import (
     AdapterError,
     BadReply,
@@ -20,6 +21,8 @@ from waybell_adapters._errors import (
     RateLimited,
 )
 from waybell_adapters._offline import OfflineAdapter
+from waybell_adapters._ollama import OllamaAdapter
+from waybell_adapters._openai import OpenAIAdapter
 from waybell_adapters._protocol import LLMAdapter, agenerate, astream
 from waybell_adapters._reply import CallAttempt, Reply, ToolCall, Usage
 from waybell_adapters._scripted import ScriptedAdapter
@@ -29,6 +32,7 @@ from waybell_adapters._stream import ReplyStream
 
 __all__ = [
     "AdapterError",
+    "AnthropicAdapter",
     "BadReply",
     "CallAttempt",
     "ContextTooLong",
@@ -36,6 +40,8 @@ __all__ = [
     "ModelRefused",
     "ModelUnavailable",
     "OfflineAdapter",
+    "OllamaAdapter",
+    "OpenAIAdapter",
     "RateLimited",
     "Reply",
     "ReplyStream",

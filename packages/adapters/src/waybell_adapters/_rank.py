@@ -129,7 +129,7 @@ class Ranking:
         """What it adds: other words, and the word of another passage."""
         mine, mark = self._bags[n].keys(), self.units[n].mark
         others = (self._bags[m].keys() for m in chosen)
-        like = (len(mine & other) / len(mine | other) for other in others)
+        like = (len(mine & other) / (len(mine | other) or 1) for other in others)
         again = mark and any(self.units[m].mark == mark for m in chosen)
         return (1.0 - max(like, default=0.0) ** 2) * (_AGAIN if again else 1.0)
 

@@ -8,7 +8,10 @@ from waybell_adapters._protocol import LLMAdapter
 
 # Where each provider is built; loaded when asked for, so that none costs the others.
 _PROVIDERS = {
+    "anthropic": "waybell_adapters._anthropic",
+    "ollama": "waybell_adapters._ollama",
     "offline": "waybell_adapters._offline",
+    "openai": "waybell_adapters._openai",
     "scripted": "waybell_adapters._scripted",
 }
 

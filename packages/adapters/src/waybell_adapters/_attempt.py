@@ -1,0 +1,246 @@
+"""One request and the reading of its answer; it knows no second try."""
+
+from collections import deque
+from collections.abc import Mapping
+from http.client import HTTPException
+from json import dumps
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+
+from urllib3.exceptions import HTTPError
+
+from waybell_adapters._dialect import Dialect, Reader
+from waybell_adapters._events import BodyParser, LineParser, SSEParser, mended, objects
+from waybell_adapters._line import Line, LineCut
+from waybell_adapters._prompt import count_tokens
+from waybell_adapters._refusals import Refusal, refusal
+from waybell_adapters._reply import CallAttempt, Usage
+
+
+if TYPE_CHECKING:
+    from urllib3.response import BaseHTTPResponse
+
+    from waybell_adapters._engine import Engine
+
+LONGEST = 64 * 1024 * 1024  # characters of a reply: far above any real one
+LOST = (HTTPError, HTTPException, OSError, EOFError, UnicodeError)
+# What reading raises of JSON that is shaped in no way that any server is known for.
+SHAPE = (AttributeError, IndexError, KeyError, OverflowError, TypeError)
+_BODY = 64 * 1024  # bytes of an error's body that are read
+_IDS = ("request-id", "x-request-id", "x-litellm-call-id")
+
+
+class Refused(Exception):
+    """The server answered with an error.
+
+    Args:
+        refusal: What it said.
+    """
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.error)
+        self.refusal = refusal
+
+
+class Attempt:
+    """One request; `open` it, then `pull` until it is `over`.
+
+    Args:
+        line: Owns the connection.
+        dialect: Reads the answer.
+    """
+
+    __slots__ = (
+        "_began", "_dialect", "_half", "_length", "_line", "_packed", "_parser",
+        "_response", "body", "id", "last", "pieces", "reader", "status",
+    )  # fmt: skip
+
+    def __init__(self, line: Line, dialect: Dialect) -> None:
+        self._line = line
+        self._dialect = dialect
+        self._began = monotonic()
+        self._half = ""
+        self._packed = False
+        self._length = 0
+        self._parser: SSEParser | LineParser | BodyParser = SSEParser()
+        self._response: BaseHTTPResponse | None = None
+        self.body: dict[str, Any] = {}
+        self.id: str | None = None
+        self.last = ""  # what was read last, for an error about it
+        self.pieces: deque[str] = deque()
+        self.reader: Reader = dialect.reader()
+        self.status: int | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the reply is whole."""
+        return self.reader.done
+
+    @property
+    def begun(self) -> bool:
+        """Whether something of the reply has come."""
+        return self.reader.begun
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server began to reply, so that it will be paid."""
+        return self.status is not None and 200 <= self.status < 300
+
+    def open(self, engine: "Engine", body: dict[str, Any], cap: float | None) -> None:
+        """Send the request and look at the head of the answer.
+
+        Raises:
+            Refused: It is an error.
+            ValueError: It is a page.
+        """
+        self.body = body
+        text = dumps(body, ensure_ascii=False, separators=(",", ":"))
+        sent = text.encode("utf-8", "replace")  # a lone surrogate is no text anywhere
+        self._response = response = engine.send(self._line, sent, cap)
+        headers = response.headers
+        self._packed = "content-encoding" in headers  # though none was asked for
+        self.id = next((headers[name] for name in _IDS if name in headers), None)
+        self.status = response.status
+        if not self.answered:
+            said = self._rest()
+            raise Refused(refusal(self.status, headers, said, time()))
+        kind = headers.get("content-type", "")
+        if "html" in kind:
+            self.last = self._rest()
+            raise ValueError("the server answered with a page, not a reply")
+        self._parser = _parser(kind, lines=self._dialect.lines)
+
+    def pull(self) -> None:
+        """Read what has come, at least one byte.
+
+        Raises:
+            EOFError: The stream ended before the reply.
+            Refused: An error came in the stream.
+            ValueError: What came cannot be understood.
+        """
+        response, parser = self._response, self._parser
+        if response is None:
+            raise LineCut
+        chunk = response.read1(65536, decode_content=self._packed)
+        for text in parser.feed(chunk) if chunk else parser.finish():
+            self._take(text)
+        if chunk or self.reader.done:
+            return
+        if self.reader.stop is None:
+            raise EOFError("the stream ended before the reply did")
+        self.reader.done = True
+
+    def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
+        """The reply's fields, of what has come.
+
+        Raises:
+            ValueError: It cannot be understood.
+        """
+        try:
+            return self.reader.facts(text, cut=cut)
+        except SHAPE as error:
+            raise ValueError(f"a reply of no known shape: {error!r}") from None
+
+    def counts(self, text: str, *, size: int, cut: bool) -> Usage:
+        """What the server said that it used, or an estimate where it did not say all."""
+        try:
+            known, hidden = self.reader.usage() or Usage(), self.reader.hidden()
+        except (*SHAPE, ValueError):
+            known, hidden = Usage(), ""
+        if not cut and known.output_tokens >= bool(text) and known.total:
+            return known
+        counts: dict[str, Any] = dict(known)
+        if known.total == known.output_tokens:
+            counts["input_tokens"] = size  # it said nothing of them
+        said = count_tokens(text) + count_tokens(hidden)
+        counts["output_tokens"] = max(known.output_tokens, said)
+        return Usage(**counts, estimated=True)
+
+    def drain(self) -> None:
+        """Read what is left behind the reply, so that the connection can be kept."""
+        response = self._response
+        self._line.settimeout(0.1)
+        try:
+            for _ in range(4):
+                if response is None or not response.read1(
+                    65536, decode_content=self._packed
+                ):
+                    self._response = None
+                    return
+        except LOST:
+            return
+
+    def drop(self) -> None:
+        """Give the connection back, closed if anything is left to read."""
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()
+            response.release_conn()
+
+    def record(self, error: str | None, usage: Usage | None) -> CallAttempt:
+        """What there is to tell of it."""
+        return CallAttempt(
+            self.status, error, monotonic() - self._began, usage, self.id
+        )
+
+    def _take(self, text: str) -> None:
+        self.last = text
+        events = objects(text)
+        for event in events:
+            if "error" in event or event.get("type") == "error":
+                self._check(event, text)
+            piece = self._read(event)
+            if piece:
+                self._add(piece)
+        if not events and "[DONE]" in text:
+            self.reader.done = True
+
+    def _read(self, event: dict[str, Any]) -> str:
+        try:
+            return self.reader.read(event)
+        except SHAPE as error:
+            raise ValueError(f"an event of no known shape: {error!r}") from None
+
+    def _add(self, piece: str) -> None:
+        if self._half or "\ud800" <= piece[-1] <= "\udbff":
+            piece = self._join(piece)
+        if piece:
+            self.pieces.append(piece)
+            self._length += len(piece)
+        if self._length > LONGEST:
+            raise ValueError(f"a reply of more than {LONGEST} characters")
+
+    def _join(self, piece: str) -> str:
+        """The piece with the half of a character that came before, without one after."""
+        whole = self._half + piece
+        self._half = whole[-1] if "\ud800" <= whole[-1] <= "\udbff" else ""
+        return mended(whole.removesuffix(self._half))
+
+    def _check(self, event: dict[str, Any], text: str) -> None:
+        if event.get("error") or event.get("type") == "error":
+            none: Mapping[str, str] = {}
+            headers = none if self._response is None else self._response.headers
+            raise Refused(refusal(None, headers, text, time()))
+
+    def _rest(self) -> str:
+        """The body of an answer that is no reply, as far as it is worth reading."""
+        response, found = self._response, b""
+        self._line.settimeout(5)
+        try:
+            while response is not None and len(found) < _BODY:
+                chunk = response.read1(_BODY - len(found), decode_content=self._packed)
+                if not chunk:
+                    break
+                found += chunk
+        except LOST:
+            if self._line.cut:
+                raise
+        return found.decode("utf-8", "replace")
+
+
+def _parser(kind: str, *, lines: bool) -> SSEParser | LineParser | BodyParser:
+    if "event-stream" in kind:
+        return SSEParser()
+    if lines or "ndjson" in kind:
+        return LineParser()
+    return BodyParser() if "json" in kind else SSEParser()

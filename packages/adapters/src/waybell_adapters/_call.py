@@ -1,0 +1,263 @@
+"""One call: its attempts, what they cost, and the pieces of its reply."""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from urllib3.exceptions import ReadTimeoutError
+
+from waybell_adapters._attempt import LOST, Attempt, Refused
+from waybell_adapters._dialect import Ask, Dialect, Price
+from waybell_adapters._errors import AdapterError, BadReply, ModelUnavailable
+from waybell_adapters._limits import BudgetLike, DeadlineLike, admit
+from waybell_adapters._line import Line, LineCut
+from waybell_adapters._prompt import count_tokens
+from waybell_adapters._refusals import Refusal
+from waybell_adapters._reply import CallAttempt, Reply, Usage
+from waybell_adapters._retry import Failed, Patience, insist
+
+
+if TYPE_CHECKING:
+    from waybell_adapters._engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What bounds a call: time, money, patience."""
+
+    patience: Patience
+    budget: BudgetLike | None
+    price: Price | None
+    scrub: Callable[[str], str]
+
+    @property
+    def deadline(self) -> DeadlineLike | None:
+        """When it is to end."""
+        return self.patience.deadline
+
+    def cost(self, usage: Usage) -> Decimal | None:
+        """What this much costs, as far as was stated."""
+        return None if self.price is None else self.price.of(usage)
+
+
+_NOTHING = Usage(estimated=True)
+_ENDED = "the call was ended"
+# Words of connection errors that another try would only repeat.
+_HOPELESS = re.compile(f"{_ENDED}|CERTIFICATE_VERIFY|Tunnel connection failed: 4")
+
+
+class Call:
+    """The pieces of one reply, asked for when the first is wanted.
+
+    Args:
+        engine: Sends it.
+        dialect: Writes and reads it.
+        ask: What is asked.
+        terms: What bounds it.
+    """
+
+    __slots__ = (
+        "_ask", "_closed", "_dialect", "_engine", "_error", "_failed", "_line", "_made",
+        "_now", "_paid", "_terms",
+    )  # fmt: skip
+
+    def __init__(
+        self, engine: "Engine", dialect: Dialect, ask: Ask, terms: Terms
+    ) -> None:
+        self._engine = engine
+        self._dialect = dialect
+        self._ask = ask
+        self._terms = terms
+        self._line = Line()
+        self._made: list[CallAttempt] = []  # attempts that have failed
+        self._now: Attempt | None = None
+        self._error: AdapterError | None = None
+        self._failed = False
+        self._paid = False
+        self._closed = False
+
+    def __iter__(self) -> "Call":
+        return self
+
+    def __next__(self) -> str:
+        now = self._now
+        while now is None or not now.pieces:
+            if self._error is not None:
+                raise self._error
+            if self._closed:
+                raise StopIteration
+            try:
+                now = self._go_on()
+            except Failed as failed:
+                # What came before it is given out first.
+                self._error = self._told(failed.refusal.error)
+                now = self._now
+        return now.pieces.popleft()
+
+    def shut(self) -> None:
+        """End it now, from any thread."""
+        self._line.shut()
+
+    def close(self) -> None:
+        """Give the connection back, or end it if the reply is not whole."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._now is not None:
+            self._now.drop()
+        self._engine.leave(self._line)
+
+    def finish(self, text: str, cut: bool) -> Reply:
+        """The reply, of what has come."""
+        now, made = self._now, [*self._made]
+        if now is None:
+            return Reply(
+                text, usage=_NOTHING, cost=0, model=self._ask.model, partial=cut
+            )
+        usage, cost = _NOTHING, cast(Decimal | None, Decimal(0))
+        # A request that was sent may be paid for, though no answer came.
+        if self._paid or (self._line.up and not self._failed):
+            usage = self._usage(text, cut=cut)
+            cost = self._terms.cost(usage)
+        if not self._failed:
+            made.append(now.record("cut short" if cut else None, usage))
+        facts: dict[str, Any] = {"model": self._ask.model}
+        with suppress(ValueError):  # an error has said it already
+            facts |= now.facts(text, cut=cut)
+        if str(facts["model"]).startswith(self._ask.model):
+            facts["model"] = self._ask.model  # a dated name has the price of its model
+        return Reply(
+            text, usage=usage, cost=cost, attempts=made, partial=cut, request_id=now.id,
+            **facts,
+        )  # fmt: skip
+
+    def _go_on(self) -> Attempt:
+        if self._now is None:
+            self._begin()
+        else:
+            self._guard(self._now.pull)
+        now = self._now
+        assert now is not None
+        if now.over:
+            # Whether all can be understood is known now, while an error can be raised.
+            self._guard(lambda: now.facts("", cut=False))
+            now.drain()
+            self.close()
+        return now
+
+    def _begin(self) -> None:
+        deadline = self._terms.deadline
+        self._engine.enter(self._line)
+        if deadline is not None:
+            self._engine.watcher.add(self._line, deadline)
+        patience = self._terms.patience
+        insist(self._try, patience, sleep=self._sleep, before=self._charge)
+
+    def _try(self) -> None:
+        """One attempt, repeated at once while the server only dislikes its form."""
+        while True:
+            try:
+                return self._attempt()
+            except Failed as failed:
+                error, now = failed.refusal.error, self._now
+                if error.status not in (400, 422) or now is None:
+                    raise
+                if not self._dialect.adjust(now.body, f"{error.args[0]} {error.body}"):
+                    raise
+
+    def _attempt(self) -> None:
+        terms, ask, line = self._terms, self._ask, self._line
+        admit(terms.deadline, terms.budget, tokens=ask.size)
+        line.up = line.reused = self._failed = self._paid = False
+        self._now = now = Attempt(line, self._dialect)
+        body = self._dialect.body(ask)
+        cap = None if terms.deadline is None else terms.deadline.timeout()
+        self._guard(lambda: now.open(self._engine, body, cap))
+        while not (now.begun or now.over):
+            self._guard(now.pull)
+
+    def _guard(self, step: Callable[[], object]) -> None:
+        """Do it, and say in this package's words what went wrong."""
+        try:
+            step()
+        except LOST as error:
+            self._lost(error)
+        except Refused as error:
+            self._fail(error.refusal)
+        except ValueError as error:
+            self._fail(Refusal(BadReply(str(error)), again=False, paid=True))
+
+    def _lost(self, error: Exception) -> NoReturn:
+        """Something on the way broke: say what, and whether it may be tried again."""
+        deadline, line = self._terms.deadline, self._line
+        late = isinstance(error, ReadTimeoutError)
+        if deadline is not None and (late or line.cut):
+            deadline.check()
+        said = _said(error, late=late, cut=line.cut)
+        # A kept connection that ends before any answer was closed while it was idle.
+        idle = line.reused and not late and self._status is None
+        paid = line.up and not idle
+        again = _HOPELESS.search(said) is None
+        self._fail(Refusal(ModelUnavailable(said), again=again, paid=paid))
+
+    @property
+    def _status(self) -> int | None:
+        return None if self._now is None else self._now.status
+
+    def _fail(self, found: Refusal) -> NoReturn:
+        now, error, scrub = self._now, found.error, self._terms.scrub
+        assert now is not None
+        if now.begun:
+            found.again = False  # what was given out cannot be taken back
+            found.paid = True
+        if error.body is None and isinstance(error, BadReply):
+            error.body = now.last[:10_000]
+        error.args = (scrub(str(error.args[0])),)
+        error.body = None if error.body is None else scrub(error.body)
+        error.status = error.status or now.status
+        self._failed, self._paid = True, found.paid
+        usage = self._usage("", cut=True) if found.paid else None
+        said = f"{type(error).__name__}: {error.args[0]}"
+        self._made.append(now.record(said, usage))
+        now.drop()
+        raise Failed(found)
+
+    def _told(self, error: AdapterError) -> AdapterError:
+        error.provider = self._dialect.provider
+        error.model = self._ask.model
+        error.request_id = None if self._now is None else self._now.id
+        error.attempts = tuple(self._made)
+        return error
+
+    def _charge(self, found: Refusal) -> None:
+        """Book an attempt that failed after the server may have done its work."""
+        budget = self._terms.budget
+        if not found.paid or budget is None:
+            return
+        self._paid = False  # it is booked here, and not with the reply
+        usage = self._usage("", cut=True)
+        usd, model = self._terms.cost(usage), self._ask.model
+        budget.charge(usd=usd, model=model, usage=usage, line="estimated")
+
+    def _sleep(self, seconds: float) -> None:
+        try:
+            self._line.sleep(seconds)
+        except LineCut as error:
+            self._lost(error)
+
+    def _usage(self, text: str, *, cut: bool) -> Usage:
+        size = self._ask.size
+        if self._now is None:
+            return Usage(size, count_tokens(text), estimated=True)
+        return self._now.counts(text, size=size, cut=cut)
+
+
+def _said(error: Exception, *, late: bool, cut: bool) -> str:
+    if cut:
+        return _ENDED
+    if late:
+        return "no answer in time"
+    return f"the connection failed: {str(error) or type(error).__name__}"

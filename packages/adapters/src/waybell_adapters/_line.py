@@ -1,0 +1,174 @@
+"""What one call holds of the network, so that any thread can end it at once."""
+
+import socket
+import threading
+from time import monotonic
+
+from waybell_adapters._limits import DeadlineLike
+
+
+class LineCut(OSError):
+    """The call was ended from outside."""
+
+
+class Line:
+    """A call's socket, which any thread may shut whatever its owner is doing with it."""
+
+    __slots__ = ("_lock", "_sock", "_spare", "_waking", "cut", "reused", "up")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sock: socket.socket | None = None
+        self._spare = False
+        self._waking: threading.Event | None = None
+        self.cut = False
+        self.up = False  # connected, so the server may have got the request
+        self.reused = False
+
+    def hold(self, sock: socket.socket, *, spare: bool = False) -> None:
+        """Make this the socket to shut; a spare one is closed when it is let go.
+
+        Raises:
+            LineCut: It was ended before.
+        """
+        with self._lock:
+            self._let_go()
+            if self.cut:
+                if spare:
+                    sock.close()
+                raise LineCut
+            self._sock, self._spare = sock, spare
+
+    def free(self) -> bool:
+        """Let the socket go; False if it was shut meanwhile."""
+        with self._lock:
+            self._let_go()
+            return not self.cut
+
+    def shut(self) -> None:
+        """End the call at once: now, or as soon as it tries to go on."""
+        with self._lock:
+            self.cut = True
+            if self._waking is not None:
+                self._waking.set()
+            if self._sock is not None:
+                _shutdown(self._sock)
+
+    def settimeout(self, seconds: float) -> None:
+        """Bound each wait for the socket from now on."""
+        with self._lock:
+            if self._sock is not None and self._sock.fileno() >= 0:
+                self._sock.settimeout(seconds)
+
+    def wait(self, event: threading.Event, seconds: float | None) -> None:
+        """Wait for an event, or so long.
+
+        Raises:
+            LineCut: The call was ended.
+        """
+        with self._lock:
+            self._waking = event
+            if self.cut:
+                event.set()
+        event.wait(seconds)
+        self._waking = None
+        if self.cut:
+            raise LineCut
+
+    def sleep(self, seconds: float) -> None:
+        """Wait so long.
+
+        Raises:
+            LineCut: The call was ended.
+        """
+        self.wait(threading.Event(), seconds)
+
+    def _let_go(self) -> None:
+        if self._sock is not None and self._spare:
+            self._sock.close()
+        self._sock = None
+
+
+def _shutdown(sock: socket.socket) -> None:
+    # The plain method: that of an SSLSocket forgets its session first, so that a read
+    # in another thread would take what is still encrypted for text.
+    try:
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        return  # it is not connected, or has ended by itself
+
+
+class Watcher:
+    """One thread that shuts the lines whose deadline has passed.
+
+    Args:
+        idle: Seconds without a line after which the thread ends.
+    """
+
+    __slots__ = ("_changed", "_idle", "_lines", "_next", "_running")
+
+    def __init__(self, *, idle: float = 10.0) -> None:
+        self._changed = threading.Condition()
+        self._lines: dict[Line, tuple[float, DeadlineLike]] = {}
+        self._next = 0.0
+        self._running = False
+        self._idle = idle
+
+    def add(self, line: Line, deadline: DeadlineLike) -> None:
+        """Shut this line when the deadline has passed, unless it is dropped before."""
+        left = deadline.timeout()
+        if left is None:
+            return
+        due = monotonic() + left
+        with self._changed:
+            self._lines[line] = (due, deadline)
+            if not self._running:
+                self._running = True
+                self._next = due
+                name = "waybell-deadlines"
+                threading.Thread(target=self._run, name=name, daemon=True).start()
+            elif due < self._next:
+                self._next = due
+                self._changed.notify()
+
+    def drop(self, line: Line) -> None:
+        """Forget it."""
+        self._lines.pop(line, None)
+
+    def close(self) -> None:
+        """Forget them all and let the thread end."""
+        with self._changed:
+            self._lines.clear()
+            self._next = 0.0
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while self._wait():
+            now = monotonic()
+            due = [(k, v[1]) for k, v in self._lines.copy().items() if v[0] <= now]
+            for line, deadline in due:
+                left = _left(deadline)
+                with self._changed:
+                    if line not in self._lines:
+                        continue
+                    self._lines[line] = (now + left, deadline)
+                if left <= 0:
+                    self.drop(line)
+                    line.shut()  # else it was postponed
+            with self._changed:
+                times = [due for due, _ in self._lines.copy().values()]
+                self._next = min(times, default=now + self._idle)
+
+    def _wait(self) -> bool:
+        """Until the next is due; False if there was none for a while."""
+        with self._changed:
+            self._changed.wait(min(max(self._next - monotonic(), 0), self._idle))
+            self._running = bool(self._lines)
+            return self._running
+
+
+def _left(deadline: DeadlineLike) -> float:
+    try:
+        return deadline.timeout() or 0.0
+    except Exception:  # one that has passed may say so by raising
+        return 0.0

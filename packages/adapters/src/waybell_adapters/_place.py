@@ -1,0 +1,136 @@
+"""Where a vendor is: its address, its key, its headers, and what of them is secret."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from waybell_adapters._dialect import Dialect
+from waybell_adapters._errors import AdapterError, ModelRefused, ModelUnavailable
+
+
+if TYPE_CHECKING:
+    from waybell_adapters._engine import Engine
+
+_HEADERS = {
+    "Accept": "text/event-stream, application/x-ndjson, application/json",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+    "User-Agent": "waybell-adapters",
+}
+
+
+class Wire(NamedTuple):
+    """A server, as read from the arguments and the environment."""
+
+    engine: "Engine"
+    dialect: Dialect
+    secrets: tuple[str, ...]
+
+    def scrub(self, text: str) -> str:
+        """The text without what must not be shown."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+class Place(NamedTuple):
+    """Where a vendor is, and the names in the environment that say otherwise.
+
+    Args:
+        provider: Its name.
+        home: Its own address.
+        path: What follows an address.
+        key: The variable of the key, if it needs one.
+        url: The variable of the address.
+        dialect: Its language, for an address.
+        headers: What it wants beside the usual, for a key or none.
+        address: Reads an address as its users write it.
+    """
+
+    provider: str
+    home: str
+    path: str
+    key: str | None
+    url: str
+    dialect: Callable[[str], Dialect]
+    headers: Callable[[str | None], dict[str, str]]
+    address: Callable[[str], str] = str.strip
+
+    def connect(
+        self,
+        *,
+        api_key: str | None,
+        base_url: str | None,
+        headers: Mapping[str, str],
+        **options: Any,
+    ) -> Wire:
+        """Read the environment and make ready to send.
+
+        Raises:
+            AdapterError: The key is missing, or something cannot be sent.
+        """
+        # Loaded only now: requests takes longer to import than all of this package.
+        from requests.exceptions import RequestException  # noqa: PLC0415
+
+        from waybell_adapters._engine import Engine  # noqa: PLC0415
+
+        said = os.environ.get(self.url, "").strip()
+        url = self._checked(self.address(base_url or said or self.home)) + self.path
+        key = api_key
+        if key is None and base_url is None:
+            key = self._key(needed=not said)
+        own = self.headers(key) | dict(headers)
+        _check(own)
+        try:
+            engine = Engine(url, _HEADERS | own, **options)
+        except (RequestException, ValueError) as error:
+            kind = type(error).__name__  # its text may have a proxy's password
+            raise ModelUnavailable(
+                f"nothing can be sent to {shown(url)}: {kind}"
+            ) from None
+        return Wire(engine, self.dialect(url), _secrets(key, own))
+
+    def named(self, error: AdapterError, model: str) -> AdapterError:
+        """The error, of this vendor and this model."""
+        error.provider, error.model = self.provider, model
+        return error
+
+    def _key(self, *, needed: bool) -> str | None:
+        """The key of the environment, which is for the address of the environment."""
+        key = os.environ.get(self.key, "").strip() if self.key else ""
+        if self.key and needed and not key:
+            raise ModelRefused(f"no key: set {self.key}, or pass api_key=")
+        return key or None
+
+    def _checked(self, text: str) -> str:
+        url = text.rstrip("/")
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ModelUnavailable(f"not a web address: {shown(url)!r}")
+        if parts.username or parts.password:
+            raise ModelUnavailable("base_url carries no user or password: use headers=")
+        return url
+
+
+def bearer(key: str | None) -> dict[str, str]:
+    """The header that most vendors want."""
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def shown(url: str) -> str:
+    """An address without a password or a query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _check(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ModelUnavailable(f"the header {name} has a character it cannot carry")
+
+
+def _secrets(key: str | None, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The key and every long value of a header, longest first."""
+    values = [value for value in headers.values() if len(value) >= 8]
+    return tuple(sorted({*filter(None, [key]), *values}, key=len, reverse=True))
