@@ -85,10 +85,13 @@ dist: $(VENV)/.test  ## Build every wheel and sdist into dist/
 
 check: lint types test docs alone  ## Everything a release must pass
 
+peers:  ## Install real model servers for the adapters' tests, under .cache
+	@PYTHON=$(PYTHON) sh tests/peers/install
+
 exports: $(VENV)/.test  ## Write the umbrella's map and stub from the packages' names
 	@$(BIN)/python tests/exports.py
 
 pins: $(UV)  ## Choose the newest allowed versions again
 	@bash requirements/compile.sh
 
-.PHONY: help setup demo test fmt lint types cov alone docs bench soak dist check exports pins
+.PHONY: help setup demo test fmt lint types cov alone docs bench soak dist check peers exports pins

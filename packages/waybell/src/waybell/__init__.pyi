@@ -1,5 +1,6 @@
 # Written by `make exports` from the packages' own `__all__`.
 from waybell_adapters import AdapterError as AdapterError
+from waybell_adapters import AnthropicAdapter as AnthropicAdapter
 from waybell_adapters import BadReply as BadReply
 from waybell_adapters import CallAttempt as CallAttempt
 from waybell_adapters import ContextTooLong as ContextTooLong
@@ -7,6 +8,8 @@ from waybell_adapters import LLMAdapter as LLMAdapter
 from waybell_adapters import ModelRefused as ModelRefused
 from waybell_adapters import ModelUnavailable as ModelUnavailable
 from waybell_adapters import OfflineAdapter as OfflineAdapter
+from waybell_adapters import OllamaAdapter as OllamaAdapter
+from waybell_adapters import OpenAIAdapter as OpenAIAdapter
 from waybell_adapters import RateLimited as RateLimited
 from waybell_adapters import Reply as Reply
 from waybell_adapters import ReplyStream as ReplyStream
@@ -101,6 +104,7 @@ __version__: str
 __all__ = [
     "AdapterError",
     "AmbiguousTopicError",
+    "AnthropicAdapter",
     "BadReply",
     "Broadcast",
     "BroadcastResult",
@@ -138,6 +142,8 @@ __all__ = [
     "NoHandlerError",
     "NotSimulated",
     "OfflineAdapter",
+    "OllamaAdapter",
+    "OpenAIAdapter",
     "Outcome",
     "Partition",
     "PatternError",

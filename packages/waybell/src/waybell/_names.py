@@ -3,6 +3,7 @@
 HOMES = {
     "AdapterError": "waybell_adapters",
     "AmbiguousTopicError": "waybell_bus",
+    "AnthropicAdapter": "waybell_adapters",
     "BadReply": "waybell_adapters",
     "Broadcast": "waybell_patterns",
     "BroadcastResult": "waybell_patterns",
@@ -40,6 +41,8 @@ HOMES = {
     "NoHandlerError": "waybell_bus",
     "NotSimulated": "waybell_sim",
     "OfflineAdapter": "waybell_adapters",
+    "OllamaAdapter": "waybell_adapters",
+    "OpenAIAdapter": "waybell_adapters",
     "Outcome": "waybell_bus",
     "Partition": "waybell_budget",
     "PatternError": "waybell_patterns",
