@@ -189,6 +189,26 @@ def test_a_draft_that_broke_the_budget_is_shown_with_its_sources(
     assert "$0.30 spent" in demo.said
 
 
+def test_the_sources_are_numbered_as_the_answer_cites_them(
+    demo: Demo, notes: Path
+) -> None:
+    class Skips(OfflineAdapter):
+        __slots__ = ()
+
+        def generate(self, prompt: Any, **options: Any) -> Reply:
+            if prompt.startswith("Explain"):
+                return Reply("It gives up after a minute. [2]", cost=0, model="skips")
+            if prompt.startswith("Review"):
+                return Reply('{"approved": true}', cost=0, model="skips")
+            return super().generate(prompt, **options)
+
+    asked = ("--ask", "What happens when the server or the client fails?")
+    assert demo(notes, *asked, build=lambda _: Skips()) == 0
+    assert "It gives up after a minute. [1]" in demo.said
+    assert "Sources\n  [1] notes.md" in demo.said
+    assert "a minute. [2]" in (demo.out / "decisions.jsonl").read_text()
+
+
 def test_a_deadline_that_passes_says_where(demo: Demo, notes: Path) -> None:
     assert demo(notes, "--deadline", "0.000001") == 1
     assert "The deadline of 1e-06 s passed" in demo.said

@@ -24,7 +24,7 @@ from waybell_trace import Tracer
 _FOUND = 8  # passages that the writer reads
 # The parts of the pool's cap that the stages may spend, in tenths.
 _TENTHS = {"classify": 1, "draft": 4, "review": 5}
-_MARK = re.compile(r"\[(\d+)\]")
+_MARK = re.compile(r"`(?:(?! \[\d)[^`\n])*`|\[(\d+)\]")  # `a[1]` has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,5 +275,11 @@ def _search(search: Callable[[str, int], Ranked], event: Event) -> Ranked:
 
 def cited(text: str, passages: Sequence[Passage]) -> dict[int, Passage]:
     """The passages that a text cites, by mark, in the order of their first mention."""
-    marks = dict.fromkeys(int(mark) for mark in _MARK.findall(text))
+    marks = dict.fromkeys(int(mark) for mark in _MARK.findall(text) if mark)
     return {mark: passages[mark - 1] for mark in marks if 1 <= mark <= len(passages)}
+
+
+def renumbered(text: str, sources: Mapping[int, Passage]) -> str:
+    """A text whose marks count its sources from 1, in their order."""
+    new = {f"[{mark}]": f"[{n}]" for n, mark in enumerate(sources, start=1)}
+    return _MARK.sub(lambda found: new.get(found[0], found[0]), text)

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from waybell._desk._corpus import Corpus
-from waybell._desk._desk import Answer, cited
+from waybell._desk._desk import Answer, cited, renumbered
 from waybell._desk._passages import Passage
 from waybell_budget import BudgetExceeded, BudgetPool
 from waybell_deadline import DeadlineExceeded
@@ -66,17 +66,20 @@ def answer(console: Console, made: Answer, read: int) -> None:
         of_them = "this file" if read == 1 else f"these {read:,} files"
         _titled(console, "Answer", f"Nothing in {of_them} answers it.")
     else:
-        _titled(console, "Answer", _by_line(made.text))
-        _sources(console, made.sources)
+        _sourced(console, "Answer", made.text, made.sources)
     _line(console, "Question type", made.intent)
     _line(console, "Retrieval", _retrieval(made))
     _line(console, "Review", "\n".join([made.verdict, *made.problems]))
     console.print()
 
 
-def _sources(console: Console, sources: Mapping[int, Passage]) -> None:
+def _sourced(
+    console: Console, title: str, text: str, sources: Mapping[int, Passage]
+) -> None:
+    """Print a text and what it cites, which is counted from 1."""
+    _titled(console, title, _by_line(renumbered(text, sources)))
     console.print(Text("Sources", style="bold"))
-    for mark, passage in sources.items():
+    for mark, passage in enumerate(sources.values(), start=1):
         where = (f"  [{mark}] {plain(passage.source)}", "cyan")
         title = (f"  {plain(passage.title)}".rstrip(), "dim")
         console.print(Text.assemble(where, title), soft_wrap=True)
@@ -160,8 +163,8 @@ def _stopped(console: Console, result: PipelineResult) -> None:
     _titled(console, "Not answered", "\n".join(lines))
     paid = getattr(result.error, "reply", None) or result.results.get("draft")
     if paid is not None:
-        _titled(console, "Draft, paid for but not reviewed", _by_line(str(paid)))
-        _sources(console, cited(str(paid), result.results["research"].passages))
+        sources = cited(str(paid), result.results["research"].passages)
+        _sourced(console, "Draft, paid for but not reviewed", str(paid), sources)
 
 
 def agents(
