@@ -307,6 +307,8 @@ def test_lines_labels_and_models_are_attributed() -> None:
     }
     assert (now.usd_spent, now.tokens_spent) == (Decimal("2.75"), 17)
     assert budget.snapshot().by_label == now.by_label
+    pool.charge(tokens=3, label="other")
+    assert pool.snapshot().by_label["other"] == (Decimal("0.25"), 3)
 
 
 def test_what_nothing_can_be_booked_under_is_refused_before_it_is_booked() -> None:
