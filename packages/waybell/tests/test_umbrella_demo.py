@@ -67,7 +67,7 @@ def test_the_answer_stands_with_its_source(demo: Demo, notes: Path) -> None:
     assert demo(notes, "--ask", "Which port does the server listen on?") == 0
     assert "The server listens on port 8080. [1]" in demo.said
     assert "[1] notes.md:1-3  Server" in demo.said
-    assert "Review         approved" in demo.said
+    assert "Review         approved (by the stated rules)\n" in demo.said
 
 
 def test_the_table_has_each_agent_once_and_says_that_it_was_free(
@@ -109,6 +109,7 @@ def test_without_a_terminal_progress_is_one_plain_line_per_event(
     assert "  ask     classifier\n" in demo.said
     assert "  answer  retrieve:bm25 " in demo.said
     assert "  failed  retrieve:trigram " in demo.said
+    assert " ms  failed on purpose (--seed 1 decides)\n" in demo.said
     assert "\x1b" not in demo.said
 
 
@@ -295,8 +296,9 @@ def test_the_default_question_shows_a_fault_and_is_answered(
 ) -> None:
     monkeypatch.chdir(ROOT)
     assert demo() == 0
-    assert "trigram failed (injected: no answer in" in demo.said
-    assert "the quorum of 2 was reached" in " ".join(demo.said.split())
+    said = " ".join(demo.said.split())
+    why = "failed on purpose (--seed 1 decides), the quorum of 2 was reached"
+    assert f"bm25, outline answered; trigram: {why}" in said
     assert labels()[0].question in " ".join(demo.said.split())
 
 

@@ -111,4 +111,4 @@ def command(argv: Sequence[str], *, build: Callable[[str], Any] | None = None) -
     except BrokenPipeError:
         # Who read our output has gone; nobody is left to tell, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 0

@@ -17,7 +17,7 @@ from waybell_bus import Event, EventBus
 from waybell_deadline import Deadline
 from waybell_decisions import DecisionLog
 from waybell_patterns import Broadcast, Pipeline, Router, Stage, Supervisor
-from waybell_sim import Faults
+from waybell_sim import Faults, InjectedTimeout
 from waybell_trace import Tracer
 
 
@@ -115,7 +115,7 @@ class Desk:
         faults = Faults(timeout=fault_rate, delays=(), seed=seed)
         for name, search in strategies(passages).items():
             searched = faults.wrap(search) if name == "trigram" else search
-            bus.on(f"retrieve:{name}", partial(_search, searched))
+            bus.on(f"retrieve:{name}", partial(_search, searched, seed))
         for intent in prompts.INTENTS:
             bus.on(f"desk:{intent}", self._pipeline(intent))
 
@@ -269,8 +269,12 @@ class Desk:
         return budget.snapshot().usd_spent - before, broke
 
 
-def _search(search: Callable[[str, int], Ranked], event: Event) -> Ranked:
-    return search(event["prompt"], 5 * _FOUND)
+def _search(search: Callable[[str, int], Ranked], seed: int, event: Event) -> Ranked:
+    try:
+        return search(event["prompt"], 5 * _FOUND)
+    except InjectedTimeout as error:
+        error.args = (f"failed on purpose (--seed {seed} decides)",)
+        raise
 
 
 def cited(text: str, passages: Sequence[Passage]) -> dict[int, Passage]:

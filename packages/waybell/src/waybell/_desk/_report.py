@@ -69,7 +69,8 @@ def answer(console: Console, made: Answer, read: int) -> None:
         _sourced(console, "Answer", made.text, made.sources)
     _line(console, "Question type", made.intent)
     _line(console, "Retrieval", _retrieval(made))
-    _line(console, "Review", "\n".join([made.verdict, *made.problems]))
+    rules = " (by the stated rules)" if made.verdict == "approved" else ""
+    _line(console, "Review", "\n".join([made.verdict + rules, *made.problems]))
     console.print()
 
 
@@ -81,8 +82,8 @@ def _sourced(
     console.print(Text("Sources", style="bold"))
     for mark, passage in enumerate(sources.values(), start=1):
         where = (f"  [{mark}] {plain(passage.source)}", "cyan")
-        title = (f"  {plain(passage.title)}".rstrip(), "dim")
-        console.print(Text.assemble(where, title), soft_wrap=True)
+        under = (f"  {plain(passage.title)}".rstrip(), "dim")
+        console.print(Text.assemble(where, under), soft_wrap=True)
     if not sources:
         console.print("  none")
     console.print()
@@ -91,7 +92,7 @@ def _sourced(
 def _retrieval(made: Answer) -> str:
     text = f"{', '.join(made.strategies)} answered"
     for name, why in made.failures.items():
-        text += f"; {name} failed ({why}), the quorum of 2 was reached"
+        text += f"; {name}: {why}, the quorum of 2 was reached"
     return text
 
 

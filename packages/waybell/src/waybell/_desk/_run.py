@@ -34,6 +34,13 @@ class Refused(Exception):
     """The run cannot begin; the message says why."""
 
 
+class _Console(Console):
+    __slots__ = ()
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # a plain Console would exit with 1
+
+
 def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
     """Do what the options say and print it.
 
@@ -48,9 +55,9 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")  # it may not be able to show every letter
-    # What nobody reported is said with the budget; a warning would be said twice.
-    logging.getLogger("waybell_budget").addHandler(logging.NullHandler())
-    console = Console(highlight=False, markup=False, emoji=False)
+    for twice in ("waybell_budget", "waybell_deadline"):  # the report says it, too
+        logging.getLogger(twice).addHandler(logging.NullHandler())
+    console = _Console(highlight=False, markup=False, emoji=False)
     model = _model(options.model, build or adapter)
     name, prices = _rates(options.rates)
     pool = _pool(options, prices)
