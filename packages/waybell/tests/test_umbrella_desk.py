@@ -90,7 +90,7 @@ async def test_a_refusal_of_the_writer_is_accepted_without_a_review(files: Any) 
     refusal = "The passages do not answer this."
     made = desk(files, model=Faulty("Explain", refusal))
     answer = await asked(made)
-    assert (answer.refused, answer.verdict, answer.sources) == (True, "not needed", {})
+    assert (answer.text, answer.verdict, answer.sources) == (refusal, "not needed", {})
     assert not list(made.log.query("review"))
 
 

@@ -102,7 +102,7 @@ def test_an_interrupt_at_any_moment_is_one_line(
         assert len(err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("lines", [0, 1, 5])
+@pytest.mark.parametrize("lines", [1, 5])
 def test_a_reader_that_goes_away_is_no_error(
     tmp_path: Path, notes: Path, lines: int
 ) -> None:

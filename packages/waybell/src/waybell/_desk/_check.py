@@ -42,13 +42,7 @@ def known(passage: Passage) -> bool:
 
 
 async def check(console: Console, desk: Desk, seconds: float) -> int:
-    """Ask them all; the exit code is 0 when enough answers cite the right passage.
-
-    Args:
-        console: Where each miss and the count are printed.
-        desk: What is asked.
-        seconds: What each answer may take.
-    """
+    """Ask them all; the exit code is 0 when enough answers cite the right passage."""
     right, asked = 0, labels()
     for label in asked:
         try:

@@ -49,11 +49,6 @@ class Answer:
     strategies: tuple[str, ...]
     failures: Mapping[str, str]
 
-    @property
-    def refused(self) -> bool:
-        """Whether it says only that the passages do not answer."""
-        return self.text.strip() == prompts.REFUSAL
-
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -187,11 +182,9 @@ class Desk:
     ) -> Answer:
         """Review the draft and have it revised until the rules are kept; no refusal."""
         found, first = results["research"], str(results["draft"])
-        unreviewed = Answer(
-            intent, first, {}, "not needed", (), found.answered, found.failures
-        )
-        if unreviewed.refused:
-            return unreviewed
+        made = partial(Answer, strategies=found.answered, failures=found.failures)
+        if first.strip() == prompts.REFUSAL:
+            return made(intent, prompts.REFUSAL, {}, "not needed", ())
 
         async def improve(prompt: str, round: int, budget: Any) -> Any:  # noqa: A002
             if round == 1:
@@ -214,10 +207,8 @@ class Desk:
             question, budget=budget, deadline=Deadline.current()
         )
         problems = done.reviews[-1].problems if done.reviews else ()
-        return Answer(
-            intent, str(done), cited(str(done), found.passages), done.verdict, problems,
-            found.answered, found.failures,
-        )  # fmt: skip
+        sources = cited(str(done), found.passages)
+        return made(intent, str(done), sources, done.verdict, problems)
 
     def _share(self, stage: str) -> Decimal | None:
         """What a stage may spend at the most; None where nothing limits the pool."""

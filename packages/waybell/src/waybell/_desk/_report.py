@@ -15,6 +15,7 @@ from rich.text import Text
 from waybell._desk._corpus import Corpus
 from waybell._desk._desk import Answer, cited, renumbered
 from waybell._desk._passages import Passage
+from waybell._desk._prompts import REFUSAL
 from waybell_budget import BudgetExceeded, BudgetPool
 from waybell_deadline import DeadlineExceeded
 from waybell_patterns import IncompleteError, PipelineResult
@@ -62,7 +63,7 @@ def question(console: Console, text: str) -> None:
 
 def answer(console: Console, made: Answer, read: int) -> None:
     """Print an answer from so many files, its sources, and how it came about."""
-    if made.refused:
+    if made.text == REFUSAL:
         of_them = "this file" if read == 1 else f"these {read:,} files"
         _titled(console, "Answer", f"Nothing in {of_them} answers it.")
     else:
@@ -131,14 +132,7 @@ def _wrapped(console: Console, text: str, indent: int) -> str:
 def failure(
     console: Console, error: Exception, asked: Sequence[Mapping[str, Any]], limit: float
 ) -> None:
-    """Print why there is no answer, and what was finished.
-
-    Args:
-        console: Where.
-        error: What ended the run.
-        asked: The log's records of who was asked, innermost first.
-        limit: The deadline, in seconds.
-    """
+    """Print why there is no answer; `asked` is the log's record, innermost first."""
     result = error.result if isinstance(error, IncompleteError) else None
     if isinstance(result, PipelineResult):
         _stopped(console, result)
