@@ -60,12 +60,12 @@ class Records:
                 later, and leave those records out. They are held in memory.
         """
         narrow = Records(self.path)
-        narrow._join = self._join or outcomes
+        narrow._join = self._join | outcomes
         narrow._tests, narrow._needles = [*self._tests], [*self._needles]
         wanted = {} if decision is None else {"decision": decision}
         if callable(where):
             narrow._tests.append(where)
-        elif where is None or is_a(where, Mapping):
+        elif is_a(where, (Mapping, type(None))):
             wanted |= where or {}
         else:
             raise TypeError(f"where= takes values by field, or a test, not {where!r}")
