@@ -1,5 +1,6 @@
 """`waybell demo` in this process: what it prints and returns."""
 
+import asyncio
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -215,6 +216,23 @@ def test_a_deadline_that_passes_says_where(demo: Demo, notes: Path) -> None:
     assert "The deadline of 1e-06 s passed" in demo.said
 
 
+def test_the_fault_on_purpose_is_not_what_a_deadline_ended(
+    demo: Demo, notes: Path
+) -> None:
+    class Hangs(OfflineAdapter):
+        __slots__ = ()
+
+        async def agenerate(self, prompt: Any, **options: Any) -> Reply:
+            if prompt.startswith("Classify"):
+                return self.generate(prompt, **options)
+            return await asyncio.get_running_loop().create_future()
+
+    demo(notes, "--deadline", "0.5", build=lambda _: Hangs())
+    failed = demo.said.partition("Not answered")[2]
+    assert "deadline of 0.5 s passed" in failed
+    assert "trigram" not in failed.partition("Agent")[0]
+
+
 def test_a_model_that_fails_is_an_outcome(demo: Demo, notes: Path) -> None:
     class Down(OfflineAdapter):
         __slots__ = ()
@@ -242,12 +260,14 @@ def test_a_model_that_fails_is_an_outcome(demo: Demo, notes: Path) -> None:
         (["--out", "/proc/waybell"], "--out: /proc/waybell"),
         (["--rates", "/no/such/file"], "--rates: /no/such/file: No such file"),
         (["--rates", __file__], "as TOML or JSON"),
+        (["http://example.com"], "demo: http://example.com: No such file"),
+        (["/no/such/folder", "--out", __file__], f"--out: {__file__} is not a folder"),
     ],
 )
 def test_wrong_words_are_named_and_nothing_runs(
     demo: Demo, notes: Path, words: list[str], said: str
 ) -> None:
-    place = [] if words[0].startswith("/") else [notes]
+    place = [] if "/" in words[0] else [notes]
     assert demo(*place, *words) == 2
     assert said in demo.err
     assert "Traceback" not in demo.err
@@ -271,6 +291,26 @@ def test_bad_rates_are_refused(demo: Demo, notes: Path, rates: Path, text: str) 
     rates.write_text(text)
     assert demo(notes, "--rates", rates) == 2
     assert "output in US dollars per million tokens" in demo.err
+
+
+def test_what_the_rates_lack_is_named(demo: Demo, notes: Path, rates: Path) -> None:
+    rates.write_text('model = "m"\ninput = 3\n')
+    assert demo(notes, "--rates", rates) == 2
+    assert f"--rates: {rates}: 'output' is missing" in demo.err
+
+
+def test_a_call_that_was_cut_off_is_not_called_free(demo: Demo, notes: Path) -> None:
+    class Hangs(OfflineAdapter):
+        __slots__ = ()
+
+        async def agenerate(self, prompt: Any, **_: Any) -> Reply:
+            return await asyncio.get_running_loop().create_future()
+
+    assert demo(notes, "--deadline", "0.01", build=lambda _: Hangs()) == 1
+    said = " ".join(demo.said.split())
+    assert "The deadline of 0.01 s passed at classify." in said
+    assert "1 call of unknown cost)" in said
+    assert "free" not in demo.said
 
 
 @pytest.mark.parametrize("content", [None, b"\0\1"])
@@ -346,6 +386,8 @@ def test_a_check_below_27_fails_and_names_each_miss(demo: Demo, notes: Path) -> 
     (notes / "CONTRIBUTING.md").write_text("# Contributing\n\nNobody can.\n")
     assert demo(notes, "--check") == 1
     assert demo.said.count("missed  ") == 30
+    assert "\n      or packages/" in demo.said
+    assert not [line for line in demo.said.splitlines() if line.count("packages/") > 1]
     assert "0 of 30 answers cite the right passage" in demo.said
 
 

@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("path", metavar="PATH", nargs="?", type=Path,
+    add("path", metavar="PATH", nargs="?",
         help="a folder, or one file; by default the docs and sources of Waybell")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--ask", metavar="TEXT", type=_text, help="the question")

@@ -54,7 +54,7 @@ async def check(console: Console, desk: Desk, seconds: float) -> int:
                 right += 1
                 continue
             got = ", ".join(p.source for p in answer.sources.values()) or "nothing"
-        wanted = " or ".join(f"{path} ({text!r})" for path, text in label.places)
+        wanted = "\n      or ".join(f"{path} ({text!r})" for path, text in label.places)
         missed = f"missed  {label.question}\n  wanted {wanted}\n  cites {got}"
         console.print(plain(missed), soft_wrap=True)
     console.print(f"{right} of {len(asked)} answers cite the right passage")

@@ -19,6 +19,7 @@ from waybell._desk._prompts import REFUSAL
 from waybell_budget import BudgetExceeded, BudgetPool
 from waybell_deadline import DeadlineExceeded
 from waybell_patterns import IncompleteError, PipelineResult
+from waybell_sim import InjectedTimeout
 from waybell_trace import SpanRecord, Stats, read_traces
 
 
@@ -137,7 +138,8 @@ def failure(
     if isinstance(result, PipelineResult):
         _stopped(console, result)
         return
-    ended = [r["agent"] for r in asked if r["outcome"] != "ok"]
+    fine = (None, InjectedTimeout.__name__)
+    ended = [r["agent"] for r in asked if r.get("error") not in fine]
     where = f" at {' of '.join(ended)}" if ended else ""
     why = f"{type(error).__name__}{where}: {error}"
     if isinstance(error, DeadlineExceeded):
@@ -179,7 +181,7 @@ def agents(
     over = f", {_dollars(now.usd_overdrawn)} overdrawn" if now.usd_overdrawn else ""
     priced = (
         f"as if {priced_as} had run" if priced_as
-        else "free: the model runs offline" if not now.usd_spent
+        else "free: the model runs offline" if not (now.usd_spent or now.unreported)
         else "as the model reported"
     )  # fmt: skip
     if now.unreported:

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import json
 import logging
+import os
 import sys
 import tomllib
 from argparse import Namespace
@@ -61,6 +63,7 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
     model = _model(options.model, build or adapter)
     name, prices = _rates(options.rates)
     pool = _pool(options, prices)
+    _refuse_unwritable(options.out)
     corpus = _corpus(options)
     if options.check and not any(map(known, corpus.passages)):
         raise Refused("--check asks about Waybell's own docs: run it in a checkout")
@@ -134,14 +137,15 @@ def _rates(path: Path | None) -> tuple[str | None, dict[str, Price] | None]:
     try:
         text = path.read_text("utf-8")
         data = json.loads(text) if text.lstrip()[:1] == "{" else tomllib.loads(text)
-        name = str(data.pop("model"))
+        name, *_ = [str(data[key]) for key in ("model", "input", "output")]
+        del data["model"]
         return name, {name: Price(**data)}
     except OSError as error:
         raise Refused(f"--rates: {path}: {error.strerror}") from None
     except (KeyError, TypeError, ValueError) as error:
-        missing = "no model in it" if isinstance(error, KeyError) else error
+        wrong = f"{error} is missing" if isinstance(error, KeyError) else error
         raise Refused(
-            f'--rates: {path}: {missing}; it says model = "name", and input and '
+            f'--rates: {path}: {wrong}; it says model = "name", and input and '
             "output in US dollars per million tokens, as TOML or JSON"
         ) from None
 
@@ -155,6 +159,17 @@ def _corpus(options: Namespace) -> Corpus:
         raise Refused(str(error)) from None
 
 
+def _refuse_unwritable(out: Path) -> None:
+    """Say early what is known to fail later, before anything is read."""
+    place = out.absolute()
+    while not os.path.exists(place):  # noqa: PTH110 - the one that never raises
+        place = place.parent
+    if not place.is_dir():
+        raise Refused(f"--out: {place} is not a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise Refused(f"--out: {place}: {os.strerror(errno.EACCES)}")
+
+
 @contextlib.contextmanager
 def _files(out: Path) -> Generator[tuple[Tracer, DecisionLog]]:
     """Fresh files in the output folder; earlier ones are moved aside, never lost."""
@@ -164,8 +179,6 @@ def _files(out: Path) -> Generator[tuple[Tracer, DecisionLog]]:
             _put_aside([path for name in _FILES if (path := out / name).exists()])
             tracer = stack.enter_context(Tracer(out / _FILES[0]))
             log = stack.enter_context(DecisionLog(out / _FILES[2]))
-        except FileExistsError:
-            raise Refused(f"--out: {out} is not a folder") from None
         except OSError as error:
             raise Refused(f"--out: {out}: {error.strerror or error}") from None
         yield tracer, log
