@@ -64,7 +64,13 @@ def caller(agent: Agent, bus: EventBus | None) -> Call:
 async def _by_topic(
     bus: EventBus, topic: str, prompt: Any, extras: Mapping[str, Any]
 ) -> Any:
-    return await bus.request(topic, **{**extras, "prompt": prompt})
+    return await bus.request(topic, **timed({**extras, "prompt": prompt}))
+
+
+def timed(extras: Mapping[str, Any]) -> dict[str, Any]:
+    """These, and the deadline there is now, if there is one."""
+    deadline = Deadline.current()
+    return {**extras} if deadline is None else {**extras, "deadline": deadline}
 
 
 def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Call:
@@ -77,8 +83,7 @@ def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Cal
         raise TypeError(f"{target!r} is a generator; an agent answers once")
 
     async def call(prompt: Any, extras: Mapping[str, Any]) -> Any:
-        if (deadline := Deadline.current()) is not None:
-            extras = {**extras, "deadline": deadline}
+        extras = timed(extras)
         if accepted is not None:
             extras = {name: extras[name] for name in extras if name in accepted}
         if awaits:

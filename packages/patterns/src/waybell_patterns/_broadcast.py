@@ -10,7 +10,7 @@ from typing import Any, Literal, Unpack
 
 from waybell_budget import Budget
 from waybell_deadline import Deadline
-from waybell_patterns._agent import Agent, distinct, handlers_of
+from waybell_patterns._agent import Agent, distinct, handlers_of, timed
 from waybell_patterns._pattern import Pattern, Setting
 from waybell_patterns._results import Result
 from waybell_patterns._run import Run, Stage, Till, Worker, log, unwrapped
@@ -199,7 +199,8 @@ class Broadcast(Pattern[BroadcastResult]):
         if stage.prompt is not None:
             prompt = stage.prompt(prompt, {})
         till = await stack.enter_async_context(Till(run, stage))
-        stream = self._bus.stream(stage.agent, prompt=prompt, budget=till.hold)
+        fields = timed({"prompt": prompt, "budget": till.hold})
+        stream = self._bus.stream(stage.agent, **fields)
         poll.asked += handlers_of(self._bus, stage.agent)
         return [(stage.name, partial(_hear, run, stream, prompt, till, poll))]
 
