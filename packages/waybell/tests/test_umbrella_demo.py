@@ -78,9 +78,21 @@ def test_the_table_has_each_agent_once_and_says_that_it_was_free(
     table = demo.said[demo.said.index("Calls") :]
     for agent in ("classifier", "writer", "reviewer", "retrieve:bm25"):
         assert table.count(f" {agent} ") == 1
+    assert table.count("\n ") == 7
     assert "free" in table
     assert "agent:" not in table
     assert "$0.00 spent, $0.00 held, cap $0.50 (free: the model runs offline)" in table
+
+
+def test_a_narrow_terminal_has_every_agent_whole_and_no_times(
+    demo: Demo, notes: Path, rates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    demo(notes, "--rates", rates)
+    table = demo.said[demo.said.index("Calls") :].partition("Budget")[0]
+    assert " retrieve:trigram " in table
+    assert "…" not in table
+    assert "p50" not in table
 
 
 def test_the_files_are_named_and_whole(demo: Demo, notes: Path) -> None:
@@ -353,14 +365,8 @@ def right(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @in_checkout
-@pytest.mark.xfail(reason="24, asked blind: docs/decisions/demo-questions.md")
 def test_at_least_27_of_30_answers_cite_the_right_passage(right: int) -> None:
     assert right >= 27
-
-
-@in_checkout
-def test_no_fewer_answers_cite_the_right_passage_than_did(right: int) -> None:
-    assert right >= 22  # 24, and room for what others write into the docs
 
 
 @in_checkout

@@ -21,6 +21,7 @@ from waybell_sim import Faults, InjectedTimeout
 from waybell_trace import Tracer
 
 
+AGENTS = ("classifier", "writer", "reviewer", "editor")
 _FOUND = 8  # passages that the writer reads
 # The parts of the pool's cap that the stages may spend, in tenths.
 _TENTHS = {"classify": 1, "draft": 4, "review": 5}
@@ -105,7 +106,7 @@ class Desk:
         self._setting: dict[str, Any] = {"bus": bus, "log": log, "tracer": tracer}
         bus.use(tracer.around)
         bus.use(log.around)
-        for name in ("classifier", "writer", "reviewer", "editor"):
+        for name in AGENTS:
             bus.on(f"agent:{name}", partial(self._ask_model, name))
         faults = Faults(timeout=fault_rate, delays=(), seed=seed)
         for name, search in strategies(passages).items():

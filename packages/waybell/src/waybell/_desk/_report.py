@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from waybell._desk._corpus import Corpus
-from waybell._desk._desk import Answer, cited, renumbered
+from waybell._desk._desk import AGENTS, Answer, cited, renumbered
 from waybell._desk._passages import Passage
 from waybell._desk._prompts import REFUSAL
 from waybell_budget import BudgetExceeded, BudgetPool
@@ -168,13 +168,14 @@ def agents(
     console: Console, traces: str, pool: BudgetPool, priced_as: str | None
 ) -> None:
     """Print the table of agents, from the spans on file, and how the pool stands."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("Agent")
-    for title in ("Calls", "Failed", "Tokens", "Cost", "p50", "Max"):
+    pad, most = ((0, 1), 6) if console.width >= 76 else ((0, 0), 4)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=pad, header_style="bold")
+    table.add_column("Agent", no_wrap=True)
+    for title in ("Calls", "Failed", "Tokens", "Cost", "p50", "Max")[:most]:
         table.add_column(title, justify="right")
     found = read_traces(traces).by(_agent)
     for name, stats in found.items():
-        table.add_row(plain(name), *_cells(stats))
+        table.add_row(plain(name), *_cells(stats)[:most])
     console.print(table)
     now = pool.snapshot()
     cap = "no cap" if now.usd_cap is None else f"cap {_dollars(now.usd_cap)}"
@@ -198,10 +199,9 @@ def _dollars(usd: Decimal) -> str:
 
 
 def _agent(span: SpanRecord) -> str | None:
-    """An agent's own span, or the delivery to one that has none."""
-    name = span.agent
-    deliveries = ("agent:", "desk:")
-    return None if name is None or name.startswith(deliveries) else name
+    """The agent whose own span it is; retrievals have only the delivery to them."""
+    name = span.agent or ""
+    return name if name in AGENTS or name.startswith("retrieve:") else None
 
 
 def _cells(stats: Stats) -> list[str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import itertools
 import json
 import logging
@@ -45,10 +44,6 @@ class _Console(Console):
 
 def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
     """Do what the options say and print it.
-
-    Args:
-        options: What `waybell demo` was told.
-        build: Makes the model; `adapter` by default.
 
     Raises:
         Refused: An option is wrong, nothing can be read, or nothing can be written.
@@ -167,7 +162,7 @@ def _refuse_unwritable(out: Path) -> None:
     if not place.is_dir():
         raise Refused(f"--out: {place} is not a folder")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise Refused(f"--out: {place}: {os.strerror(errno.EACCES)}")
+        raise Refused(f"--out: {place}: Permission denied")
 
 
 @contextlib.contextmanager
