@@ -19,7 +19,7 @@ LINES = {
     "budget": 1650,  # one fair line for threads and tasks; partitions; prices
     "bus": 2250,  # five verbs, four overflow policies, deadlock detection
     "deadline": 960,  # one timer for all walls; docs/decisions/deadline-one-timer.md
-    "patterns": 1760,  # seven patterns and a journal, not one noun
+    "patterns": 1850,  # seven patterns and a journal, not one noun
     "tools": 2450,  # every built-in is a wall against a hostile prompt
     "trace": 1500,  # the encoder and the reader
     "waybell": 1850,  # the research desk is an application of its own

@@ -243,6 +243,32 @@ def test_what_clamp_allows_is_just_what_charge_can_pay() -> None:
             budget.charge(model="m", usage=usage)
 
 
+def test_pools_and_budgets_show_what_they_hold_and_spent() -> None:
+    pool = BudgetPool(usd="0.10", tokens=100)
+    assert repr(pool) == "<BudgetPool $0 held, $0 spent>"
+    with pool.acquire("0.04", 30) as budget:
+        budget.charge(usd="0.01", tokens=10)
+        told = "$0.03 held, $0.01 spent, 20 tokens held, 10 spent>"
+        assert repr(budget) == f"<Budget {told}"
+        assert repr(pool) == f"<BudgetPool {told}"
+        with budget.acquire("0.02") as inner:  # It holds no tokens.
+            inner.charge(usd="0.02")
+            assert repr(inner) == "<Budget $0 held, $0.02 spent>"
+    assert repr(budget) == "<Budget $0 held, $0.03 spent, 0 tokens held, 10 spent>"
+    assert repr(pool) == "<BudgetPool $0 held, $0.03 spent, 0 tokens held, 10 spent>"
+
+
+async def test_a_hold_holds_nothing_before_its_block_however_it_is_made() -> None:
+    pool = BudgetPool(usd=1)
+    waiting = pool.acquire(1, wait=True)
+    assert repr(waiting) == "<Budget $0 held, $0 spent>"
+    async with waiting, waiting.partition({"a": "0.5"}) as parts:
+        assert repr(parts["a"]) == "<Budget $0.5 held, $0 spent>"
+        assert repr(waiting) == "<Budget $1 held, $0 spent>"
+        parts["a"].charge(usd=1e-9)
+        assert repr(parts["a"]) == "<Budget $0.499999999 held, $0.000000001 spent>"
+
+
 def test_a_hold_left_without_a_charge_is_counted_and_warned_of(caplog) -> None:
     pool = BudgetPool(usd=1, tokens=10)
     with caplog.at_level(logging.WARNING, "waybell_budget"):
@@ -251,9 +277,10 @@ def test_a_hold_left_without_a_charge_is_counted_and_warned_of(caplog) -> None:
         with pytest.raises(ZeroDivisionError), pool.acquire(0.5):
             raise ZeroDivisionError
     assert pool.snapshot().unreported == 2
+    remedy = ": call budget.charge(...), with usd=0 if it was free"
     assert [record.getMessage() for record in caplog.records] == [
-        "the cost of a call was never reported (label 'draft')",
-        "the cost of a call was never reported (label None)",
+        f"the cost of a call was never reported (label 'draft'){remedy}",
+        f"the cost of a call was never reported{remedy}",
     ]
     assert usd(pool) == ("0", "0", "1", "0")
 
@@ -307,6 +334,8 @@ def test_lines_labels_and_models_are_attributed() -> None:
     }
     assert (now.usd_spent, now.tokens_spent) == (Decimal("2.75"), 17)
     assert budget.snapshot().by_label == now.by_label
+    pool.charge(tokens=3, label="other")
+    assert pool.snapshot().by_label["other"] == (Decimal("0.25"), 3)
 
 
 def test_what_nothing_can_be_booked_under_is_refused_before_it_is_booked() -> None:

@@ -14,6 +14,7 @@ from waybell_budget import (
     BudgetPool,
     BudgetTimeoutError,
 )
+from waybell_budget._ledger import Ledger
 
 
 def held(pool) -> tuple:
@@ -420,6 +421,30 @@ async def test_a_holder_that_joins_lets_others_go_before_the_first() -> None:
     assert line.order == ["small", "big", "large"]
     await line.leave("large")
     await asyncio.gather(small, large, big)
+    assert held(pool) == (0, 0)
+
+
+async def test_a_waiter_collected_while_others_are_served_upsets_nobody() -> None:
+    class Collecting(Ledger):
+        """The collector may close an abandoned coroutine at any moment."""
+
+        __slots__ = ()
+
+        def grant(self, waiter) -> None:
+            super().grant(waiter)
+            if len(self.waiting) == 3:
+                self.leave(list(self.waiting)[1])
+
+    pool = BudgetPool(usd=10)
+    pool._ledger = Collecting(pool._ledger.prices, strict=False)
+    line = Line(pool)
+    tasks = [await line.join("first", 10)]
+    tasks += [await line.join(name, 3) for name in ("second", "gone", "third")]
+    await line.leave("first")
+    assert line.order == ["first", "second", "third"]
+    tasks.pop(2).cancel()
+    await line.leave("second", "third")
+    await asyncio.gather(*tasks)
     assert held(pool) == (0, 0)
 
 

@@ -126,6 +126,26 @@ async def test_an_odd_event_is_recorded_as_far_as_it_can_be(log):
     assert (none["given"], proxy["given"], number["given"]) == (None, {"a": [1]}, 3)
 
 
+async def test_a_live_object_with_a_repr_is_recorded_as_that(log, path):
+    class Budget:
+        """Slots and no JSON form, like the budgets and deadlines that events carry."""
+
+        __slots__ = ("_cap",)
+
+        def __repr__(self):
+            return "<Budget $0.03 held, $0.01 spent>"
+
+    async def work(event):
+        return event["budget"]
+
+    await log.around(Event(budget=Budget(), prompt="p"), Next(work))
+    (record,) = log.query()
+    shown = "<Budget $0.03 held, $0.01 spent>"
+    assert record["given"] == {"budget": shown, "prompt": "p"}
+    assert record["returned"] == shown
+    assert "0x" not in path.read_text()
+
+
 async def test_nothing_of_events_and_answers_is_kept_when_so_told(path):
     async def answer(event):
         return "secret"

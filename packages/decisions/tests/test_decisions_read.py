@@ -92,6 +92,19 @@ def test_a_path_that_leads_nowhere_matches_nothing(run, path_in):
     assert list(DecisionLog.read(run).query(where={path_in: lambda value: True})) == []
 
 
+@pytest.mark.parametrize("where", ["x", 5, [("to", "sales")]])
+def test_a_where_that_is_neither_mapping_nor_test_is_refused_by_name(run, where):
+    with pytest.raises(TypeError, match="where= takes values by field") as caught:
+        DecisionLog.read(run).query(where=where)
+    assert repr(where) in str(caught.value)
+
+
+def test_logs_and_records_show_their_path(path):
+    with DecisionLog(path) as log:
+        assert repr(log) == repr(log.bind(agent="a")) == f"<DecisionLog {path}>"
+    assert repr(DecisionLog.read(path).query("route")) == f"<Records {path}>"
+
+
 def test_queries_narrow_further(run):
     routes = DecisionLog.read(run).query("route")
     sales = routes.query(where={"to": "sales"})

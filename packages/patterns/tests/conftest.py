@@ -40,6 +40,22 @@ class Tracer:
             self.open.remove(name)
 
 
+class Meter(Tracer):
+    """A tracer with spans of agents, which keep what is recorded on them."""
+
+    def __init__(self):
+        super().__init__()
+        self.used = []
+
+    @contextmanager
+    def agent(self, name):
+        def record_usage(**usage):
+            self.used.append((name, usage))
+
+        with self.span("agent " + name):
+            yield SimpleNamespace(record_usage=record_usage)
+
+
 class Reply(str):
     """An answer that says what it cost."""
 
@@ -115,6 +131,6 @@ def deaf(seconds):
 @pytest.fixture
 def fakes():
     return SimpleNamespace(
-        Log=Log, Tracer=Tracer, Reply=Reply, Breaker=Breaker, OpenError=OpenError,
+        Log=Log, Tracer=Tracer, Meter=Meter, Reply=Reply, Breaker=Breaker, OpenError=OpenError,
         failing=failing, slow=slow, hang=hang, deaf=deaf,
     )  # fmt: skip

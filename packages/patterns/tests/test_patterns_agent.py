@@ -3,7 +3,9 @@
 import asyncio
 import functools
 import threading
+from contextlib import contextmanager
 from contextvars import ContextVar
+from types import SimpleNamespace
 
 import pytest
 
@@ -257,3 +259,73 @@ async def test_generators_are_refused_when_the_pattern_is_made():
     for agent in (words, awords, functools.partial(awords)):
         with pytest.raises(TypeError, match="is a generator; an agent answers once"):
             Fallback(agent)
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_handler_is_given_budget_and_deadline_as_fields_of_its_event(many):
+    bus, seen = EventBus(), []
+    bus.on("agent:x", lambda event: seen.append({**event}))
+    pattern = Broadcast("agent:x", bus=bus) if many else Fallback("agent:x", bus=bus)
+    await pattern.run("hi", deadline=Deadline(60))
+    await pattern.run("hi", budget=BudgetPool(usd=1))
+    assert 0 < seen[0]["deadline"].remaining() < 60
+    assert "deadline" not in seen[1]
+    assert seen[1]["budget"] is not None
+
+
+async def test_the_span_of_an_agent_says_what_its_reply_used(fakes):
+    def agent(usage, **more):
+        return lambda prompt: fakes.Reply("ok", usage=usage, **more)
+
+    tracer, pool = fakes.Meter(), BudgetPool(usd=1)
+    stages = [
+        Stage("map", agent({"input_tokens": 3, "output_tokens": 4}, cost=0, model="m")),
+        Stage("object", agent(SimpleNamespace(input_tokens=5), cost="0.5")),
+        Stage("plain", str.upper),
+        Stage("inner", Pipeline([agent({}, cost=0)])),
+        Stage("dear", agent({}, cost=2)),
+    ]
+    await Pipeline(stages, tracer=tracer, budget=pool).run("hi")
+    nothing = dict.fromkeys(("model", "input_tokens", "output_tokens", "usd"))
+    assert tracer.used == [
+        ("map", {"model": "m", "input_tokens": 3, "output_tokens": 4, "usd": 0}),
+        ("object", {**nothing, "input_tokens": 5, "usd": "0.5"}),
+        ("stage1", {**nothing, "usd": 0}),
+        ("dear", {**nothing, "usd": 2}),
+    ]
+    assert tracer.seen[:2] == ["pipeline", "pipeline/agent map"]
+
+
+async def test_a_span_that_refuses_a_figure_is_warned_of_and_fails_nobody(
+    fakes, caplog
+):
+    class Strict(fakes.Meter):
+        @contextmanager
+        def agent(self, name):
+            yield SimpleNamespace(record_usage=lambda usd: None)
+
+    reply = fakes.Reply("ok", usage={}, cost=0)
+    assert await Fallback(lambda prompt: reply, tracer=Strict()).run("hi") == "ok"
+    assert "usage could not be recorded" in caplog.text
+
+
+async def test_nested_patterns_inherit_log_and_tracer_but_their_own_come_first(fakes):
+    bus, log, own = EventBus(), fakes.Log(), fakes.Log()
+    tracer = fakes.Tracer()
+    bus.on("topic", Fallback(Stage("handler", str.upper)))
+    stages = [
+        Stage("plain", Fallback(Stage("inner", str.upper))),
+        Stage("own", Fallback(Stage("mine", str.upper), log=own)),
+        Stage("topic", "topic"),
+        Stage("thread", lambda prompt: Fallback(Stage("deep", str.upper)).run_sync("")),
+        Stage("panel", Broadcast("topic", bus=bus)),
+    ]
+    await Pipeline(stages, log=log, tracer=tracer, bus=bus).run("hi")
+    asked = [name for name, _ in log.answers()]
+    assert asked[:7] == ["inner", "plain", "own", "handler", "topic", "deep", "thread"]
+    assert (asked[7], asked[-1]) == ("handler", "panel")
+    assert own.answers() == [("mine", "ok")]
+    assert "pipeline/own/fallback/mine" in tracer.seen
+    assert "pipeline/thread/fallback/deep" in tracer.seen
+    await Fallback(str.upper).run("hi")
+    assert len(log.answers()) == len(asked)

@@ -1,6 +1,7 @@
 """The broadcast: who answered, who failed, who was late."""
 
 import asyncio
+import gc
 from contextvars import ContextVar
 
 import pytest
@@ -116,13 +117,53 @@ async def test_an_answer_given_after_the_deadline_is_late(fakes):
 
 
 @pytest.mark.simulate(seeds=20)
-async def test_an_agent_that_ignores_its_cancellation_is_waited_for(fakes):
+async def test_an_agent_that_ignores_its_cancellation_is_left_behind(fakes, caplog):
+    loop, log, noise = asyncio.get_running_loop(), fakes.Log(), []
+    loop.set_exception_handler(lambda loop, context: noise.append(context))
+    agents = {"fast": str.upper, "deaf": fakes.deaf(60), "good": fakes.hang}
+    pattern = Broadcast(agents, quorum=1, log=log)
+    result = await pattern.run("hi", deadline=Deadline(2))
+    assert (result.answers, sorted(result.missing)) == (
+        {"fast": "HI"},
+        ["deaf", "good"],
+    )
+    assert (result.late, loop.time()) == ({}, 3)
+    assert "'deaf' ignores its cancellation" in caplog.text
+    assert "'good'" not in caplog.text
+    assert [each["agent"] for each in log.of("left")] == ["deaf"]
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+    assert (loop.time(), noise, result.late) == (62, [], {})
+
+
+@pytest.mark.simulate(seeds=20)
+async def test_what_an_agent_left_behind_raises_is_nobodys_noise(fakes):
+    loop, pool, noise = asyncio.get_running_loop(), BudgetPool(usd=1), []
+    loop.set_exception_handler(lambda loop, context: noise.append(context))
+
+    async def fail(prompt):
+        await fakes.deaf(60)(prompt)
+        raise BaseExceptionGroup("end", [KeyboardInterrupt()])
+
+    agents = {"fast": fakes.slow(1), "deaf": Stage("deaf", fail, usd="0.5")}
+    result = await Broadcast(agents, first=1).run("hi", budget=pool)
+    assert (result.missing, loop.time()) == (("deaf",), 2)
+    assert pool.snapshot().usd_held == 0
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+    gc.collect()
+    assert (loop.time(), noise) == (61, [])
+
+
+@pytest.mark.simulate(seeds=20)
+async def test_a_cancelled_broadcast_leaves_a_deaf_agent_behind(fakes):
     loop = asyncio.get_running_loop()
-    result = await Broadcast(
-        {"fast": fakes.slow(1), "deaf": fakes.deaf(60)}, first=1
-    ).run("hi")
-    assert (result.late, loop.time()) == ({"deaf": "deaf"}, 61)
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    task = asyncio.ensure_future(Broadcast([fakes.deaf(60), fakes.hang]).run("hi"))
+    for _ in range(3):
+        await asyncio.sleep(0.1)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert loop.time() == pytest.approx(1.1)
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
 
 
 @pytest.mark.simulate(seeds=50)

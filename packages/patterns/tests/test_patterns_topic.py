@@ -200,7 +200,7 @@ async def test_a_cancellation_while_handlers_end_is_not_lost(fakes):
     bus.on("panel", named("fast", fakes.slow(1)))
     bus.on("panel", named("deaf", fakes.deaf(5)))
     task = asyncio.ensure_future(Broadcast("panel", bus=bus, first=1).run("hi"))
-    await asyncio.sleep(3)
+    await asyncio.sleep(1.5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -213,3 +213,14 @@ async def test_a_handler_for_once_that_never_answers_is_missing(fakes):
     bus.once("panel", named("once", fakes.hang))
     result = await Broadcast("panel", bus=bus).run("hi", deadline=Deadline(3))
     assert (short(result.missing), result.quorum, result.ok) == (["once"], 2, False)
+
+
+@pytest.mark.simulate(seeds=20)
+async def test_a_handler_that_ignores_its_cancellation_is_left_behind(fakes, caplog):
+    loop, bus = asyncio.get_running_loop(), EventBus()
+    bus.on("panel", named("fast", fakes.slow(1)))
+    bus.on("panel", named("deaf", fakes.deaf(60)))
+    result = await Broadcast("panel", bus=bus, quorum=1).run("hi", deadline=Deadline(3))
+    assert (short(result.missing), result.ok, loop.time()) == (["deaf"], True, 4)
+    assert "'panel' ignores its cancellation" in caplog.text
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})

@@ -358,9 +358,22 @@ def test_a_coroutine_in_place_of_the_function_is_an_error():
         simulate(asyncio.sleep(0))
 
 
-def test_main_must_return_something_to_await():
-    failed = failure_of(lambda: 5)
-    assert isinstance(failed.cause, TypeError)
+def test_a_sync_main_is_a_mistake_of_the_call_and_no_failed_seed():
+    ran = []
+
+    def sync_main():
+        ran.append(1)
+        return 5
+
+    with pytest.raises(
+        TypeError, match=r"main must be an async function, .*sync_main.* gave 5"
+    ):
+        simulate(sync_main)
+    assert ran == [1]
+
+
+def test_main_may_be_anything_that_gives_something_to_await():
+    assert simulate(lambda: asyncio.sleep(1), seeds=[1]).seconds == 1
 
 
 def test_defaults_of_main_are_not_mistaken_for_the_random():

@@ -106,7 +106,7 @@ def test_a_digest_tells_texts_apart_and_a_text_is_kept_whole(path):
         span.record_text(prompt=long, reply={"k": {1, 2}})
     (kept,) = read_traces(path).spans
     assert kept.prompt == "surrogate ? and\nlines"
-    assert kept.reply == '{"k":"{1, 2}"}'
+    assert kept.reply == '{"k":[1,2]}'
     with Tracer(path) as tracer:
         for prompt in ("a", "b", "a"):
             with tracer.llm("m") as span:

@@ -181,20 +181,42 @@ HOSTILE = {
 }
 
 
-def test_no_environment_can_empty_the_file(tmp_path):
+NONSENSE = ("nonsense", "-1", "*", "\udcff")
+NAMES = [
+    *HOSTILE,
+    "OTEL_SERVICE_NAME",
+    "OTEL_PYTHON_METER_PROVIDER",
+    "OTEL_PYTHON_TRACER_PROVIDER",
+    "OTEL_PYTHON_CONTEXT",
+    "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED",
+    "OTEL_PROPAGATORS",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "OTEL_METRICS_EXPORTER",
+]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [HOSTILE, *(dict.fromkeys(NAMES, value) for value in NONSENSE)],
+    ids=["off", *NONSENSE[:-1], "no UTF-8"],
+)
+def test_no_environment_can_empty_the_file(tmp_path, hostile):
     path = tmp_path / "traces.jsonl"
     code = """
-        import random, sys
+        import os, random, sys
+        environ = dict(os.environ)
         from opentelemetry.trace import SpanContext
         from waybell_trace import Tracer
 
         tracer = Tracer(sys.argv[1], service_name="desk")
+        assert environ == dict(os.environ)
         with tracer.span("kept", text="a long text", other=1) as span:
             span.add_event("event", text="a long text")
             span.otel.add_link(SpanContext(1, 2, is_remote=False), {"text": "a long text"})
         assert tracer.lost == 0
     """
-    child = start(code, path, **HOSTILE)
+    child = start(code, path, **hostile)
     _, errors = child.communicate()
     assert child.returncode == 0, errors
     line = json.loads(path.read_bytes())["resourceSpans"][0]
@@ -205,6 +227,23 @@ def test_no_environment_can_empty_the_file(tmp_path):
     assert len(item["attributes"]) == 2
     assert json.dumps(item).count("a long text") == 3
     assert not any("dropped" in key for key in item)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_single_variable_can_empty_the_file(tmp_path, name):
+    path = tmp_path / "traces.jsonl"
+    code = """
+        import sys
+        from waybell_trace import Tracer
+
+        with Tracer(sys.argv[1]) as tracer, tracer.span("kept", n=1) as span:
+            span.add_event("event", n=1)
+        sys.exit(tracer.lost + tracer.lost_starts)
+    """
+    child = start(code, path, **{name: "\udcff"})
+    _, errors = child.communicate()
+    assert child.returncode == 0, errors
+    assert ended(path) == (["kept"], 0)
 
 
 def test_a_provider_disabled_by_the_environment_is_warned_of(tmp_path):

@@ -28,9 +28,9 @@ from waybell_trace import _semconv
 from waybell_trace._otlp import (
     DEPTH,
     Lines,
-    encode_attributes,
     encode_start,
-    encode_value,
+    encoded,
+    key_values,
 )
 from waybell_trace._values import plain
 
@@ -178,7 +178,7 @@ def test_what_limits_dropped_is_counted_as_the_official_encoder_counts_it(caplog
     ],
 )
 def test_an_odd_value_has_a_definite_form(value, shown):
-    assert encode_value(value) == shown
+    assert encoded(value) == shown
 
 
 @pytest.mark.timeout(20)  # every way through it, 60 levels deep, would take for ever
@@ -195,9 +195,9 @@ def test_a_value_nested_too_deep_for_json_is_cut():
     value = 1
     for _ in range(DEPTH * 3):
         value = (value,)
-    assert "..." in json.dumps(encode_value(value))
-    assert "..." in json.dumps(encode_value([[value]]))
-    assert json.dumps(encode_attributes({"deep": {"deeper": value}})).count("...") == 1
+    assert "..." in json.dumps(encoded(value))
+    assert "..." in json.dumps(encoded([[value]]))
+    assert json.dumps(key_values({"deep": {"deeper": value}})).count("...") == 1
 
 
 def test_a_lone_surrogate_does_not_cost_the_line():

@@ -1,5 +1,6 @@
 """Reading: anyone's OTLP/JSON, torn files, unfinished spans, roll-ups."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -13,7 +14,15 @@ from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanContext
 
-from waybell_trace import SpanReader, SpanRecord, SpanUsage, Tracer, Traces, read_traces
+from waybell_trace import (
+    SpanReader,
+    SpanRecord,
+    SpanUsage,
+    Stats,
+    Tracer,
+    Traces,
+    read_traces,
+)
 
 
 def record(name, span_id, parent_id=None, *, start=0, end=10, **attributes):
@@ -350,9 +359,21 @@ def test_a_span_read_twice_counts_once(tmp_path):
     assert len(read_traces(path).spans) == 2
 
 
-def test_a_missing_file_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
+def test_a_missing_file_is_an_error_also_beside_its_starts(tmp_path, tracer, path):
+    with pytest.raises(FileNotFoundError, match=r"none\.jsonl"):
         read_traces(tmp_path / "none.jsonl")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"traces\.jsonl"):
+        read_traces(path)
+    gc.collect()  # a file left open would be warned of, which is an error here
+
+
+@pytest.mark.parametrize("percent", [-1, 100.1, 150, float("nan"), float("inf")])
+def test_a_percentile_there_cannot_be_is_refused_by_name(percent):
+    for durations in ((), (1.0, 2.0)):
+        stats = Stats("a", len(durations), 0, 0, durations, SpanUsage())
+        with pytest.raises(ValueError, match=f"not {percent}"):
+            stats.percentile(percent)
 
 
 def test_chrome_events_nest_or_lie_beside_each_other(tmp_path):
@@ -395,6 +416,16 @@ def test_chrome_events_nest_or_lie_beside_each_other(tmp_path):
     assert shown["half"] | {"ph": "i", "ts": 0.004} == shown["half"]
     assert shown["e"]["cat"] == "failed"
     assert [e["args"]["name"] for e in events if e["ph"] == "M"] == ["root t", "e u"]
+
+
+def test_chrome_shows_integers_that_its_format_has_no_room_for(tmp_path):
+    odd = {"big": 2**70, "deep": [{"bigger": -(2**90)}], "n": 1}
+    events = ((4, "half", odd),)
+    spans = [SpanRecord("x", "t", "1", None, 0, 9, attributes=odd, events=events)]
+    path = tmp_path / "chrome.json"
+    Traces(spans).to_chrome(path)
+    shown = [e["args"] for e in json.loads(path.read_bytes()) if e["ph"] != "M"]
+    assert shown == [{key: str(value) for key, value in odd.items()}] * 2
 
 
 def test_old_files_stay_readable():

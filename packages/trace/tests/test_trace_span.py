@@ -3,9 +3,13 @@
 import asyncio
 import contextlib
 import inspect
+import json
 import logging
 import math
+import os
 import sys
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -405,6 +409,21 @@ def test_usage_adds_up_to_the_nano_dollar(tracer, path, written, plainly):
     assert found["waybell.cost.nano_usd"] == "100000001"
 
 
+def test_usage_from_several_threads_adds_up(tracer, path, plainly, written):
+    def add(_):
+        span.record_usage(input_tokens=1, usd="0.000000001")
+
+    # Each call within `add` lets another thread go on.
+    threading.setprofile(lambda *_: os.sched_yield())
+    try:
+        with tracer.llm("m") as span, ThreadPoolExecutor(4) as pool:
+            list(pool.map(add, range(400)))
+    finally:
+        threading.setprofile(None)
+    found = plainly(written(path)[0])
+    assert found["gen_ai.usage.input_tokens"] == found["waybell.cost.nano_usd"] == "400"
+
+
 @pytest.mark.parametrize(
     "usd",
     [
@@ -572,3 +591,70 @@ def test_endless_recursion_through_spans_costs_few_of_them(tracer, path, caplog)
     assert all(span.error.startswith("RecursionError") for span in traces.failed)
     assert len(traces.failed) + tracer.lost >= len(traces.spans)
     assert max(map(len, path.read_bytes().splitlines())) < 20_000
+
+
+def linked(kind, count):
+    """`count` containers, each of which holds all the others."""
+    made = [kind() for _ in range(count)]
+    for item in made:
+        others = [other for other in made if other is not item]
+        if kind is dict:
+            item.update((f"peer{n}", other) for n, other in enumerate(others))
+        else:
+            item.extend(others)
+    return made[0]
+
+
+def doubled(wrap, levels):
+    """A value that holds one twice that holds one twice, and so on."""
+    value = wrap()
+    for _ in range(levels):
+        value = wrap((value, wrap((value,))))
+    return value
+
+
+class Endless(Sequence):
+    """Makes ever more of itself when looked at."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return Endless()
+
+
+VAST = {
+    "dicts": linked(dict, 20),
+    "lists": linked(list, 20),
+    "tuples": doubled(tuple, 40),
+    "sets": doubled(frozenset, 40),
+    "values": linked(dict, 20).values(),
+    "keys": {doubled(frozenset, 40): 1},
+    "endless": Endless(),
+    "many": list(range(1_000_000)),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", VAST)
+def test_values_that_refer_to_each_other_are_cut_and_do_not_hang(
+    tracer, path, name, written
+):
+    with tracer.span("vast", value=VAST[name]) as span:
+        span.add_event("vast", value=VAST[name])
+        span.set_attribute("again", VAST[name])
+        span.record_text(prompt=[VAST[name]], reply=VAST[name])
+    assert len(written(path)) == 1
+    assert b"..." in path.read_bytes()
+    assert path.stat().st_size < 10_000_000
+    assert tracer.lost == tracer.lost_starts == 0
+
+
+def test_a_value_of_many_parts_is_kept_whole(tracer, path, plainly, written):
+    with tracer.span("large", value=[[0.5] * 90] * 100) as span:
+        span.record_text(prompt=[[0.5] * 1000] * 100)
+    found = plainly(written(path)[0])
+    rows = [row["arrayValue"]["values"] for row in found["value"]["values"]]
+    assert rows == [[{"doubleValue": 0.5}] * 90] * 100
+    shown = json.dumps([[0.5] * 1000] * 100, separators=(",", ":"))
+    assert found["waybell.prompt.length"] == str(len(shown))

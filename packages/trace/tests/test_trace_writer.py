@@ -1,5 +1,6 @@
 """The file of lines: whole lines, sealed tails, full disks, closed files."""
 
+import contextlib
 import logging
 import os
 import resource
@@ -135,6 +136,29 @@ def test_a_closed_file_never_writes_into_the_file_opened_next(tmp_path):
     with (tmp_path / "next").open("wb"):
         file.write(LINE)
     assert (tmp_path / "next").read_bytes() == b""
+
+
+def test_a_file_is_closed_without_a_free_descriptor_too(tmp_path, caplog):
+    path = tmp_path / "lines.jsonl"
+    file = LineFile(path, "span")
+    file.write(LINE)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(int(number.name) for number in Path("/proc/self/fd").iterdir())
+    fillers = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, limits[1]))
+        with contextlib.suppress(OSError):
+            while True:
+                fillers.append(os.dup(0))
+        file.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for filler in fillers:
+            os.close(filler)
+    file.close()
+    file.write(LINE)
+    assert (file.lost, path.read_bytes()) == (1, LINE)
+    assert "it is closed" in caplog.text
 
 
 def test_descriptors_are_given_back(tmp_path):

@@ -35,6 +35,12 @@ def test_the_version_is_printed(word: str, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == f"waybell {__version__}\n"
 
 
+def test_python_m_waybell_is_the_command() -> None:
+    words = [sys.executable, "-W", "error", "-m", "waybell", "--version"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == (f"waybell {__version__}\n", "")
+
+
 def test_an_unknown_command_names_the_nearest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

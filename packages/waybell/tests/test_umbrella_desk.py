@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from waybell._desk._desk import Answer, Desk
+from waybell._desk._desk import Answer, Desk, cited, renumbered
 from waybell._desk._passages import Passage
 from waybell_adapters import OfflineAdapter, Reply
 from waybell_budget import BudgetPool
@@ -90,14 +90,27 @@ async def test_a_refusal_of_the_writer_is_accepted_without_a_review(files: Any) 
     refusal = "The passages do not answer this."
     made = desk(files, model=Faulty("Explain", refusal))
     answer = await asked(made)
-    assert (answer.refused, answer.verdict, answer.sources) == (True, "not needed", {})
+    assert (answer.text, answer.verdict, answer.sources) == (refusal, "not needed", {})
     assert not list(made.log.query("review"))
+
+
+def test_sources_are_counted_from_1_in_the_order_of_their_mention() -> None:
+    text = "Two. [3] [1] Seven. [7] `kept[1] = 2` Again. [3]"
+    sources = cited(text, PASSAGES)
+    assert list(sources) == [3, 1]
+    assert renumbered(text, sources) == (
+        "Two. [1] [2] Seven. [7] `kept[1] = 2` Again. [1]"
+    )
+
+
+def test_an_open_backtick_hides_no_mark() -> None:
+    assert list(cited("An `open one. [2] Then `a` one. [1]", PASSAGES)) == [2, 1]
 
 
 async def test_two_strategies_are_enough(files: Any) -> None:
     answer = await asked(desk(files, fault_rate=1.0))
     assert answer.strategies == ("bm25", "outline")
-    assert dict(answer.failures) == {"trigram": "injected: no answer in time"}
+    assert dict(answer.failures) == {"trigram": "failed on purpose (--seed 0 decides)"}
     assert answer.verdict == "approved"
 
 

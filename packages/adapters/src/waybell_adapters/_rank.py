@@ -18,6 +18,7 @@ _SHAPES = tuple(
         (r"\bhow (?:many|much|long|often|fast)\b|\blimit|\bdefault", r"\d", 1.2),
         (r"\bwhat (?:is|are|does)\b|\bexplain\b", r"^\W*\w+\W? (?:is|are|\w+s)\b", 1.1),
         (r"\braise|\berror|\bfails?\b|\bexception", r"\braise|Error\b|\brefuse", 1.15),
+        (r"^(?!.*(?:\braise|\berror|\bfail|\bexception))", r"^\w+(?:Error|Exceeded|Exception|Warning): ", 0.5),
     )
 )  # fmt: skip
 _GUIDED = re.compile(
@@ -49,7 +50,7 @@ class Ranking:
         self.units = [unit for unit in units if unit.kind != "heading"] or list(units)
         self.question = content(question)
         self._bags = [Counter(terms(unit.text)) for unit in self.units]
-        self._idf = self._rarity()
+        self._idf = self._rarity(question)
         self._located = _SHAPES[0][0].search(question) is not None
         self._pairs = set(pairwise(t for t in terms(question) if t in self._idf))
         self.score = self._scores(question)
@@ -87,12 +88,16 @@ class Ranking:
         own = ("prose", unit.context, unit.mark) if SCOPE.match(unit.text) else ()
         return next((m for m, u in enumerate(near, n + 1) if u[1:] == own), n)
 
-    def _rarity(self) -> dict[str, float]:
+    def _rarity(self, question: str) -> dict[str, float]:
         near = zip(self._bags, self.units, strict=True)
         seen = Counter(term for bag, unit in near for term in {*bag, *unit.context})
         rest = {term: len(self.units) - seen[term] + 0.5 for term in self.question}
         # Where all passages are on one thing, its name is in all, and still counts.
-        return {term: log(1 + rest[term] / (seen[term] + 0.5)) + 1 for term in rest}
+        rare = {term: log(1 + rest[term] / (seen[term] + 0.5)) + 1 for term in rest}
+        for parts in map(terms, dict.fromkeys(re.findall(r"\w+", question))):
+            own = rare.keys() & parts  # of one identifier: as much as one word
+            rare |= {term: rare[term] / len(own) for term in own}
+        return rare
 
     def _scores(self, question: str) -> list[float]:
         sizes = [sum(bag.values()) for bag in self._bags]

@@ -53,14 +53,20 @@ class Giver(Purse):
             label: What charges are booked under that name no label.
         """
         nano = tokens = None
-        if max_usd is not None:
+        if (
+            type(max_usd) is float
+            and 0.0 <= max_usd < 1e6
+            and (units := int(max_usd * 1e9 + 0.5)) / 1e9 == max_usd
+        ):  # as `nanos` does, without the call
+            nano = units
+        elif max_usd is not None:
             nano = nanos(max_usd, "max_usd")
         if max_tokens is not None:
-            above = self._tokens or self._counted()
-            tokens = Account(above, whole(max_tokens, "max_tokens"))
+            tokens = Account(self._counted(), whole(max_tokens, "max_tokens"))
+        label = label or self._label
         if not wait:
-            return Budget(self, nano, tokens, label or self._label)
-        hold = PatientBudget(self, nano, tokens, label or self._label)
+            return Budget(self, nano, tokens, label)
+        hold = PatientBudget(self, nano, tokens, label)
         hold._seconds = _patience(timeout)
         return hold
 

@@ -22,9 +22,7 @@ class AskedError(BudgetError):
     def __init__(self, axis: str, asked: Decimal | int, left: Decimal | int) -> None:
         unit = "${:f}" if axis == "usd" else "{} tokens"
         super().__init__(self._text.format(unit.format(asked), unit.format(left)))
-        self.axis = axis
-        self.asked = asked
-        self.left = left
+        self.axis, self.asked, self.left = axis, asked, left
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.axis, self.asked, self.left), self.__dict__
@@ -60,8 +58,7 @@ class UnknownPriceError(BudgetError, LookupError):
 
     def __init__(self, model: str | None, hint: str) -> None:
         super().__init__(model, hint)
-        self.model = model
-        self.hint = hint
+        self.model, self.hint = model, hint
 
     def __str__(self) -> str:
         return f"no price for {self.model!r}: {self.hint}"

@@ -25,8 +25,7 @@ class Ledger:
     __slots__ = ("lock", "open", "outbox", "overdrawn", "prices", "strict", "waiting")
 
     def __init__(self, prices: PriceBook, *, strict: bool) -> None:
-        self.prices = prices
-        self.strict = strict
+        self.prices, self.strict = prices, strict
         self.lock = threading.RLock()
         self.open = 0  # holds now open, at any depth
         self.overdrawn = 0  # accounts now open that ever were

@@ -29,9 +29,7 @@ class Partition(Generic[Parts]):
     __slots__ = ("_budgets", "_ledger", "_parts", "_pool", "_seconds")
 
     def __init__(self, pool: "Purse", parts: Parts, seconds: float | None) -> None:
-        self._pool = pool
-        self._parts = parts
-        self._seconds = seconds
+        self._pool, self._parts, self._seconds = pool, parts, seconds
         self._ledger = pool._ledger
         self._budgets = list(parts.values()) if isinstance(parts, dict) else parts
 

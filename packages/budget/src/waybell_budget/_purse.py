@@ -17,7 +17,7 @@ from ._snapshot import BudgetSnapshot, Key, Line, Lines
 # later, not charged, charged, or charged for a call whose price nobody knows.
 CLOSED, NEW, KEPT, SILENT, HEARD, OWING = range(-1, 5)
 _log = logging.getLogger("waybell_budget")
-_UNREPORTED = "the cost of a call was never reported (label %r)"
+_UNREPORTED = "the cost of a call was never reported%s: call budget.charge(...), with usd=0 if it was free"
 
 
 class Purse(Account):
@@ -180,8 +180,7 @@ class Purse(Account):
             raise ValueError(f"fraction must be above 0, up to 1, not {fraction!r}")
         alarm = Alarm(partial(_call_back, callback, self))
         with self._ledger.lock:
-            accounts = (self, self._counted())
-            capped = [account for account in accounts if account._cap is not None]
+            capped = [one for one in (self, self._counted()) if one._cap is not None]
             for account in capped:
                 threshold = -(-(account._cap or 0) * share // NANO)
                 watch(account).alarms.append((threshold, alarm))
@@ -189,6 +188,16 @@ class Purse(Account):
         self._ledger.deliver()
         if not capped:
             raise BudgetError("there is no cap to reach a part of")
+
+    def __repr__(self) -> str:
+        own = self._parent is not None and self._state > NEW  # a hold holds its cap
+        (kept, spent), tokens = (
+            (max((own and one._cap) or 0, one._used) - one._spent, one._spent)
+            for one in (self, self._tokens or Account(None, None))
+        )
+        text = f"${dollars(kept):f} held, ${dollars(spent):f} spent"
+        text += ", {} tokens held, {} spent".format(*tokens) if any(tokens) else ""
+        return f"<{'Budget' if self._parent else 'BudgetPool'} {text}>"
 
     def _accounts(self) -> list[Account]:
         return [self] if self._tokens is None else [self, self._tokens]
@@ -248,8 +257,8 @@ class Purse(Account):
         for lines in self._upward():
             lines.unreported += 1
         if warn:
-            warning = partial(_log.warning, _UNREPORTED, self._label)
-            self._ledger.outbox.append(warning)
+            label = f" (label {self._label!r})" if self._label else ""
+            self._ledger.outbox.append(partial(_log.warning, _UNREPORTED, label))
 
     def _tally(self, key: Key, nano: int, count: int) -> None:
         """Add a charge to its label, model and line."""

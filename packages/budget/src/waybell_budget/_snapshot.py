@@ -70,6 +70,4 @@ class Lines:
             if (name := key[part]) is not None:
                 old_usd, old_count = found.get(name, (0, 0))
                 found[name] = old_usd + usd, old_count + count
-        return {
-            name: Spent(dollars(usd), count) for name, (usd, count) in found.items()
-        }
+        return {name: Spent(dollars(usd), n) for name, (usd, n) in found.items()}

@@ -17,7 +17,6 @@ from waybell_decisions._writer import Writer
 _STAMP = frozenset({"v", "id", "time", "pid", "seq"})
 _RESERVED = _STAMP.union(LINKS, ("fields", "outcomes"))
 _LINE = MARK + b'%b","time":%b,"pid":%d,"seq":%d,%b'
-_EMPTY = {"decision": None}
 
 
 class Pipeline(BoundLoggerBase):
@@ -78,7 +77,7 @@ class Chain:
         seq = next(seqs)
         name = f"{prefix}{seq}"
         # Put together by hand: one dict less, and a beginning that only we write.
-        body = encode(fields or _EMPTY)[1:]
+        body = encode(fields or {"decision": None})[1:]
         line = _LINE % (name.encode(), dumps(self.now()), pid, seq, body)
         return (line, name), {}
 

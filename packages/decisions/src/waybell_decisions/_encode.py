@@ -24,9 +24,8 @@ def encode(fields: Mapping[str, object]) -> bytes:
     try:
         return orjson.dumps(fields, simpler, _NEWLINE)
     except TypeError as exc:
-        cause = exc.__cause__  # orjson wraps whatever its hook raised, Ctrl-C too
-        if cause is not None and not isinstance(cause, Exception):
-            raise cause from None
+        if not isinstance(cause := exc.__cause__, Exception | None):
+            raise cause from None  # orjson wraps what its hook raised, Ctrl-C too
         return orjson.dumps(plain(fields), option=_NEWLINE)
 
 

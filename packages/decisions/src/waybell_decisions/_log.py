@@ -121,6 +121,9 @@ class DecisionLog:
         except Exception as exc:  # a full disk is no reason to lose an answer
             _logger.error("a delivery could not be recorded: %s", exc)  # noqa: TRY400 - the reason, not our stack
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path}>"
+
     @property
     def path(self) -> Path:
         """The first part of the log."""

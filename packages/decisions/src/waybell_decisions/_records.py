@@ -33,9 +33,12 @@ class Records:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.torn = self.foreign = 0
-        self._tests: tuple[Callable[[Record], object], ...] = ()
-        self._needles: tuple[bytes, ...] = ()
+        self._tests: list[Callable[[Record], object]] = []
+        self._needles: list[bytes] = []
         self._join = False
+
+    def __repr__(self) -> str:
+        return f"<Records {self.path}>"
 
     def __iter__(self) -> Iterator[Record]:
         """Read from the beginning; where no log is, FileNotFoundError is raised."""
@@ -57,18 +60,19 @@ class Records:
                 later, and leave those records out. They are held in memory.
         """
         narrow = Records(self.path)
-        narrow._join = self._join or outcomes
-        tests, needles = [*self._tests], [*self._needles]
+        narrow._join = self._join | outcomes
+        narrow._tests, narrow._needles = [*self._tests], [*self._needles]
         wanted = {} if decision is None else {"decision": decision}
         if callable(where):
-            tests.append(where)
-        else:
+            narrow._tests.append(where)
+        elif is_a(where, (Mapping, type(None))):
             wanted |= where or {}
+        else:
+            raise TypeError(f"where= takes values by field, or a test, not {where!r}")
         for path, value in wanted.items():
-            tests.append(_test(path, value))
+            narrow._tests.append(_test(path, value))
             if isinstance(value, str) and not path.startswith("outcomes"):
-                needles.append(_needle(path, value))
-        narrow._tests, narrow._needles = tuple(tests), tuple(needles)
+                narrow._needles.append(_needle(path, value))
         return narrow
 
     def count(self, by: By = "decision") -> dict[Any, int]:
@@ -102,7 +106,7 @@ class Records:
             return None
         found: dict[str, list[Record]] = {}
         every = Records(self.path)
-        every._needles = (b'"of":"',)
+        every._needles = [b'"of":"']
         for record in every:
             if "of" in record:
                 found.setdefault(str(record["of"]), []).append(record)

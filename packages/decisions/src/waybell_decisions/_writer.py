@@ -141,8 +141,7 @@ class Writer:
 
     def _seal(self, part: _Part) -> None:
         """End an unfinished last line; see docs/decisions/torn-tail.md."""
-        size = _unfinished(part.fd)
-        if size:
+        if size := _unfinished(part.fd):
             # The kernel orders appends: should a record have begun after all, it ends
             # before this newline, and what stands at `size` tells.
             self.write(part.fd, b"\n")
@@ -167,15 +166,13 @@ def _unfinished(fd: int) -> int:
         size = os.fstat(fd).st_size
         if size == 0 or os.pread(fd, 1, size - 1) == b"\n":
             return 0
-        settled = False
         with suppress(OSError):  # another opener is at it, or the file is not ours
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The kernel sets no mode, not even the same, amid a write: after this, a
             # record that was in flight is there.
             os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode))
-            settled = os.fstat(fd).st_size == size
-        if settled:
-            break
+            if os.fstat(fd).st_size == size:
+                break
         time.sleep(0.001)
     return size
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Container, Mapping
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 from waybell_bus import EventBus
@@ -63,7 +64,13 @@ def caller(agent: Agent, bus: EventBus | None) -> Call:
 async def _by_topic(
     bus: EventBus, topic: str, prompt: Any, extras: Mapping[str, Any]
 ) -> Any:
-    return await bus.request(topic, **{**extras, "prompt": prompt})
+    return await bus.request(topic, **timed({**extras, "prompt": prompt}))
+
+
+def timed(extras: Mapping[str, Any]) -> dict[str, Any]:
+    """These, and the deadline there is now, if there is one."""
+    deadline = Deadline.current()
+    return {**extras} if deadline is None else {**extras, "deadline": deadline}
 
 
 def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Call:
@@ -76,8 +83,7 @@ def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Cal
         raise TypeError(f"{target!r} is a generator; an agent answers once")
 
     async def call(prompt: Any, extras: Mapping[str, Any]) -> Any:
-        if (deadline := Deadline.current()) is not None:
-            extras = {**extras, "deadline": deadline}
+        extras = timed(extras)
         if accepted is not None:
             extras = {name: extras[name] for name in extras if name in accepted}
         if awaits:
@@ -105,3 +111,22 @@ def _accepted(target: Callable[..., Any]) -> frozenset[str] | None:
         del parameters[0]
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return frozenset(each.name for each in parameters if each.kind in kinds)
+
+
+def handlers_of(bus: EventBus, topic: str) -> list[str]:
+    """The names of all who would answer now."""
+    found = list[str]()
+    for pattern, roles in bus.describe().items():
+        if _covers(pattern, topic):
+            for name in roles.get("handlers", ()):
+                found.append(distinct(name, found))
+    return found
+
+
+def _covers(pattern: str, topic: str) -> bool:
+    """Whether a handler of this pattern is among those of the topic."""
+    parts, asked = (text.replace(":", ".").split(".") for text in (pattern, topic))
+    if parts[-1] == "**":
+        parts[-1:] = ["*"] * max(1, len(asked) - len(parts) + 1)
+    pairs = zip_longest(parts, asked)
+    return all(segment and part in ("*", segment) for part, segment in pairs)

@@ -5,23 +5,21 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import zip_longest
 from math import inf
 from typing import Any, Literal, Unpack
 
 from waybell_budget import Budget
-from waybell_bus import EventBus
 from waybell_deadline import Deadline
-from waybell_patterns._agent import Agent, distinct
+from waybell_patterns._agent import Agent, distinct, handlers_of, timed
 from waybell_patterns._pattern import Pattern, Setting
 from waybell_patterns._results import Result
-from waybell_patterns._run import Run, Stage, Till, Worker, unwrapped
+from waybell_patterns._run import Run, Stage, Till, Worker, log, unwrapped
 
 
 Ask = Callable[[], Coroutine[Any, Any, None]]
-PATIENCE = (
-    1.0  # seconds: for a cancelled agent to end, for an aggregate after the deadline
-)
+# Seconds for a cancelled agent to end, and for an aggregate after the deadline.
+PATIENCE = 1.0
+_left_behind = set[asyncio.Task[None]]()  # a loop keeps its tasks weakly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +30,8 @@ class BroadcastResult(Result):
         answers: Answers by agent, in the agents' order.
         failures: Errors by agent.
         late: Answers by agent that came after the result was settled.
-        missing: The agents that had not answered at the end and were cancelled.
+        missing: The agents that had not answered at the end and were cancelled, those
+            that ignored it included.
         quorum: How many answers were asked for.
         value: What `aggregate` made of the answers, by default the answers; None below
             the quorum.
@@ -97,7 +96,8 @@ class Broadcast(Pattern[BroadcastResult]):
     The holds of all agents that name `usd` or `tokens` are taken before any of them is
     asked: a pool that cannot pay for all refuses with `BudgetExceeded` and nobody
     starts. After that nothing raises: failures, late answers and a deadline that
-    passes are in the result.
+    passes are in the result. An agent that goes on for a second after its cancellation
+    is left behind: it is `missing`, and what comes of it is lost.
 
     Args:
         agents: Agents by name, or a sequence of them. Or one topic, or a stage with
@@ -182,38 +182,33 @@ class Broadcast(Pattern[BroadcastResult]):
                 reserve = self._aggregate.stage.timeout if self._aggregate else 0
                 stack.enter_context(run.deadline.tighten(reserve=reserve or 0))
             asks = await self._asks(run, prompt, poll, stack)
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(ask()) for ask in asks]
-                through = group.create_task(asyncio.wait(tasks))
-                await _wait([poll.settled, through], inf)
-                poll.settle()
-                await _wait([through], self._grace)
-                for task in (*tasks, through):
-                    task.cancel()
+            await _conduct(run, asks, poll, self._grace)
         return poll
 
     async def _asks(
         self, run: Run, prompt: str, poll: _Poll, stack: AsyncExitStack
-    ) -> list[Ask]:
-        """What asks them all, once the money for all is there."""
+    ) -> list[tuple[str, Ask]]:
+        """What asks them all, by name, once the money for all is there."""
         if self._bus is None or (stage := self._topic) is None:
             crew = self._agents.values()
             holds = await stack.enter_async_context(run.hold(crew))
-            return [partial(_ask, run, worker, prompt, holds, poll) for worker in crew]
+            ask = partial(partial, _ask, run, holds, poll, prompt)
+            return [(worker.stage.name, ask(worker)) for worker in crew]
         if stage.timeout is not None:
             stack.enter_context(Deadline(stage.timeout))
         if stage.prompt is not None:
             prompt = stage.prompt(prompt, {})
         till = await stack.enter_async_context(Till(run, stage))
-        stream = self._bus.stream(stage.agent, prompt=prompt, budget=till.hold)
-        poll.asked += _handlers(self._bus, stage.agent)
-        return [partial(_hear, run, stream, prompt, till, poll)]
+        fields = timed({"prompt": prompt, "budget": till.hold})
+        stream = self._bus.stream(stage.agent, **fields)
+        poll.asked += handlers_of(self._bus, stage.agent)
+        return [(stage.name, partial(_hear, run, stream, prompt, till, poll))]
 
     async def _aggregated(self, run: Run, answers: dict[str, Any]) -> Any:
         if self._aggregate is None:
             return answers
         left = inf if run.deadline is None else run.deadline.remaining()
-        async with nullcontext() if left == inf else Deadline(max(left, 1.0)):
+        async with nullcontext() if left == inf else Deadline(max(left, PATIENCE)):
             return await run.ask(self._aggregate, answers)
 
 
@@ -225,8 +220,56 @@ async def _wait(futures: Sequence[asyncio.Future[Any]], seconds: float) -> None:
     await asyncio.wait(futures, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
 
 
+async def _conduct(
+    run: Run, asks: Sequence[tuple[str, Ask]], poll: _Poll, grace: float
+) -> None:
+    """Ask all at once, until it is settled and the time for late answers is over."""
+    tasks = [asyncio.create_task(ask(), name=name) for name, ask in asks]
+    until = asyncio.FIRST_EXCEPTION  # what _ask lets through ends it all
+    through = asyncio.create_task(asyncio.wait(tasks, return_when=until))
+    try:
+        await _wait([poll.settled, through], inf)
+        poll.settle()
+        await _wait([through], grace)
+    finally:
+        await _end(run, [*tasks, through])
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()):
+            raise error
+
+
+async def _end(run: Run, tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel them and wait for their end, though not for ever."""
+    for task in tasks:
+        task.add_done_callback(_retrieve)
+        task.cancel()
+    time = asyncio.get_running_loop().time
+    until, cancelled, running = time() + PATIENCE, None, {*tasks}
+    while running and (left := until - time()) > 0:
+        try:
+            _, running = await asyncio.wait(running, timeout=left)
+        except asyncio.CancelledError as error:  # later: who is cancelled may end first
+            cancelled = error
+    for task in running:
+        _left_behind.add(task)
+        name, message = (
+            task.get_name(),
+            "%r ignores its cancellation and is left behind",
+        )
+        log.warning(message, name)
+        run.record("left", agent=name)
+    if cancelled:
+        raise cancelled
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Look at an outcome that may interest nobody, so that asyncio need not warn."""
+    _left_behind.discard(task)
+    _ = task.cancelled() or task.exception()
+
+
 async def _ask(
-    run: Run, worker: Worker, prompt: str, holds: Mapping[str, Budget], poll: _Poll
+    run: Run, holds: Mapping[str, Budget], poll: _Poll, prompt: str, worker: Worker
 ) -> None:
     name = worker.stage.name
     try:
@@ -255,22 +298,3 @@ async def _hear(run: Run, stream: Any, prompt: str, till: Till, poll: _Poll) -> 
             run.record(
                 "answer", None, asyncio.CancelledError(), agent=name, prompt=prompt
             )
-
-
-def _handlers(bus: EventBus, topic: str) -> list[str]:
-    """The names of all who would answer now."""
-    found = list[str]()
-    for pattern, roles in bus.describe().items():
-        if _covers(pattern, topic):
-            for name in roles.get("handlers", ()):
-                found.append(distinct(name, found))
-    return found
-
-
-def _covers(pattern: str, topic: str) -> bool:
-    """Whether a handler of this pattern is among those of the topic."""
-    parts, asked = (text.replace(":", ".").split(".") for text in (pattern, topic))
-    if parts[-1] == "**":
-        parts[-1:] = ["*"] * max(1, len(asked) - len(parts) + 1)
-    pairs = zip_longest(parts, asked)
-    return all(segment and part in ("*", segment) for part, segment in pairs)

@@ -22,7 +22,8 @@ class Setting(TypedDict, total=False):
         budget: The pool (or hold) to spend from.
         deadline: When all must be done.
         log: Keeps decisions: anything with `record(decision=..., **fields)`.
-        tracer: Keeps spans: anything with `span(name)`.
+        tracer: Keeps spans: anything with `span(name)`. Patterns inside this one
+            inherit log and tracer unless they have their own.
     """
 
     bus: EventBus | None
@@ -88,7 +89,7 @@ class Pattern(ABC, Generic[R]):
             raise ValueError(f"limits are named for {self._pay}, but there is no pool")
         kind = type(self).__name__.casefold()
         run = Run(budget, deadline, *self._observers)
-        with run.span(kind):
+        with run.observed(kind):
             try:
                 result = await self._run(run, prompt)
                 run.heed()

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager as Block
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 from waybell_budget import Budget, BudgetError, BudgetPool
@@ -17,6 +19,8 @@ from waybell_patterns._results import Result, text_of
 
 Pool = BudgetPool | Budget
 log = logging.getLogger("waybell_patterns")
+# The log and the tracer of the pattern that runs now, for those inside it.
+observers = ContextVar[tuple[Any, Any]]("waybell_patterns_observers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,9 @@ class Run:
         self, budget: Pool | None, deadline: Deadline | None, log: Any, tracer: Any
     ) -> None:
         self.budget, self.deadline = budget, deadline
-        self._log, self._tracer = log, tracer
+        outer = observers.get((None, None))
+        self._log = outer[0] if log is None else log
+        self._tracer = outer[1] if tracer is None else tracer
         self._task = asyncio.current_task()
         self._cancels = self._task.cancelling() if self._task else 0
         self._time = asyncio.get_running_loop().time
@@ -88,9 +94,21 @@ class Run:
         """The deadline as a wall, or nothing."""
         return nullcontext() if self.deadline is None else self.deadline
 
-    def span(self, name: str) -> Any:
-        """A span of the tracer, or nothing."""
-        return nullcontext() if self._tracer is None else self._tracer.span(name)
+    @contextmanager
+    def observed(self, name: str) -> Generator[None, None, None]:
+        """A block with a span, whose patterns inherit the log and the tracer."""
+        outer = observers.set((self._log, self._tracer))
+        try:
+            with self.span(name):
+                yield
+        finally:
+            observers.reset(outer)
+
+    def span(self, name: str, kind: str = "span") -> Any:
+        """A span of the tracer, of a kind where it has that, or nothing."""
+        if self._tracer is None:
+            return nullcontext()
+        return getattr(self._tracer, kind, self._tracer.span)(name)
 
     def record(self, decision: str, /, *end: Any, **fields: Any) -> None:
         """Write a decision, and the value and error that something ended in.
@@ -137,11 +155,12 @@ class Run:
         try:
             if stage.prompt is not None:
                 prompt = stage.prompt(prompt, extras.get("results", {}))
-            with self.span(stage.name):
+            with self.span(stage.name, "agent") as span:
                 async with till:
                     extras["budget"] = till.hold
                     async with stage.wall():
                         value = await worker.call(prompt, extras)
+                    _meter(span, value)
                     till.take(value)
                 value = unwrapped(value)
         except BaseException as error:
@@ -214,6 +233,20 @@ class Till:
                 hold.settle()
                 self.usd = now.usd_spent
         self._run.usd += self.usd
+
+
+def _meter(span: Any, reply: Any) -> None:
+    """Note on an agent's span what its answer says it used."""
+    if not hasattr(span, "record_usage") or not hasattr(reply, "usage"):
+        return
+    used: Any = reply.usage
+    read = getattr(used, "get", None) or partial(getattr, used)
+    tokens = {name: read(name, None) for name in ("input_tokens", "output_tokens")}
+    model, usd = getattr(reply, "model", None), getattr(reply, "cost", None)
+    try:
+        span.record_usage(model=model, usd=usd, **tokens)
+    except Exception:
+        log.warning("%r: its usage could not be recorded", span, exc_info=True)
 
 
 def unwrapped(value: Any) -> Any:

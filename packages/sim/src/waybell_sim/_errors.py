@@ -58,5 +58,4 @@ class InjectedCut(ConnectionError):
 class InjectedRateLimit(ConnectionError):
     """A refusal that `Faults` made up, with the seconds to wait in `retry_after`."""
 
-    status = 429
-    retry_after = 1.0
+    status, retry_after = 429, 1.0

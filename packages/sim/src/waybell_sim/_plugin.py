@@ -74,9 +74,8 @@ def _simulated(
         except SimulationFailed as failed:
             if isinstance(failed.cause, pytest.skip.Exception | pytest.xfail.Exception):
                 raise failed.cause from None
-            where = f"{os.path.relpath(item.path)}::{item.nodeid.partition('::')[2]}"
-            command = f"pytest {shlex.quote(where)}"
-            failed.replay = f"WAYBELL_SIM_SEED={failed.seed} {command}"
+            at = f"{os.path.relpath(item.path)}::{item.nodeid.partition('::')[2]}"
+            failed.replay = f"WAYBELL_SIM_SEED={failed.seed} pytest {shlex.quote(at)}"
             raise
 
     return run

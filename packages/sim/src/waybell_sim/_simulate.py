@@ -17,8 +17,7 @@ from waybell_sim._loop import SimLoop, run_rng
 from waybell_sim._tasks import ordered_set, retrieve
 
 
-MAX_STEPS = 1_000_000
-MAX_TIME = 1_000_000.0
+MAX_STEPS, MAX_TIME = 1_000_000, 1_000_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +58,14 @@ def simulate(
         loop = SimLoop(seed, max_steps, max_time)
         try:
             with _apart(seed), contextlib.closing(loop):
-                contextvars.copy_context().run(_run, loop, main, takes_rng)
+                wrong = contextvars.copy_context().run(_run, loop, main, takes_rng)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as exc:
             replay = _replay(main, seed, max_steps, max_time)
             raise SimulationFailed(seed, exc, passed, replay) from exc
+        if wrong:
+            raise TypeError(f"main must be an async function, but {main!r} {wrong}")
         passed += 1
         steps += loop.steps
         seconds += loop.time()
@@ -73,22 +74,24 @@ def simulate(
     return SimulationReport(passed, steps, seconds)
 
 
-def _run(loop: SimLoop, main: Callable[..., Awaitable[Any]], takes_rng: bool) -> None:
-    """Run the program, cancel the tasks it leaves, close its generators.
+def _run(loop: SimLoop, main: Callable[..., Any], takes_rng: bool) -> str:
+    """Run the program and end what it leaves; say what was wrong with `main` itself.
 
-    Raises:
-        BaseException: What the program raised, or kept it from ending, else the first
-            error that nobody has retrieved; the others are its notes.
+    What else went wrong is raised: the first error, with the others as its notes.
     """
     __tracebackhide__ = True
 
-    async def program() -> None:
+    async def program() -> str:
         __tracebackhide__ = True
         # Called here, on the running loop, so that `main` may return any awaitable.
-        await (main(loop.rng) if takes_rng else main())
+        given = main(loop.rng) if takes_rng else main()
+        if not inspect.isawaitable(given):
+            return f"gave {given!r}"
+        await given
+        return ""
 
     run_rng.set(loop.rng)
-    top = loop.create_task(program(), name="main")
+    top: asyncio.Task[str] = loop.create_task(program(), name="main")
     failure = loop.drive(top.done)
     if failure is None:
         failure = asyncio.CancelledError("main") if top.cancelled() else top.exception()
@@ -103,6 +106,7 @@ def _run(loop: SimLoop, main: Callable[..., Awaitable[Any]], takes_rng: bool) ->
         for other in errors[1:]:
             errors[0].add_note(f"also: {type(other).__name__}: {other}")
         raise errors[0]
+    return top.result()
 
 
 def _end_tasks(loop: SimLoop) -> BaseException | None:
@@ -157,9 +161,8 @@ def _takes_rng(main: Callable[..., Awaitable[Any]]) -> bool:
         if inspect.iscoroutine(main):
             main.close()
         raise TypeError(f"main must be an async function, not {main!r}: do not call it")
-    parameters = inspect.signature(main).parameters.values()
-    plain = [p for p in parameters if p.kind < p.VAR_POSITIONAL]
-    needed = [p for p in plain if p.default is p.empty]
+    taken = inspect.signature(main).parameters.values()
+    needed = [p for p in taken if p.kind < p.VAR_POSITIONAL and p.default is p.empty]
     if len(needed) > 1:
         raise TypeError(f"{main!r} must take no argument or one, the run's Random")
     return bool(needed)

@@ -8,7 +8,7 @@ import orjson
 
 from waybell_trace import _semconv as names
 from waybell_trace._otlp import dumps
-from waybell_trace._values import text
+from waybell_trace._values import PARTS, plain, text
 
 
 Capture: TypeAlias = Literal["none", "digest", "text"]
@@ -41,9 +41,27 @@ def captured(capture: Capture, side: Side, value: object) -> dict[str, Any]:
 
 def _as_text(value: object) -> str:
     try:
-        return orjson.dumps(value, default=text, option=_JSON).decode()
+        shown = plain(value) if _vast(value) else value
+        return orjson.dumps(shown, default=_other, option=_JSON).decode()
     except Exception:
-        return text(value)
+        return text(plain(value))
+
+
+def _other(value: object) -> Any:
+    return text(shown) if type(shown := plain(value)) is bytes else shown
+
+
+def _vast(value: object) -> bool:
+    """Whether JSON of it would not end: things that refer to each other, say."""
+    level: list[Any] = [value]
+    left = 100 * PARTS
+    for _ in range(250):  # orjson goes four levels deeper
+        inner: list[Any] = [x for x in level if isinstance(x, dict | list | tuple)]
+        left -= sum(map(len, inner))
+        if not inner or left < 0:
+            return bool(inner)
+        level = [y for x in inner for y in (x.values() if isinstance(x, dict) else x)]  # pyright: ignore[reportUnknownVariableType]
+    return True
 
 
 def restored(attributes: Mapping[str, Any], side: Side) -> str | None:

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextvars import Token
 from decimal import Decimal
+from threading import Lock
 from typing import Any, Final, NamedTuple, ParamSpec, Self, TypeVar, cast
 
 from opentelemetry import trace as otel
@@ -49,7 +50,7 @@ class Span:
     cancellation included, is recorded and goes on.
     """
 
-    __slots__ = ("_forks", "_how", "_otel", "_source", "_token", "_usage")
+    __slots__ = ("_forks", "_how", "_lock", "_otel", "_source", "_token", "_usage")
 
     _forks: int
     _token: Token[Context]
@@ -64,7 +65,8 @@ class Span:
         self._source = source
         self._how = (name, kind, attributes)
         self._otel: otel.Span = _NOT_STARTED
-        self._usage: dict[str, int] | None = None
+        self._lock = Lock()
+        self._usage: dict[str, int] = {}
 
     @property
     def otel(self) -> otel.Span:
@@ -108,10 +110,10 @@ class Span:
         tokens = (input_tokens, output_tokens, cache_read_tokens, cache_write_tokens)
         added = zip(names.USAGE, (*tokens, nano), strict=True)
         checked = {key: whole(key, n) for key, n in added if n is not None}
-        usage = self._usage = self._usage or {}
-        for key, amount in checked.items():
-            usage[key] = usage.get(key, 0) + amount
-            self._otel.set_attribute(key, usage[key])
+        with self._lock:  # threads of one call may all add to it
+            for key, amount in checked.items():
+                self._usage[key] = self._usage.get(key, 0) + amount
+                self._otel.set_attribute(key, self._usage[key])
         if model is not None:
             self._otel.set_attribute(names.RESPONSE_MODEL, text(model))
 
@@ -131,21 +133,15 @@ class Span:
     def fail(self, error: BaseException, /) -> None:
         """Mark the work as failed with `error`, for one that is handled inside."""
         kind = type(error)
-        name = kind.__qualname__
-        if kind.__module__ != "builtins":
-            name = f"{kind.__module__}.{name}"
+        name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
         message = text(error)
         try:
             trace = "".join(traceback.format_exception(error, limit=-50))  # innermost
         except Exception as second:  # an exception may fail to show itself
             trace = f"{name}, which cannot be shown: {type(second).__name__}"
-        shown = {
-            names.EXCEPTION_TYPE: name,
-            names.EXCEPTION_MESSAGE: message,
-            names.EXCEPTION_STACKTRACE: trace,
-        }
+        shown = zip(names.EXCEPTION_SHOWN, (name, message, trace), strict=True)
         self._otel.set_attribute(names.ERROR_TYPE, name)
-        self.add_event(names.EXCEPTION, **shown)
+        self.add_event(names.EXCEPTION, **dict(shown))
         description = f"{name}: {message}" if message else name
         self._otel.set_status(otel.Status(otel.StatusCode.ERROR, description))
 
@@ -211,10 +207,8 @@ class Span:
 
 
 def _checked(attributes: Mapping[str, object]) -> Any:
-    for value in attributes.values():
-        if type(value) not in SIMPLE:
-            return clean(attributes)
-    return attributes
+    known = SIMPLE.issuperset(map(type, attributes.values()))
+    return attributes if known else clean(attributes)
 
 
 def _leaves(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, Self, TypeVar, get_args
 
 from opentelemetry import trace as otel
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
@@ -63,12 +64,8 @@ class Tracer:
         else:
             provider.add_span_processor(files)
             start = _counting(provider.get_tracer("waybell_trace").start_span, files)
-        self._source = Source(
-            start=start,
-            stamp=None if now is None else lambda: round(now() * NANO),
-            lose=files.spans.lose,
-            capture=capture,
-        )
+        stamp = None if now is None else lambda: round(now() * NANO)
+        self._source = Source(start, stamp, files.spans.lose, capture)
 
     @property
     def path(self) -> str:
@@ -115,12 +112,7 @@ class Tracer:
         return _known(self._source, "CHAIN", name, attributes)
 
     async def around(self, event: Any, call_next: Callable[..., Awaitable[R]], /) -> R:
-        """A bus middleware: each delivery is a span, nested as the events are.
-
-        Args:
-            event: A mapping of fields with `topic`, `id`, `parent` and `root`.
-            call_next: Calls the handler, whose name is its `handler` attribute.
-        """
+        """A bus middleware: each delivery is a span, nested as the events are."""
         attributes = {
             names.KIND: "CHAIN",
             names.TOPIC: event.topic,
@@ -177,7 +169,7 @@ def _known(source: Source, kind: str, name: str, given: dict[str, Any]) -> Span:
 
 
 def _private(service_name: str | None, files: FileProcessor) -> TracerProvider:
-    about = {"service.name": service_name} if service_name else None
+    about = {"service.name": service_name} if service_name else {}
     provider = TracerProvider(
         sampler=ALWAYS_ON,
         resource=Resource.create(about),
@@ -185,6 +177,7 @@ def _private(service_name: str | None, files: FileProcessor) -> TracerProvider:
         active_span_processor=files,  # type: ignore[arg-type]  # the only one: no fan-out
         id_generator=FreshIds(),
         span_limits=SpanLimits(*[SpanLimits.UNSET] * 8),
+        meter_provider=NoOpMeterProvider(),  # or OTEL_PYTHON_METER_PROVIDER says
     )
     # What OTEL_SDK_DISABLED sets; no argument overrules it. A test holds this line.
     provider._disabled = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from functools import reduce
 from math import ceil
 from pathlib import Path
+from typing import TypeAlias
 
 from waybell_trace._chrome import chrome
 from waybell_trace._reader import SpanReader
 from waybell_trace._record import SpanRecord, SpanUsage
 from waybell_trace._writer import starts_path
+
+
+Id: TypeAlias = tuple[str, str]  # of a trace, and of a span in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,9 @@ class Stats:
     usage: SpanUsage  # of them and the spans below them, counted once
 
     def percentile(self, percent: float) -> float | None:
-        """The duration that `percent` of the calls do not exceed (nearest rank)."""
+        """The duration that `percent`, 0 to 100, of the calls do not exceed."""
+        if not 0 <= percent <= 100:
+            raise ValueError(f"percent must be within 0 and 100, not {percent!r}")
         if not self.durations:
             return None
         return self.durations[max(0, ceil(len(self.durations) * percent / 100) - 1)]
@@ -50,7 +56,7 @@ class Traces:
         self.spans = sorted(known.values(), key=lambda span: span.start_ns)
         self.foreign, self.torn = foreign, torn
         self.roots = [span for span in self.spans if _above(span) not in known]
-        self._below: dict[tuple[str, str], list[SpanRecord]] = defaultdict(list)
+        self._below: dict[Id, list[SpanRecord]] = defaultdict(list)
         for span in self.spans:
             self._below[_above(span)].append(span)
         self._order = self._parents_first(known)
@@ -72,7 +78,7 @@ class Traces:
 
     def walk(self, span: SpanRecord) -> list[SpanRecord]:
         """`span` and all below it, parents first."""
-        found, seen, ahead = list[SpanRecord](), set[tuple[str, str]](), [span]
+        found, seen, ahead = list[SpanRecord](), set[Id](), [span]
         while ahead:
             here = ahead.pop()
             if _id(here) not in seen:
@@ -84,9 +90,8 @@ class Traces:
     def usage(self, span: SpanRecord | None = None) -> SpanUsage:
         """What `span` and all below it used, or the whole file; counted once."""
         spans = self.spans if span is None else self.walk(span)
-        return reduce(
-            SpanUsage.plus, (self._used[_id(each)] for each in spans), SpanUsage()
-        )
+        used = (self._used[_id(each)] for each in spans)
+        return reduce(SpanUsage.plus, used, SpanUsage())
 
     def agents(self) -> dict[str, Stats]:
         """Calls, failures, latency, tokens and cost of each agent."""
@@ -101,7 +106,7 @@ class Traces:
         """
         calls: dict[str, list[SpanRecord]] = defaultdict(list)
         used: dict[str, SpanUsage] = defaultdict(SpanUsage)
-        owner: dict[tuple[str, str], str] = {}
+        owner: dict[Id, str] = {}
         for span in self._order:
             name = key(span)
             if name is not None:
@@ -118,9 +123,7 @@ class Traces:
         """Write a file that chrome://tracing and ui.perfetto.dev show."""
         Path(path).write_bytes(chrome(self.spans))
 
-    def _parents_first(
-        self, known: dict[tuple[str, str], SpanRecord]
-    ) -> list[SpanRecord]:
+    def _parents_first(self, known: dict[Id, SpanRecord]) -> list[SpanRecord]:
         order = [span for root in self.roots for span in self.walk(root)]
         reached = {_id(span) for span in order}
         for span in self.spans:
@@ -131,9 +134,9 @@ class Traces:
                 reached.update(_id(below) for below in found)
         return order
 
-    def _once(self) -> dict[tuple[str, str], SpanUsage]:
-        used: dict[tuple[str, str], SpanUsage] = {}
-        below: dict[tuple[str, str], SpanUsage] = defaultdict(SpanUsage)
+    def _once(self) -> dict[Id, SpanUsage]:
+        used: dict[Id, SpanUsage] = {}
+        below: dict[Id, SpanUsage] = defaultdict(SpanUsage)
         for span in reversed(self._order):
             own, deeper = span.usage, below[_id(span)]
             pairs = zip(own, deeper, strict=True)
@@ -144,28 +147,24 @@ class Traces:
 
 def read_traces(path: str | os.PathLike[str]) -> Traces:
     """All spans of a file, and those its side file says have started but not ended."""
-    spans: list[SpanRecord] = []
-    starts = Path(starts_path(path))
-    # Starts first, so that an end replaces its start.
-    readers = [
-        SpanReader(file) for file in (starts, path) if file is path or starts.exists()
-    ]
-    for reader in readers:
-        spans += reader
-    foreign, torn = (sum(getattr(r, n) for r in readers) for n in ("foreign", "torn"))
-    return Traces(spans, foreign=foreign, torn=torn)
+    beside = Path(starts_path(path))
+    known = beside if beside.exists() else os.devnull
+    with SpanReader(path) as ends, SpanReader(known) as starts:
+        spans = [*starts, *ends]  # in this order an end replaces its start
+    torn = starts.torn + ends.torn
+    return Traces(spans, foreign=starts.foreign + ends.foreign, torn=torn)
 
 
-def _id(span: SpanRecord) -> tuple[str, str]:
+def _id(span: SpanRecord) -> Id:
     return span.trace_id, span.span_id
 
 
-def _above(span: SpanRecord) -> tuple[str, str]:
+def _above(span: SpanRecord) -> Id:
     return span.trace_id, span.parent_id or ""
 
 
-def _circle(span: SpanRecord, known: dict[tuple[str, str], SpanRecord]) -> SpanRecord:
-    climbed = set[tuple[str, str]]()
+def _circle(span: SpanRecord, known: dict[Id, SpanRecord]) -> SpanRecord:
+    climbed = set[Id]()
     while _id(span) not in climbed:
         climbed.add(_id(span))
         span = known[_above(span)]

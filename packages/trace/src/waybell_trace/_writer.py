@@ -22,10 +22,6 @@ class LineFile:
 
     The kernel appends each write whole, also between processes (local file systems
     of Linux and macOS), so there is no buffer to lose and no lock to hold at a fork.
-
-    Args:
-        path: The file, made with its folders for its owner only.
-        what: What a line is, for warnings.
     """
 
     __slots__ = (
@@ -35,11 +31,8 @@ class LineFile:
 
     def __init__(self, path: str | os.PathLike[str], what: str) -> None:
         self.path = os.fspath(path)
-        self.lost = 0
-        self.sealed = False
-        self._what = what
-        self._torn = False
-        self._closed = False
+        self.lost, self._what = 0, what
+        self.sealed = self._torn = self._closed = False
         self._forks = forks[0]
         self._lock = threading.Lock()
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +50,7 @@ class LineFile:
             if self._closed:
                 self.lose("it is closed")
         except OSError as error:
-            self.lose(error)
+            self.lose("it is closed" if self._closed else error)
 
     def lose(self, error: BaseException | str) -> None:
         """Count a line that could not be written; the first one is warned of."""
@@ -65,8 +58,7 @@ class LineFile:
             # Another thread may have held it at the fork.
             self._forks, self._lock = forks[0], threading.Lock()
         with self._lock:
-            self.lost += 1
-            first = self.lost == 1
+            first, self.lost = not self.lost, self.lost + 1
         if first:
             _log.warning("%s lost, not written to %s: %s", self._what, self.path, error)
 
@@ -78,7 +70,11 @@ class LineFile:
             self._closed = True
         # Closing the number here would let a thread that is just about to write hit
         # whatever file is opened next under the same number.
-        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:  # no number is free: ours is given back with this object
+            self._fd = -1
+            return
         os.dup2(null, self._fd, inheritable=False)
         os.close(null)
 
@@ -109,10 +105,7 @@ class LineFile:
 
 
 class FileProcessor(SpanProcessor):
-    """Writes the line of a span in the very call that ends it, so that nothing waits.
-
-    Nothing is buffered, so a provider's `shutdown` and `force_flush` find nothing to do.
-    """
+    """Writes a span in the very call that ends it; `force_flush` finds nothing to do."""
 
     __slots__ = ("_lines", "spans", "starts")
 

@@ -81,9 +81,7 @@ def _main(words: list[str]) -> int:
         command = point.load()
     except ModuleNotFoundError as error:
         missing = _distribution(error)
-        print(
-            f"waybell {words[0]} needs {missing}: pip install {missing}",
-            file=sys.stderr,
-        )
+        why = f"waybell {words[0]} needs {missing}: pip install {missing}"
+        print(why, file=sys.stderr)
         return 2
     return int(command(words[1:]))

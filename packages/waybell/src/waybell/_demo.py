@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("path", metavar="PATH", nargs="?", type=Path,
+    add("path", metavar="PATH", nargs="?",
         help="a folder, or one file; by default the docs and sources of Waybell")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--ask", metavar="TEXT", type=_text, help="the question")
@@ -111,4 +111,4 @@ def command(argv: Sequence[str], *, build: Callable[[str], Any] | None = None) -
     except BrokenPipeError:
         # Who read our output has gone; nobody is left to tell, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 0

@@ -42,13 +42,7 @@ def known(passage: Passage) -> bool:
 
 
 async def check(console: Console, desk: Desk, seconds: float) -> int:
-    """Ask them all; the exit code is 0 when enough answers cite the right passage.
-
-    Args:
-        console: Where each miss and the count are printed.
-        desk: What is asked.
-        seconds: What each answer may take.
-    """
+    """Ask them all; the exit code is 0 when enough answers cite the right passage."""
     right, asked = 0, labels()
     for label in asked:
         try:
@@ -60,7 +54,7 @@ async def check(console: Console, desk: Desk, seconds: float) -> int:
                 right += 1
                 continue
             got = ", ".join(p.source for p in answer.sources.values()) or "nothing"
-        wanted = " or ".join(f"{path} ({text!r})" for path, text in label.places)
+        wanted = "\n      or ".join(f"{path} ({text!r})" for path, text in label.places)
         missed = f"missed  {label.question}\n  wanted {wanted}\n  cites {got}"
         console.print(plain(missed), soft_wrap=True)
     console.print(f"{right} of {len(asked)} answers cite the right passage")

@@ -88,22 +88,23 @@ class Corpus:
 
 
 def read_corpus(
-    root: Path, *, only: tuple[str, ...] = (), most: int = _MAX_FILES
+    path: Path | str, *, only: tuple[str, ...] = (), most: int = _MAX_FILES
 ) -> Corpus:
     """Read every text file below a folder, or one file.
 
     Args:
-        root: The folder or file.
+        path: The folder or file.
         only: Globs from the folder; a file must match one, if there are any.
         most: How many files to read.
 
     Raises:
         CorpusError: There is no such path, or no readable text in it.
     """
+    root = Path(path)
     try:
         root.stat()
     except OSError as error:
-        raise CorpusError(f"{root}: {error.strerror}") from None
+        raise CorpusError(f"{path}: {error.strerror}") from None
     corpus = Corpus(root if root.is_dir() else root.parent)
     if root.is_dir():
         corpus.fill(corpus.match(only) if only else corpus.walk(), most)
@@ -111,7 +112,7 @@ def read_corpus(
         corpus.add(root)
     if not corpus.passages:
         why = "; ".join(f"{n}: {why}" for n, why in list(corpus.skipped.items())[:3])
-        raise CorpusError(f"{root}: no text to read ({why or 'it is empty'})")
+        raise CorpusError(f"{path}: no text to read ({why or 'it is empty'})")
     return corpus
 
 

@@ -17,14 +17,15 @@ from waybell_bus import Event, EventBus
 from waybell_deadline import Deadline
 from waybell_decisions import DecisionLog
 from waybell_patterns import Broadcast, Pipeline, Router, Stage, Supervisor
-from waybell_sim import Faults
+from waybell_sim import Faults, InjectedTimeout
 from waybell_trace import Tracer
 
 
+AGENTS = ("classifier", "writer", "reviewer", "editor")
 _FOUND = 8  # passages that the writer reads
 # The parts of the pool's cap that the stages may spend, in tenths.
 _TENTHS = {"classify": 1, "draft": 4, "review": 5}
-_MARK = re.compile(r"\[(\d+)\]")
+_MARK = re.compile(r"`(?:(?! \[\d)[^`\n])*`|\[(\d+)\]")  # `a[1]` has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,6 @@ class Answer:
     problems: tuple[str, ...]
     strategies: tuple[str, ...]
     failures: Mapping[str, str]
-
-    @property
-    def refused(self) -> bool:
-        """Whether it says only that the passages do not answer."""
-        return self.text.strip() == prompts.REFUSAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +106,12 @@ class Desk:
         self._setting: dict[str, Any] = {"bus": bus, "log": log, "tracer": tracer}
         bus.use(tracer.around)
         bus.use(log.around)
-        for name in ("classifier", "writer", "reviewer", "editor"):
+        for name in AGENTS:
             bus.on(f"agent:{name}", partial(self._ask_model, name))
         faults = Faults(timeout=fault_rate, delays=(), seed=seed)
         for name, search in strategies(passages).items():
             searched = faults.wrap(search) if name == "trigram" else search
-            bus.on(f"retrieve:{name}", partial(_search, searched))
+            bus.on(f"retrieve:{name}", partial(_search, searched, seed))
         for intent in prompts.INTENTS:
             bus.on(f"desk:{intent}", self._pipeline(intent))
 
@@ -187,11 +183,9 @@ class Desk:
     ) -> Answer:
         """Review the draft and have it revised until the rules are kept; no refusal."""
         found, first = results["research"], str(results["draft"])
-        unreviewed = Answer(
-            intent, first, {}, "not needed", (), found.answered, found.failures
-        )
-        if unreviewed.refused:
-            return unreviewed
+        made = partial(Answer, strategies=found.answered, failures=found.failures)
+        if first.strip() == prompts.REFUSAL:
+            return made(intent, prompts.REFUSAL, {}, "not needed", ())
 
         async def improve(prompt: str, round: int, budget: Any) -> Any:  # noqa: A002
             if round == 1:
@@ -214,10 +208,8 @@ class Desk:
             question, budget=budget, deadline=Deadline.current()
         )
         problems = done.reviews[-1].problems if done.reviews else ()
-        return Answer(
-            intent, str(done), cited(str(done), found.passages), done.verdict, problems,
-            found.answered, found.failures,
-        )  # fmt: skip
+        sources = cited(str(done), found.passages)
+        return made(intent, str(done), sources, done.verdict, problems)
 
     def _share(self, stage: str) -> Decimal | None:
         """What a stage may spend at the most; None where nothing limits the pool."""
@@ -269,11 +261,21 @@ class Desk:
         return budget.snapshot().usd_spent - before, broke
 
 
-def _search(search: Callable[[str, int], Ranked], event: Event) -> Ranked:
-    return search(event["prompt"], 5 * _FOUND)
+def _search(search: Callable[[str, int], Ranked], seed: int, event: Event) -> Ranked:
+    try:
+        return search(event["prompt"], 5 * _FOUND)
+    except InjectedTimeout as error:
+        error.args = (f"failed on purpose (--seed {seed} decides)",)
+        raise
 
 
 def cited(text: str, passages: Sequence[Passage]) -> dict[int, Passage]:
     """The passages that a text cites, by mark, in the order of their first mention."""
-    marks = dict.fromkeys(int(mark) for mark in _MARK.findall(text))
+    marks = dict.fromkeys(int(mark) for mark in _MARK.findall(text) if mark)
     return {mark: passages[mark - 1] for mark in marks if 1 <= mark <= len(passages)}
+
+
+def renumbered(text: str, sources: Mapping[int, Passage]) -> str:
+    """A text whose marks count its sources from 1, in their order."""
+    new = {f"[{mark}]": f"[{n}]" for n, mark in enumerate(sources, start=1)}
+    return _MARK.sub(lambda found: new.get(found[0], found[0]), text)

@@ -62,7 +62,9 @@ class Progress:
             self._live.stop()
 
     def _sent(self, event: Event) -> None:
-        agent = self._agents.setdefault(event.topic, _Agent(agent_of(event.topic)))
+        agent = self._agents.setdefault(
+            event.topic, _Agent(event.topic.removeprefix("agent:"))
+        )
         agent.begun += 1
         agent.since = time.perf_counter()
         self._say("ask", agent.name)
@@ -101,11 +103,6 @@ def _line(agent: _Agent) -> Text:
         f"{agent.name:<20} {calls:>8} {seconds(spent):>9}",
         (f"  {agent.error}" if agent.error else "", style),
     )
-
-
-def agent_of(topic: str) -> str:
-    """What a person calls the agent behind a topic."""
-    return topic.removeprefix("agent:")
 
 
 def _reason(error: BaseException) -> str:

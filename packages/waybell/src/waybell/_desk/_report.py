@@ -13,11 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from waybell._desk._corpus import Corpus
-from waybell._desk._desk import Answer, cited
+from waybell._desk._desk import AGENTS, Answer, cited, renumbered
 from waybell._desk._passages import Passage
+from waybell._desk._prompts import REFUSAL
 from waybell_budget import BudgetExceeded, BudgetPool
 from waybell_deadline import DeadlineExceeded
 from waybell_patterns import IncompleteError, PipelineResult
+from waybell_sim import InjectedTimeout
 from waybell_trace import SpanRecord, Stats, read_traces
 
 
@@ -62,24 +64,28 @@ def question(console: Console, text: str) -> None:
 
 def answer(console: Console, made: Answer, read: int) -> None:
     """Print an answer from so many files, its sources, and how it came about."""
-    if made.refused:
+    if made.text == REFUSAL:
         of_them = "this file" if read == 1 else f"these {read:,} files"
         _titled(console, "Answer", f"Nothing in {of_them} answers it.")
     else:
-        _titled(console, "Answer", _by_line(made.text))
-        _sources(console, made.sources)
+        _sourced(console, "Answer", made.text, made.sources)
     _line(console, "Question type", made.intent)
     _line(console, "Retrieval", _retrieval(made))
-    _line(console, "Review", "\n".join([made.verdict, *made.problems]))
+    rules = " (by the stated rules)" if made.verdict == "approved" else ""
+    _line(console, "Review", "\n".join([made.verdict + rules, *made.problems]))
     console.print()
 
 
-def _sources(console: Console, sources: Mapping[int, Passage]) -> None:
+def _sourced(
+    console: Console, title: str, text: str, sources: Mapping[int, Passage]
+) -> None:
+    """Print a text and what it cites, which is counted from 1."""
+    _titled(console, title, _by_line(renumbered(text, sources)))
     console.print(Text("Sources", style="bold"))
-    for mark, passage in sources.items():
+    for mark, passage in enumerate(sources.values(), start=1):
         where = (f"  [{mark}] {plain(passage.source)}", "cyan")
-        title = (f"  {plain(passage.title)}".rstrip(), "dim")
-        console.print(Text.assemble(where, title), soft_wrap=True)
+        under = (f"  {plain(passage.title)}".rstrip(), "dim")
+        console.print(Text.assemble(where, under), soft_wrap=True)
     if not sources:
         console.print("  none")
     console.print()
@@ -88,7 +94,7 @@ def _sources(console: Console, sources: Mapping[int, Passage]) -> None:
 def _retrieval(made: Answer) -> str:
     text = f"{', '.join(made.strategies)} answered"
     for name, why in made.failures.items():
-        text += f"; {name} failed ({why}), the quorum of 2 was reached"
+        text += f"; {name}: {why}, the quorum of 2 was reached"
     return text
 
 
@@ -127,19 +133,13 @@ def _wrapped(console: Console, text: str, indent: int) -> str:
 def failure(
     console: Console, error: Exception, asked: Sequence[Mapping[str, Any]], limit: float
 ) -> None:
-    """Print why there is no answer, and what was finished.
-
-    Args:
-        console: Where.
-        error: What ended the run.
-        asked: The log's records of who was asked, innermost first.
-        limit: The deadline, in seconds.
-    """
+    """Print why there is no answer; `asked` is the log's record, innermost first."""
     result = error.result if isinstance(error, IncompleteError) else None
     if isinstance(result, PipelineResult):
         _stopped(console, result)
         return
-    ended = [r["agent"] for r in asked if r["outcome"] != "ok"]
+    fine = (None, InjectedTimeout.__name__)
+    ended = [r["agent"] for r in asked if r.get("error") not in fine]
     where = f" at {' of '.join(ended)}" if ended else ""
     why = f"{type(error).__name__}{where}: {error}"
     if isinstance(error, DeadlineExceeded):
@@ -160,28 +160,29 @@ def _stopped(console: Console, result: PipelineResult) -> None:
     _titled(console, "Not answered", "\n".join(lines))
     paid = getattr(result.error, "reply", None) or result.results.get("draft")
     if paid is not None:
-        _titled(console, "Draft, paid for but not reviewed", _by_line(str(paid)))
-        _sources(console, cited(str(paid), result.results["research"].passages))
+        sources = cited(str(paid), result.results["research"].passages)
+        _sourced(console, "Draft, paid for but not reviewed", str(paid), sources)
 
 
 def agents(
     console: Console, traces: str, pool: BudgetPool, priced_as: str | None
 ) -> None:
     """Print the table of agents, from the spans on file, and how the pool stands."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("Agent")
-    for title in ("Calls", "Failed", "Tokens", "Cost", "p50", "Max"):
+    pad, most = ((0, 1), 6) if console.width >= 76 else ((0, 0), 4)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=pad, header_style="bold")
+    table.add_column("Agent", no_wrap=True)
+    for title in ("Calls", "Failed", "Tokens", "Cost", "p50", "Max")[:most]:
         table.add_column(title, justify="right")
     found = read_traces(traces).by(_agent)
     for name, stats in found.items():
-        table.add_row(plain(name), *_cells(stats))
+        table.add_row(plain(name), *_cells(stats)[:most])
     console.print(table)
     now = pool.snapshot()
     cap = "no cap" if now.usd_cap is None else f"cap {_dollars(now.usd_cap)}"
     over = f", {_dollars(now.usd_overdrawn)} overdrawn" if now.usd_overdrawn else ""
     priced = (
         f"as if {priced_as} had run" if priced_as
-        else "free: the model runs offline" if not now.usd_spent
+        else "free: the model runs offline" if not (now.usd_spent or now.unreported)
         else "as the model reported"
     )  # fmt: skip
     if now.unreported:
@@ -198,10 +199,9 @@ def _dollars(usd: Decimal) -> str:
 
 
 def _agent(span: SpanRecord) -> str | None:
-    """An agent's own span, or the delivery to one that has none."""
-    name = span.agent
-    deliveries = ("agent:", "desk:")
-    return None if name is None or name.startswith(deliveries) else name
+    """The agent whose own span it is; retrievals have only the delivery to them."""
+    name = span.agent or ""
+    return name if name in AGENTS or name.startswith("retrieve:") else None
 
 
 def _cells(stats: Stats) -> list[str]:

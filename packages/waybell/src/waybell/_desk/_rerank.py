@@ -17,6 +17,9 @@ _SENTENCE = re.compile(
 _SAID = re.compile(r'"""|(?:^|\s)(?:#|//)\s+\S', re.MULTILINE)
 _MEASURE = re.compile(r"how (?:much|many|long|often|big)|fast|slow|speed|cost|memory")
 _RELATED = 0.7  # what a related word counts, or one that only the heading has
+_ELSEWHERE = 0.4  # what a related word counts that stands in any sentence
+# What decision records say of what is not so, or was before.
+_SECTIONS = {"Rejected": 1.0, "Context": 0.85}
 
 
 @cache
@@ -38,6 +41,9 @@ def rerank(asked: str, found: Ranked, of: Sequence[Passage], most: int) -> list[
         seen = sum(any(term in part for part in parts) for parts in read.values())
         rare = 2 + math.log(1 + (len(read) - seen + 0.5) / (seen + 0.5))
         rarity[term] = 0.3 * rare if term.isdigit() else rare
+    for parts in map(words, dict.fromkeys(re.findall(r"\w+", asked))):
+        for term in parts:  # of one identifier: as much as one word
+            rarity[term] /= len(parts)
     scores = {
         number: (score + 2 * _met(rarity, read[number])) * worth(of[number], asked)
         for number, score in found
@@ -61,21 +67,30 @@ def _met(rarity: Mapping[str, float], parts: Sequence[set[str]]) -> float:
         has = (rarity[t] * (1 if t in part else _RELATED) for t in near | part & asked)
         return math.fsum(has) / (1 + 0.02 * len(part))
 
-    everywhere = sum(rare for term, rare in rarity.items() if term in said)
+    def known(term: str) -> float:
+        near = not said.isdisjoint(related().get(term, ()))
+        return 1.0 if term in said else _ELSEWHERE * near
+
+    everywhere = sum(rare * known(term) for term, rare in rarity.items())
     best = max(map(share, parts[1:]), default=0.0)
     return (everywhere + best) / (sum(rarity.values()) or 1.0)
 
 
 def worth(passage: Passage, question: str = "") -> float:
-    """How much a passage counts: a definition, prose, code, what is private, figures."""
+    """How much a passage counts: prose, code, or little else than figures."""
     found = re.findall(r"[^\W\d_]+|\d+", passage.text)
     if 4 * sum(map(str.isdigit, found)) > len(found):
         return 1.0 if _MEASURE.search(question.lower()) else 0.6
-    if passage.is_prose:
-        return 1.0 if passage.title.endswith("Rejected") else 1.2
     name = passage.title.rpartition(" > ")[2]
+    if passage.is_prose:
+        return _SECTIONS.get(name, 1.2)
+    said = _SAID.search(passage.text) is not None
+    return 0.7 * _named(name, question) * 1.43**said
+
+
+def _named(name: str, question: str) -> float:
+    """How much a definition counts: the one asked for, and one for its own file."""
     asked = {*(words(name) or [name])} <= {*words(question)}
     spelt = name in re.findall(r"(?<!^)\b\w*[A-Z_]\w*", question)
     private = re.match(r"_[^_]", name) is not None
-    said = _SAID.search(passage.text) is not None
-    return 0.7 * 1.2 ** (asked + spelt) * 0.85**private * 1.43**said
+    return 1.2 ** (asked + spelt) * 0.85**private

@@ -21,10 +21,11 @@ _WEIGHTS = {"bm25": 1.0, "trigram": 0.8, "outline": 0.15}
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
 _COMMON = frozenset(
-    "a about all also an and any are as at be by can could do does each every for from get "
-    "give has have here how i if in into is it its many may me more most much my no not of "
-    "on one only or other our should so some such tell than that the their them then there "
-    "these they this to was we were what when where which who why will with would you your"
+    "a about all also an and any are as at be by can could do does each every for from "
+    "get give happen happened happens has have here how i if in into is it its many may "
+    "me more most much my no not of on one only or other our should so some such tell "
+    "than that the their them then there these they this to use used uses using was we "
+    "were what when where which who why will with work works would you your"
     .split()
 )  # fmt: skip
 

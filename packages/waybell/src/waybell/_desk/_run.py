@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import logging
+import os
 import sys
 import tomllib
 from argparse import Namespace
@@ -34,12 +35,15 @@ class Refused(Exception):
     """The run cannot begin; the message says why."""
 
 
+class _Console(Console):
+    __slots__ = ()
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # a plain Console would exit with 1
+
+
 def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
     """Do what the options say and print it.
-
-    Args:
-        options: What `waybell demo` was told.
-        build: Makes the model; `adapter` by default.
 
     Raises:
         Refused: An option is wrong, nothing can be read, or nothing can be written.
@@ -48,12 +52,13 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")  # it may not be able to show every letter
-    # What nobody reported is said with the budget; a warning would be said twice.
-    logging.getLogger("waybell_budget").addHandler(logging.NullHandler())
-    console = Console(highlight=False, markup=False, emoji=False)
+    for twice in ("waybell_budget", "waybell_deadline"):  # the report says it, too
+        logging.getLogger(twice).addHandler(logging.NullHandler())
+    console = _Console(highlight=False, markup=False, emoji=False)
     model = _model(options.model, build or adapter)
     name, prices = _rates(options.rates)
     pool = _pool(options, prices)
+    _refuse_unwritable(options.out)
     corpus = _corpus(options)
     if options.check and not any(map(known, corpus.passages)):
         raise Refused("--check asks about Waybell's own docs: run it in a checkout")
@@ -127,14 +132,15 @@ def _rates(path: Path | None) -> tuple[str | None, dict[str, Price] | None]:
     try:
         text = path.read_text("utf-8")
         data = json.loads(text) if text.lstrip()[:1] == "{" else tomllib.loads(text)
-        name = str(data.pop("model"))
+        name, *_ = [str(data[key]) for key in ("model", "input", "output")]
+        del data["model"]
         return name, {name: Price(**data)}
     except OSError as error:
         raise Refused(f"--rates: {path}: {error.strerror}") from None
     except (KeyError, TypeError, ValueError) as error:
-        missing = "no model in it" if isinstance(error, KeyError) else error
+        wrong = f"{error} is missing" if isinstance(error, KeyError) else error
         raise Refused(
-            f'--rates: {path}: {missing}; it says model = "name", and input and '
+            f'--rates: {path}: {wrong}; it says model = "name", and input and '
             "output in US dollars per million tokens, as TOML or JSON"
         ) from None
 
@@ -148,6 +154,17 @@ def _corpus(options: Namespace) -> Corpus:
         raise Refused(str(error)) from None
 
 
+def _refuse_unwritable(out: Path) -> None:
+    """Say early what is known to fail later, before anything is read."""
+    place = out.absolute()
+    while not os.path.exists(place):  # noqa: PTH110 - the one that never raises
+        place = place.parent
+    if not place.is_dir():
+        raise Refused(f"--out: {place} is not a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise Refused(f"--out: {place}: Permission denied")
+
+
 @contextlib.contextmanager
 def _files(out: Path) -> Generator[tuple[Tracer, DecisionLog]]:
     """Fresh files in the output folder; earlier ones are moved aside, never lost."""
@@ -157,8 +174,6 @@ def _files(out: Path) -> Generator[tuple[Tracer, DecisionLog]]:
             _put_aside([path for name in _FILES if (path := out / name).exists()])
             tracer = stack.enter_context(Tracer(out / _FILES[0]))
             log = stack.enter_context(DecisionLog(out / _FILES[2]))
-        except FileExistsError:
-            raise Refused(f"--out: {out} is not a folder") from None
         except OSError as error:
             raise Refused(f"--out: {out}: {error.strerror or error}") from None
         yield tracer, log
