@@ -340,6 +340,8 @@ def test_nothing_to_read_is_an_outcome(
 def test_help_has_the_exit_codes(demo: Demo) -> None:
     assert demo("--help") == 0
     assert "exit codes: 0 answered" in demo.said
+    assert "traces.starts.jsonl" in demo.said
+    assert "OUT/earlier-1" in demo.said
 
 
 @in_checkout
@@ -351,7 +353,8 @@ def test_the_default_question_shows_a_fault_and_is_answered(
     said = " ".join(demo.said.split())
     why = "failed on purpose (--seed 1 decides), the quorum of 2 was reached"
     assert f"bm25, outline answered; trigram: {why}" in said
-    assert labels()[0].question in " ".join(demo.said.split())
+    assert "Answer\n  A simulation that fails prints its seed and the line" in demo.said
+    assert "\n  [1] CONTRIBUTING.md:" in demo.said
 
 
 @pytest.fixture

@@ -32,14 +32,8 @@ _MARK = re.compile(r"`(?:(?! \[\d)[^`\n])*`|\[(\d+)\]")  # `a[1]` has none
 class Answer:
     """What the desk says, and on what ground.
 
-    Args:
-        intent: What the question was taken for.
-        text: The answer, with marks like [1].
-        sources: The cited passages by mark.
-        verdict: How the review ended.
-        problems: What the last review still found.
-        strategies: The retrieval strategies that answered.
-        failures: Those that failed, and why.
+    The sources are by mark, the problems those of the last review, the strategies those
+    of retrieval that answered, the failures those that did not.
     """
 
     intent: str
@@ -55,14 +49,10 @@ class Answer:
 class Found:
     """What research found; its text is the section that the others are given."""
 
+    text: str
     passages: Sequence[Passage]
     answered: tuple[str, ...]
     failures: Mapping[str, str]
-
-    @property
-    def text(self) -> str:
-        """The section of passages."""
-        return prompts.passages(self.passages)
 
 
 class Desk:
@@ -118,10 +108,6 @@ class Desk:
     async def ask(self, question: str, deadline: Deadline) -> Answer:
         """Answer one question.
 
-        Args:
-            question: What is asked.
-            deadline: When the answer must be there.
-
         Raises:
             IncompleteError: A stage failed; its `result` has what was finished.
             DeadlineExceeded: It passed before a draft was there.
@@ -173,7 +159,8 @@ class Desk:
         numbers: list[int] = result.unwrap()
         found = [self._passages[number] for number in numbers]
         failures = {name: str(error) for name, error in result.failures.items()}
-        return Found(found, tuple(result.answers), failures)
+        section = prompts.passages(found)
+        return Found(section, found, tuple(result.answers), failures)
 
     def _best(self, question: str, rankings: Mapping[str, Ranked]) -> list[int]:
         return rerank(question, fuse(rankings), self._passages, _FOUND)
@@ -228,11 +215,9 @@ class Desk:
                 span.record_text(prompt=prompt, reply=reply)
                 usd, broke = self._charge(budget, reply)
                 span.record_usage(
-                    model=reply.model,
-                    input_tokens=reply.usage.input_tokens,
-                    output_tokens=reply.usage.output_tokens,
-                    usd=usd,
-                )
+                    model=reply.model, input_tokens=reply.usage.input_tokens,
+                    output_tokens=reply.usage.output_tokens, usd=usd,
+                )  # fmt: skip
                 if broke is not None:
                     raise broke
         return reply
