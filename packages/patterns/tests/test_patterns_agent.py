@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from waybell_budget import BudgetPool
+from waybell_budget import BudgetExceeded, BudgetPool
 from waybell_bus import EventBus
 from waybell_deadline import Deadline, abandoned
 from waybell_patterns import (
@@ -192,6 +192,39 @@ def test_a_pattern_made_at_module_level_serves_loop_after_loop():
 async def test_run_sync_on_a_loop_says_what_to_await():
     with pytest.raises(RuntimeError, match=r"await run\(\) instead"):
         Fallback(str.upper).run_sync("hi")
+
+
+def test_an_error_from_run_sync_has_no_other_one_before_it():
+    with pytest.raises(ZeroDivisionError) as caught:
+        Retry(lambda prompt: 1 / 0).run_sync("hi")
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        (
+            Pipeline([Stage("research", {}.__getitem__)]),
+            "failed at 'research': KeyError",
+        ),
+        (Broadcast([Stage("a", {}.__getitem__)]), "0 of 1 answers: a failed (KeyError"),
+        (
+            Supervisor({}.__getitem__, str),
+            "not approved: failed after 0 reviews: KeyEr",
+        ),
+        (Pipeline([Stage("nothing", lambda prompt: None)]), "None"),
+    ],
+)
+def test_a_result_without_a_value_prints_what_failed(pattern, said):
+    assert str(pattern.run_sync("hi")).startswith(said)
+
+
+@pytest.mark.parametrize("kind", [Pipeline, Broadcast])
+async def test_a_pool_that_refuses_the_first_holds_says_for_which_stages(kind):
+    stages = [Stage("a", str, usd=1), Stage("free", str), Stage("b", str, tokens=9)]
+    with pytest.raises(BudgetExceeded) as caught:
+        await kind(stages).run("hi", budget=BudgetPool(usd="0.5"))
+    assert caught.value.__notes__ == ["asked before the start, for all of a, b"]
 
 
 async def test_a_sync_agent_that_hangs_is_abandoned_at_its_timeout(caplog):

@@ -106,10 +106,12 @@ class Pattern(ABC, Generic[R]):
             RuntimeError: A loop is running in this thread.
         """
         try:
-            asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(self.run(prompt, **limits))
-        raise RuntimeError("an event loop is running here: await run() instead")
+            loop = None
+        if loop is not None:
+            raise RuntimeError("an event loop is running here: await run() instead")
+        return asyncio.run(self.run(prompt, **limits))
 
     async def __call__(self, event: Mapping[str, Any], /) -> R:
         """Answer a topic: the event's `prompt`, within its `budget` if it has one."""

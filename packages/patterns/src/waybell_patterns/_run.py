@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager as Block
-from contextlib import contextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple, Self
 
-from waybell_budget import Budget, BudgetError, BudgetPool
+from waybell_budget import Budget, BudgetError, BudgetExceeded, BudgetPool
 from waybell_deadline import Deadline
 from waybell_patterns._agent import Agent, Call
 from waybell_patterns._results import Result, text_of
@@ -123,16 +123,26 @@ class Run:
         except Exception:
             log.warning("a %r record could not be written", decision, exc_info=True)
 
-    def hold(self, workers: Iterable[Worker]) -> Block[Mapping[str, Budget]]:
+    @asynccontextmanager
+    async def hold(
+        self, workers: Iterable[Worker]
+    ) -> AsyncGenerator[Mapping[str, Budget], None]:
         """A block with the holds of all stages that name a limit, taken all or none."""
         parts: dict[str, Any] = {
             stage.name: {"max_usd": stage.usd, "max_tokens": stage.tokens}
             for stage, _ in workers
             if stage.limited
         }
-        if self.budget is None or not parts:
-            return nullcontext({})
-        return self.budget.partition(parts)
+        async with AsyncExitStack() as stack:
+            holds: Mapping[str, Budget] = {}
+            try:
+                if self.budget is not None and parts:
+                    held = self.budget.partition(parts)
+                    holds = await stack.enter_async_context(held)
+            except BudgetExceeded as error:
+                error.add_note(f"asked before the start, for all of {', '.join(parts)}")
+                raise
+            yield holds
 
     def heed(self) -> None:
         """Raise a cancellation of the run that an agent has swallowed."""
@@ -223,15 +233,10 @@ class Till:
 
     async def __aexit__(self, *error: object) -> None:
         if (hold := self.hold) is not None:
-            if self._stage.limited:
-                hold.settle()  # which may book what was never reported
-                self.usd = hold.snapshot().usd_spent
-            else:
-                now = hold.snapshot()
-                if not now.by_line:  # a plain function: it names no limit and no cost
-                    hold.charge(usd=0, line="free")
-                hold.settle()
-                self.usd = now.usd_spent
+            if not self._stage.limited and not hold.snapshot().by_line:
+                hold.charge(usd=0, line="free")  # it names no limit and no cost
+            hold.settle()  # which may book what was never reported
+            self.usd = hold.snapshot().usd_spent
         self._run.usd += self.usd
 
 
