@@ -29,9 +29,8 @@ rates.toml (or the same as JSON), US dollars per million tokens:
   input = 3
   output = 15
 
-OUT gets traces.jsonl, traces.starts.jsonl (the spans that began) and decisions.jsonl.
-Those of an earlier run are moved into OUT/earlier-1, OUT/earlier-2 and so on; nothing
-is overwritten.
+OUT gets traces.jsonl, traces.starts.jsonl and decisions.jsonl. Those of an earlier run
+are moved into OUT/earlier-1, OUT/earlier-2 and so on; nothing is overwritten.
 
 exit codes: 0 answered and approved (--check: at least 27 right), 1 not, 2 the words
 were off, or there is nothing to read or no place to write, 130 interrupted.

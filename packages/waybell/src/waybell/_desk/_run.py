@@ -89,7 +89,8 @@ def _answered(
     else:
         asked = list(desk.log.query("answer"))
         report.failure(console, answer, asked, options.deadline)
-    report.agents(console, desk.tracer.path, desk.pool, priced_as)
+    report.agents(console, desk.tracer.path)
+    report.budget(console, desk.pool, priced_as)
     report.files(console, desk.tracer.path, desk.log.path)
     return 0 if isinstance(answer, Answer) and answer.verdict == "approved" else 1
 
