@@ -17,7 +17,7 @@ _SENTENCE = re.compile(
 _SAID = re.compile(r'"""|(?:^|\s)(?:#|//)\s+\S', re.MULTILINE)
 _MEASURE = re.compile(r"how (?:much|many|long|often|big)|fast|slow|speed|cost|memory")
 _RELATED = 0.7  # what a related word counts, or one that only the heading has
-_ELSEWHERE = 0.4  # what a related word counts that stands in any sentence
+_ELSEWHERE = 0.6  # what a related word counts that stands in any sentence
 # What decision records say of what is not so, or was before.
 _SECTIONS = {"Rejected": 1.0, "Context": 0.85}
 
