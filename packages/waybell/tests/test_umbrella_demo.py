@@ -131,6 +131,17 @@ def test_a_folder_is_summed_up_when_nothing_is_asked(demo: Demo, notes: Path) ->
     assert "notes.md" in demo.said
 
 
+def test_an_overview_quotes_each_of_the_first_few_files(
+    demo: Demo, notes: Path
+) -> None:
+    (notes / "a.md").write_text("# Bells\n\nThe bell rings at noon.\n")
+    (notes / "b.txt").write_text("The garden needs water each day.\n")
+    assert demo(notes) == 0
+    sources = demo.said.partition("\nSources\n")[2]
+    for name in ("notes.md", "a.md", "b.txt"):
+        assert f"] {name}:" in sources
+
+
 def test_one_file_will_do(demo: Demo, notes: Path) -> None:
     assert demo(notes / "notes.md", "--ask", "How often does the client retry?") == 0
     assert "The client retries three times. [1]" in demo.said

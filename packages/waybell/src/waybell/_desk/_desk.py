@@ -143,8 +143,7 @@ class Desk:
             "review", partial(self._review, intent), usd=self._share("review"),
             prompt=lambda asked, _: asked,  # it composes its own from results
         )  # fmt: skip
-        stages = [research, draft, review]
-        return Pipeline(stages, budget=self.pool, **self._setting)
+        return Pipeline([research, draft, review], budget=self.pool, **self._setting)
 
     async def _research(self, question: str) -> Found:
         """Ask the three strategies at once; two answers are enough."""
@@ -163,7 +162,10 @@ class Desk:
         return Found(section, found, tuple(result.answers), failures)
 
     def _best(self, question: str, rankings: Mapping[str, Ranked]) -> list[int]:
-        return rerank(question, fuse(rankings), self._passages, _FOUND)
+        found = fuse(rankings)
+        if not question:  # an overview: how the first few files begin
+            return [number for number, _ in found[:_FOUND]]
+        return rerank(question, found, self._passages, _FOUND)
 
     async def _review(
         self, intent: str, question: str, results: Mapping[str, Any], budget: Any
@@ -225,11 +227,7 @@ class Desk:
     def _charge(
         self, budget: Budget | None, reply: Reply
     ) -> tuple[Decimal | float | None, BudgetExceeded | None]:
-        """Book a reply, at its own cost or as if another model had run.
-
-        Returns:
-            Its dollars, None if unknown, and what is wrong if that was too much.
-        """
+        """Book a reply; its dollars, None if unknown, and whether that was too much."""
         if budget is None:
             return reply.cost, None
         before, broke = budget.snapshot().usd_spent, None
