@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import re
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +19,7 @@ from waybell_patterns import (
     IncompleteError,
     Pipeline,
     Retry,
+    Router,
     Stage,
     Supervisor,
 )
@@ -125,8 +127,28 @@ async def test_what_is_no_agent_is_refused_when_the_pattern_is_made():
 
 
 async def test_a_setting_that_no_pattern_has_is_refused():
-    with pytest.raises(TypeError, match=r"Fallback does not take \['timeout'\]"):
+    with pytest.raises(TypeError, match=r"Fallback does not take 'timeout'$"):
         Fallback(str, timeout=3)
+    with pytest.raises(
+        TypeError, match=r"take 'classifier'; did you mean 'classify'\?"
+    ):
+        Router({}, classifier=str)
+    with pytest.raises(TypeError, match=r"take 'budjet'; did you mean 'budget'\?"):
+        Fallback(str, budjet=3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"deadline": 5}, "deadline=5: give a Deadline, e.g. Deadline(seconds=5)"),
+        ({"budget": "0.10"}, "budget='0.10': give a BudgetPool or a Budget"),
+    ],
+)
+async def test_limits_of_a_wrong_type_are_refused(limit, said):
+    with pytest.raises(TypeError, match=re.escape(said)):
+        Pipeline([str], **limit)
+    with pytest.raises(TypeError, match=re.escape(said)):
+        await Pipeline([str]).run("hi", **limit)
 
 
 async def test_agents_without_a_name_are_numbered_and_equal_names_told_apart():

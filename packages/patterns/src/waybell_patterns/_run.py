@@ -18,6 +18,7 @@ from waybell_patterns._results import Result, text_of
 
 
 Pool = BudgetPool | Budget
+Holds = Mapping[str, Budget]
 log = logging.getLogger("waybell_patterns")
 # The log and the tracer of the pattern that runs now, for those inside it.
 observers = ContextVar[tuple[Any, Any]]("waybell_patterns_observers")
@@ -111,10 +112,7 @@ class Run:
         return getattr(self._tracer, kind, self._tracer.span)(name)
 
     def record(self, decision: str, /, *end: Any, **fields: Any) -> None:
-        """Write a decision, and the value and error that something ended in.
-
-        A log that fails is warned of and fails nobody.
-        """
+        """Write a decision, and how something ended; a log that fails fails nobody."""
         if self._log is None:
             return
         try:
@@ -124,9 +122,7 @@ class Run:
             log.warning("a %r record could not be written", decision, exc_info=True)
 
     @asynccontextmanager
-    async def hold(
-        self, workers: Iterable[Worker]
-    ) -> AsyncGenerator[Mapping[str, Budget], None]:
+    async def hold(self, workers: Iterable[Worker]) -> AsyncGenerator[Holds, None]:
         """A block with the holds of all stages that name a limit, taken all or none."""
         parts: dict[str, Any] = {
             stage.name: {"max_usd": stage.usd, "max_tokens": stage.tokens}
@@ -134,7 +130,7 @@ class Run:
             if stage.limited
         }
         async with AsyncExitStack() as stack:
-            holds: Mapping[str, Budget] = {}
+            holds: Holds = {}
             try:
                 if self.budget is not None and parts:
                     held = self.budget.partition(parts)
