@@ -160,6 +160,7 @@ def test_what_is_not_there_is_not_answered(demo: Demo, notes: Path) -> None:
     assert demo(notes, "--ask", "Who painted the xylophone?") == 1
     assert "Nothing in these 2 files answers it." in demo.said
     assert "Review         not needed\n" in demo.said
+    assert "(free: the model runs offline)" in demo.said
     assert "Sources" not in demo.said
     assert "editor" not in demo.said
     assert "reviewer" not in demo.said

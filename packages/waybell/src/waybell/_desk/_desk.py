@@ -174,6 +174,7 @@ class Desk:
         found, first = results["research"], str(results["draft"])
         made = partial(Answer, strategies=found.answered, failures=found.failures)
         if first.strip() == prompts.REFUSAL:
+            budget.charge(usd=0, line="free")  # nothing is left unreported
             return made(intent, prompts.REFUSAL, {}, "not needed", ())
 
         async def improve(prompt: str, round: int, budget: Any) -> Any:  # noqa: A002
