@@ -554,6 +554,34 @@ def test_an_argument_is_quoted_alone():
     assert said == "mode: Whether it is read or written. [1]"
 
 
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("How many rounds are there?", "rounds: How many there are. [1]"),
+        ("Which error has 0 rounds?", "ValueError: There are 0 rounds. [1]"),
+    ],
+)
+def test_an_error_is_quoted_where_errors_are_asked_about(question, said):
+    text = '''"""Ask in turns.
+
+    Args:
+        rounds: How many there are.
+
+    Raises:
+        ValueError: There are 0 rounds.
+    """
+'''
+    assert told(question, ("a.py:1", text)) == said
+
+
+def test_an_identifier_weighs_as_much_as_a_word():
+    ask = "Which passages are relevant? Answer as JSON.\n\nQuestion: "
+    ask += "When do grants of max_each_left end?\n\nPassages:\n"
+    ask += "[1] a.md:1\n    The left maximum of each is four.\n"
+    ask += "[2] b.md:1\n    Grants end late.\n"
+    assert json.loads(model.generate(ask))["passages"][0] == "2"
+
+
 def test_a_row_is_quoted_without_the_cells_that_name_code():
     text = "| promise | test |\n|---|---|\n| No hold leaks | `test_holds.py`, `test_b.py` |"
     assert told("Can a hold leak?", ("a.md:1", text)) == "No hold leaks [1]"

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import re
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from waybell_budget import BudgetPool
+from waybell_budget import BudgetExceeded, BudgetPool
 from waybell_bus import EventBus
 from waybell_deadline import Deadline, abandoned
 from waybell_patterns import (
@@ -18,6 +19,7 @@ from waybell_patterns import (
     IncompleteError,
     Pipeline,
     Retry,
+    Router,
     Stage,
     Supervisor,
 )
@@ -125,8 +127,28 @@ async def test_what_is_no_agent_is_refused_when_the_pattern_is_made():
 
 
 async def test_a_setting_that_no_pattern_has_is_refused():
-    with pytest.raises(TypeError, match=r"Fallback does not take \['timeout'\]"):
+    with pytest.raises(TypeError, match=r"Fallback does not take 'timeout'$"):
         Fallback(str, timeout=3)
+    with pytest.raises(
+        TypeError, match=r"take 'classifier'; did you mean 'classify'\?"
+    ):
+        Router({}, classifier=str)
+    with pytest.raises(TypeError, match=r"take 'budjet'; did you mean 'budget'\?"):
+        Fallback(str, budjet=3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"deadline": 5}, "deadline=5: give a Deadline, e.g. Deadline(seconds=5)"),
+        ({"budget": "0.10"}, "budget='0.10': give a BudgetPool or a Budget"),
+    ],
+)
+async def test_limits_of_a_wrong_type_are_refused(limit, said):
+    with pytest.raises(TypeError, match=re.escape(said)):
+        Pipeline([str], **limit)
+    with pytest.raises(TypeError, match=re.escape(said)):
+        await Pipeline([str]).run("hi", **limit)
 
 
 async def test_agents_without_a_name_are_numbered_and_equal_names_told_apart():
@@ -192,6 +214,39 @@ def test_a_pattern_made_at_module_level_serves_loop_after_loop():
 async def test_run_sync_on_a_loop_says_what_to_await():
     with pytest.raises(RuntimeError, match=r"await run\(\) instead"):
         Fallback(str.upper).run_sync("hi")
+
+
+def test_an_error_from_run_sync_has_no_other_one_before_it():
+    with pytest.raises(ZeroDivisionError) as caught:
+        Retry(lambda prompt: 1 / 0).run_sync("hi")
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        (
+            Pipeline([Stage("research", {}.__getitem__)]),
+            "failed at 'research': KeyError",
+        ),
+        (Broadcast([Stage("a", {}.__getitem__)]), "0 of 1 answers: a failed (KeyError"),
+        (
+            Supervisor({}.__getitem__, str),
+            "not approved: failed after 0 reviews: KeyEr",
+        ),
+        (Pipeline([Stage("nothing", lambda prompt: None)]), "None"),
+    ],
+)
+def test_a_result_without_a_value_prints_what_failed(pattern, said):
+    assert str(pattern.run_sync("hi")).startswith(said)
+
+
+@pytest.mark.parametrize("kind", [Pipeline, Broadcast])
+async def test_a_pool_that_refuses_the_first_holds_says_for_which_stages(kind):
+    stages = [Stage("a", str, usd=1), Stage("free", str), Stage("b", str, tokens=9)]
+    with pytest.raises(BudgetExceeded) as caught:
+        await kind(stages).run("hi", budget=BudgetPool(usd="0.5"))
+    assert caught.value.__notes__ == ["asked before the start, for all of a, b"]
 
 
 async def test_a_sync_agent_that_hangs_is_abandoned_at_its_timeout(caplog):

@@ -44,7 +44,7 @@ async def test_a_stage_that_dies_half_way_leaves_the_earlier_answers(fakes):
     result = await Pipeline(stages, log=log).run("hi")
     assert (result.results, result.failed, result.missing) == ({"a": "HI"}, "b", ("c",))
     with pytest.raises(
-        IncompleteError, match=r"stage 'b' failed \(OSError\('died'\)\); never ran: c"
+        IncompleteError, match=r"failed at 'b': OSError\('died'\); never ran: c"
     ) as raised:
         result.unwrap()
     assert raised.value.__cause__ is result.error

@@ -64,6 +64,14 @@ async def test_an_unsure_intent_without_a_default_is_an_error_with_its_figures()
         await classified(("bug", 0.4), threshold=0.5).run("Hi")
 
 
+async def test_what_resembles_no_example_is_said_to():
+    router = Router({"bug": str.upper}, examples={"bug": ["it crashes"]})
+    with pytest.raises(
+        UnknownIntentError, match="no example resembles it; give default="
+    ):
+        await router.run("??")
+
+
 def test_the_error_survives_pickling():
     error = pickle.loads(pickle.dumps(UnknownIntentError("a", ["b"], 0.1, 0.5)))
     assert (error.intent, error.known, error.confidence, error.threshold) == (

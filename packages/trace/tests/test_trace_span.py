@@ -650,6 +650,16 @@ def test_values_that_refer_to_each_other_are_cut_and_do_not_hang(
     assert tracer.lost == tracer.lost_starts == 0
 
 
+def test_a_text_of_what_lies_within_itself_is_cut(path):
+    ring = []
+    ring.append([ring])
+    with Tracer(path, capture="text") as tracer, tracer.span("ring") as span:
+        span.record_text(prompt=ring)
+    (read,) = read_traces(path).spans
+    assert read.prompt == '[["..."]]'
+    assert tracer.lost == 0
+
+
 def test_a_value_of_many_parts_is_kept_whole(tracer, path, plainly, written):
     with tracer.span("large", value=[[0.5] * 90] * 100) as span:
         span.record_text(prompt=[[0.5] * 1000] * 100)

@@ -86,12 +86,17 @@ async def test_an_answer_quotes_and_cites_what_was_found(files: Any) -> None:
     assert answer.strategies == ("bm25", "trigram", "outline")
 
 
-async def test_a_refusal_of_the_writer_is_accepted_without_a_review(files: Any) -> None:
+@pytest.mark.parametrize("cap", ["0.50", None])
+async def test_a_refusal_of_the_writer_is_accepted_without_a_review(
+    files: Any, cap: str | None
+) -> None:
     refusal = "The passages do not answer this."
-    made = desk(files, model=Faulty("Explain", refusal))
+    pool = BudgetPool(usd=cap)
+    made = desk(files, model=Faulty("Explain", refusal), pool=pool)
     answer = await asked(made)
     assert (answer.text, answer.verdict, answer.sources) == (refusal, "not needed", {})
     assert not list(made.log.query("review"))
+    assert pool.snapshot().unreported == 0
 
 
 def test_sources_are_counted_from_1_in_the_order_of_their_mention() -> None:

@@ -26,6 +26,7 @@ def test_words_lose_their_endings_and_identifiers_come_apart() -> None:
     assert words("The granted HOLDS fitting maxUsd_left") == [
         *("grant", "hold", "fit", "max", "usd", "left"),
     ]
+    assert words("use approvals") == words("approving works")
 
 
 def test_pieces_of_words_meet_over_a_typing_error() -> None:
@@ -101,6 +102,27 @@ def test_a_related_word_counts_less_than_the_word_itself() -> None:
     assert words("delete")[0] in related()[words("remove")[0]]
     found = [(n, 0.5) for n in (2, 0, 1)]
     assert rerank("How is a thing deleted?", found, texts, 2) == [1, 0]
+
+
+def test_a_related_word_counts_wherever_it_stands() -> None:
+    texts = [
+        passage("A log has many lines. All are kept. Nothing is lost."),
+        passage("A log has many lines. All are kept. Nothing is dropped."),
+    ]
+    found = [(0, 0.5), (1, 0.5)]
+    assert rerank("Which lines of a log are deleted?", found, texts, 2) == [1, 0]
+
+
+def test_an_identifier_of_many_parts_outweighs_no_other_word() -> None:
+    texts = [passage("Each max is left."), passage("A grant is ended.")]
+    found = [(0, 0.5), (1, 0.5)]
+    assert rerank("Is max_each_left ended or granted?", found, texts, 2)[0] == 1
+
+
+def test_what_was_before_a_decision_counts_less_than_the_decision() -> None:
+    titles = ("A log > Context", "A log > Rejected", "A log > Decision")
+    parts = [passage("It is kept.", title=title) for title in titles]
+    assert sorted(parts, key=worth) == parts
 
 
 def test_what_is_much_worse_is_left_out() -> None:

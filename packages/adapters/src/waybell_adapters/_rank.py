@@ -28,7 +28,7 @@ _IMPORT = re.compile(r"(?:from|import|use|#include)\b|[\w\"']+,?$")
 _AGAIN = 0.7  # how much more of a passage that is quoted already counts
 _CODE = {"code": (0.3, 0.5), "fence": (0.3, 0.9)}  # where the way to do it is asked
 _K1, _B = 1.2, 0.6
-_FADES = 0.3  # how much less each next passage counts: they come best first
+_FADES = 0.2  # how much less each next passage counts: they come best first
 
 
 class Ranking:
@@ -56,7 +56,7 @@ class Ranking:
         self.score = self._scores(question)
         self.order = sorted(range(len(self.units)), key=lambda n: -self.score[n])
 
-    def best(self, count: int, *, least: float = 0.4, enough: float = 0.2) -> list[int]:
+    def best(self, count: int, *, least: float = 0.3, enough: float = 0.2) -> list[int]:
         """The best units, each adding something; none if the question is not met."""
         chosen: list[int] = []
         pool = self.order[: 10 * count]

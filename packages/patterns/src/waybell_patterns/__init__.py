@@ -9,8 +9,6 @@ object with `run(prompt)`:
 ...     Stage("shout", lambda prompt, results: results["draft"].upper()),
 ... ])
 >>> result = pipeline.run_sync("bells")
->>> result.value
-'A DRAFT ABOUT BELLS'
 >>> dict(result.results), result.failed, result.missing
 ({'draft': 'a draft about bells', 'shout': 'A DRAFT ABOUT BELLS'}, None, ())
 """

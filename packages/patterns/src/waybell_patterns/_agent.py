@@ -79,7 +79,8 @@ def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Cal
         inner = inner.func
     bodies = (inner, type(inner).__call__)
     awaits = any(map(inspect.iscoroutinefunction, bodies))
-    if any(map(_yields, bodies)):
+    generates = inspect.isgeneratorfunction, inspect.isasyncgenfunction
+    if any(yields(body) for yields in generates for body in bodies):
         raise TypeError(f"{target!r} is a generator; an agent answers once")
 
     async def call(prompt: Any, extras: Mapping[str, Any]) -> Any:
@@ -93,10 +94,6 @@ def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Cal
         return await value if inspect.isawaitable(value) else value
 
     return call
-
-
-def _yields(body: Any) -> bool:
-    return inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body)
 
 
 def _accepted(target: Callable[..., Any]) -> frozenset[str] | None:

@@ -30,8 +30,7 @@ class BroadcastResult(Result):
         answers: Answers by agent, in the agents' order.
         failures: Errors by agent.
         late: Answers by agent that came after the result was settled.
-        missing: The agents that had not answered at the end and were cancelled, those
-            that ignored it included.
+        missing: The agents that had not answered at the end and were cancelled.
         quorum: How many answers were asked for.
         value: What `aggregate` made of the answers, by default the answers; None below
             the quorum.
@@ -280,7 +279,7 @@ async def _ask(
 
 async def _hear(run: Run, stream: Any, prompt: str, till: Till, poll: _Poll) -> None:
     """Ask all handlers of a topic."""
-    silent, heard = set(poll.asked), set[str]()
+    silent, heard, gone = set(poll.asked), set[str](), asyncio.CancelledError()
     try:
         async with stream:
             async for handler, value, error, seconds in stream:
@@ -295,6 +294,4 @@ async def _hear(run: Run, stream: Any, prompt: str, till: Till, poll: _Poll) -> 
                 poll.note(name, *end)
     finally:
         for name in silent:
-            run.record(
-                "answer", None, asyncio.CancelledError(), agent=name, prompt=prompt
-            )
+            run.record("answer", None, gone, agent=name, prompt=prompt)

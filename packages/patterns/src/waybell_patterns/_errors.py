@@ -57,5 +57,7 @@ class UnknownIntentError(PatternError, LookupError):
                 f"the classifier is {self.confidence:.2f} sure of {self.intent!r}, "
                 f"below threshold={self.threshold:.2f}, and there is no default= route"
             )
+        if not self.intent and self.confidence == 0.0:
+            return "no example resembles it; give default="
         routes = ", ".join(map(repr, self.known))
         return f"no route for intent {self.intent!r}; there are {routes}"

@@ -10,7 +10,7 @@ from waybell_patterns._agent import Agent
 from waybell_patterns._errors import IncompleteError
 from waybell_patterns._pattern import Pattern, Setting
 from waybell_patterns._retry import Errors, guarded, matcher, transient
-from waybell_patterns._run import Run, Worker, paid_reply
+from waybell_patterns._run import Run, paid_reply
 
 
 class Fallback(Pattern[Any]):
@@ -92,18 +92,15 @@ class Degrade(Fallback):
     _default: ClassVar[Errors] = limited
 
     async def _try(self, run: Run, level: int, prompt: str) -> Any:
-        below, deadline = self._agents[level + 1 :], Deadline.current()
+        own, *below = [each.stage.timeout or 0.0 for each in self._agents[level:]]
+        deadline = Deadline.current()
         if not below or deadline is None:
             return await super()._try(run, level, prompt)
-        reserve, left = sum(map(_seconds, below)), deadline.remaining()
+        reserve, left = sum(below), deadline.remaining()
         if reserve == 0 and left < inf:
             reserve = left / 10
         mine = deadline.tighten(reserve=reserve)
-        if mine.remaining() < 0.9 * _seconds(self._agents[level]):
+        if mine.remaining() < 0.9 * own:
             mine = deadline.tighten(seconds=0)  # a wall that nobody passes
         async with mine:
             return await super()._try(run, level, prompt)
-
-
-def _seconds(worker: Worker) -> float:
-    return worker.stage.timeout or 0.0

@@ -3,6 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from waybell_bus import EventBus
@@ -40,11 +41,15 @@ class Pattern(ABC, Generic[R]):
 
     def __init__(self, **setting: Unpack[Setting]) -> None:
         self._bus = setting.pop("bus", None)
-        self._limits = (setting.pop("budget", None), setting.pop("deadline", None))
+        limits = setting.pop("budget", None), setting.pop("deadline", None)
+        self._limits = _checked(*limits)
         self._observers = (setting.pop("log", None), setting.pop("tracer", None))
         self._pay: list[str] = []
-        if setting:
-            raise TypeError(f"{type(self).__name__} does not take {sorted(setting)}")
+        for name in setting:
+            own: dict[str, Any] | None = type(self).__init__.__kwdefaults__
+            near = get_close_matches(name, [*Setting.__annotations__, *(own or ())], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{type(self).__name__} does not take {name!r}{hint}")
 
     def _hire(self, agent: Agent, name: str) -> Worker:
         """Make an agent ready, under its own name or this one."""
@@ -81,10 +86,12 @@ class Pattern(ABC, Generic[R]):
             deadline: The deadline to keep, instead of the pattern's.
 
         Raises:
+            TypeError: A limit is of another type.
             ValueError: A stage names what it may spend, and there is no pool.
         """
         budget = self._limits[0] if budget is None else budget
         deadline = self._limits[1] if deadline is None else deadline
+        _checked(budget, deadline)
         if budget is None and self._pay:
             raise ValueError(f"limits are named for {self._pay}, but there is no pool")
         kind = type(self).__name__.casefold()
@@ -106,10 +113,12 @@ class Pattern(ABC, Generic[R]):
             RuntimeError: A loop is running in this thread.
         """
         try:
-            asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(self.run(prompt, **limits))
-        raise RuntimeError("an event loop is running here: await run() instead")
+            loop = None
+        if loop is not None:
+            raise RuntimeError("an event loop is running here: await run() instead")
+        return asyncio.run(self.run(prompt, **limits))
 
     async def __call__(self, event: Mapping[str, Any], /) -> R:
         """Answer a topic: the event's `prompt`, within its `budget` if it has one."""
@@ -117,3 +126,11 @@ class Pattern(ABC, Generic[R]):
 
     @abstractmethod
     async def _run(self, run: Run, prompt: str) -> R: ...
+
+
+def _checked(budget: Any, deadline: Any) -> tuple[Any, Any]:
+    if not (budget is None or hasattr(budget, "charge")):
+        raise TypeError(f"{budget=}: give a BudgetPool or a Budget")
+    if not (deadline is None or hasattr(deadline, "remaining")):
+        raise TypeError(f"{deadline=}: give a Deadline, e.g. Deadline(seconds=5)")
+    return budget, deadline

@@ -41,7 +41,7 @@ class PipelineResult(Result):
         if self.failed is None:
             return None
         rest = f"; never ran: {', '.join(self.missing)}" if self.missing else ""
-        return f"stage {self.failed!r} failed ({self.error!r}){rest}"
+        return f"failed at {self.failed!r}: {self.error!r}{rest}"
 
 
 class Pipeline(Pattern[PipelineResult]):

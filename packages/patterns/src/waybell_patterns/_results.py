@@ -76,4 +76,5 @@ class Result:
         return {**told, "error": self.error and repr(self.error)}
 
     def __str__(self) -> str:
-        return text_of(getattr(self, "value"))  # noqa: B009 - a field of the subclass
+        value = getattr(self, "value")  # noqa: B009 - a field of the subclass
+        return text_of(self.lack if value is None and not self.ok else value)

@@ -132,9 +132,8 @@ def nearest(
     seen = Counter(name for _, features in texts for name in features)
 
     def weight(features: set[str]) -> float:
-        return sum(
-            math.log(1 + len(texts) / (seen[name] or 1)) ** 2 for name in features
-        )
+        rarity = (1 + len(texts) / (seen[name] or 1) for name in features)
+        return sum(math.log(rare) ** 2 for rare in rarity)
 
     async def classify(prompt: str) -> tuple[str, float]:
         asked, best = _features(prompt), ("", 0.0)

@@ -2,22 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager as Block
-from contextlib import contextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple, Self
 
-from waybell_budget import Budget, BudgetError, BudgetPool
+from waybell_budget import Budget, BudgetError, BudgetExceeded, BudgetPool
 from waybell_deadline import Deadline
 from waybell_patterns._agent import Agent, Call
 from waybell_patterns._results import Result, text_of
 
 
 Pool = BudgetPool | Budget
+Holds = Mapping[str, Budget]
 log = logging.getLogger("waybell_patterns")
 # The log and the tracer of the pattern that runs now, for those inside it.
 observers = ContextVar[tuple[Any, Any]]("waybell_patterns_observers")
@@ -111,10 +112,7 @@ class Run:
         return getattr(self._tracer, kind, self._tracer.span)(name)
 
     def record(self, decision: str, /, *end: Any, **fields: Any) -> None:
-        """Write a decision, and the value and error that something ended in.
-
-        A log that fails is warned of and fails nobody.
-        """
+        """Write a decision, and how something ended; a log that fails fails nobody."""
         if self._log is None:
             return
         try:
@@ -123,16 +121,24 @@ class Run:
         except Exception:
             log.warning("a %r record could not be written", decision, exc_info=True)
 
-    def hold(self, workers: Iterable[Worker]) -> Block[Mapping[str, Budget]]:
+    @asynccontextmanager
+    async def hold(self, workers: Iterable[Worker]) -> AsyncGenerator[Holds, None]:
         """A block with the holds of all stages that name a limit, taken all or none."""
         parts: dict[str, Any] = {
             stage.name: {"max_usd": stage.usd, "max_tokens": stage.tokens}
             for stage, _ in workers
             if stage.limited
         }
-        if self.budget is None or not parts:
-            return nullcontext({})
-        return self.budget.partition(parts)
+        async with AsyncExitStack() as stack:
+            holds: Holds = {}
+            try:
+                if self.budget is not None and parts:
+                    held = self.budget.partition(parts)
+                    holds = await stack.enter_async_context(held)
+            except BudgetExceeded as error:
+                error.add_note(f"asked before the start, for all of {', '.join(parts)}")
+                raise
+            yield holds
 
     def heed(self) -> None:
         """Raise a cancellation of the run that an agent has swallowed."""
@@ -223,15 +229,10 @@ class Till:
 
     async def __aexit__(self, *error: object) -> None:
         if (hold := self.hold) is not None:
-            if self._stage.limited:
-                hold.settle()  # which may book what was never reported
-                self.usd = hold.snapshot().usd_spent
-            else:
-                now = hold.snapshot()
-                if not now.by_line:  # a plain function: it names no limit and no cost
-                    hold.charge(usd=0, line="free")
-                hold.settle()
-                self.usd = now.usd_spent
+            if not self._stage.limited and not hold.snapshot().by_line:
+                hold.charge(usd=0, line="free")  # it names no limit and no cost
+            hold.settle()  # which may book what was never reported
+            self.usd = hold.snapshot().usd_spent
         self._run.usd += self.usd
 
 

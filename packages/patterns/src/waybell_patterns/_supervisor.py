@@ -79,6 +79,7 @@ class Supervised(Result):
             return None
         problems = "; ".join(self.reviews[-1].problems) if self.reviews else ""
         found = f" ({problems})" if problems else ""
+        found += f": {self.error!r}" if self.error else ""
         return f"not approved: {self.verdict} after {len(self.reviews)} reviews{found}"
 
 

@@ -29,8 +29,8 @@ rates.toml (or the same as JSON), US dollars per million tokens:
   input = 3
   output = 15
 
-OUT gets traces.jsonl and decisions.jsonl. Those of an earlier run are moved into
-OUT/earlier-1, OUT/earlier-2 and so on; nothing is overwritten.
+OUT gets traces.jsonl, traces.starts.jsonl and decisions.jsonl. Those of an earlier run
+are moved into OUT/earlier-1, OUT/earlier-2 and so on; nothing is overwritten.
 
 exit codes: 0 answered and approved (--check: at least 27 right), 1 not, 2 the words
 were off, or there is nothing to read or no place to write, 130 interrupted.
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--deadline", metavar="SECONDS", type=_seconds, default=60.0,
         help="most to wait [60]")
     add("--out", metavar="DIR", type=Path, default=Path("waybell-out"),
-        help="where the two files go [waybell-out]")
+        help="where the files go [waybell-out]")
     add("--seed", metavar="N", type=int, default=1, help="of the injected faults [1]")
     return parser
 # fmt: on

@@ -32,14 +32,8 @@ _MARK = re.compile(r"`(?:(?! \[\d)[^`\n])*`|\[(\d+)\]")  # `a[1]` has none
 class Answer:
     """What the desk says, and on what ground.
 
-    Args:
-        intent: What the question was taken for.
-        text: The answer, with marks like [1].
-        sources: The cited passages by mark.
-        verdict: How the review ended.
-        problems: What the last review still found.
-        strategies: The retrieval strategies that answered.
-        failures: Those that failed, and why.
+    The sources are by mark, the problems those of the last review, the strategies those
+    of retrieval that answered, the failures those that did not.
     """
 
     intent: str
@@ -55,14 +49,10 @@ class Answer:
 class Found:
     """What research found; its text is the section that the others are given."""
 
+    text: str
     passages: Sequence[Passage]
     answered: tuple[str, ...]
     failures: Mapping[str, str]
-
-    @property
-    def text(self) -> str:
-        """The section of passages."""
-        return prompts.passages(self.passages)
 
 
 class Desk:
@@ -118,10 +108,6 @@ class Desk:
     async def ask(self, question: str, deadline: Deadline) -> Answer:
         """Answer one question.
 
-        Args:
-            question: What is asked.
-            deadline: When the answer must be there.
-
         Raises:
             IncompleteError: A stage failed; its `result` has what was finished.
             DeadlineExceeded: It passed before a draft was there.
@@ -157,8 +143,7 @@ class Desk:
             "review", partial(self._review, intent), usd=self._share("review"),
             prompt=lambda asked, _: asked,  # it composes its own from results
         )  # fmt: skip
-        stages = [research, draft, review]
-        return Pipeline(stages, budget=self.pool, **self._setting)
+        return Pipeline([research, draft, review], budget=self.pool, **self._setting)
 
     async def _research(self, question: str) -> Found:
         """Ask the three strategies at once; two answers are enough."""
@@ -173,10 +158,14 @@ class Desk:
         numbers: list[int] = result.unwrap()
         found = [self._passages[number] for number in numbers]
         failures = {name: str(error) for name, error in result.failures.items()}
-        return Found(found, tuple(result.answers), failures)
+        section = prompts.passages(found)
+        return Found(section, found, tuple(result.answers), failures)
 
     def _best(self, question: str, rankings: Mapping[str, Ranked]) -> list[int]:
-        return rerank(question, fuse(rankings), self._passages, _FOUND)
+        found = fuse(rankings)
+        if not question:  # an overview: how the first few files begin
+            return [number for number, _ in found[:_FOUND]]
+        return rerank(question, found, self._passages, _FOUND)
 
     async def _review(
         self, intent: str, question: str, results: Mapping[str, Any], budget: Any
@@ -185,6 +174,7 @@ class Desk:
         found, first = results["research"], str(results["draft"])
         made = partial(Answer, strategies=found.answered, failures=found.failures)
         if first.strip() == prompts.REFUSAL:
+            budget.charge(usd=0, line="free")  # nothing is left unreported
             return made(intent, prompts.REFUSAL, {}, "not needed", ())
 
         async def improve(prompt: str, round: int, budget: Any) -> Any:  # noqa: A002
@@ -228,11 +218,9 @@ class Desk:
                 span.record_text(prompt=prompt, reply=reply)
                 usd, broke = self._charge(budget, reply)
                 span.record_usage(
-                    model=reply.model,
-                    input_tokens=reply.usage.input_tokens,
-                    output_tokens=reply.usage.output_tokens,
-                    usd=usd,
-                )
+                    model=reply.model, input_tokens=reply.usage.input_tokens,
+                    output_tokens=reply.usage.output_tokens, usd=usd,
+                )  # fmt: skip
                 if broke is not None:
                     raise broke
         return reply
@@ -240,11 +228,7 @@ class Desk:
     def _charge(
         self, budget: Budget | None, reply: Reply
     ) -> tuple[Decimal | float | None, BudgetExceeded | None]:
-        """Book a reply, at its own cost or as if another model had run.
-
-        Returns:
-            Its dollars, None if unknown, and what is wrong if that was too much.
-        """
+        """Book a reply; its dollars, None if unknown, and whether that was too much."""
         if budget is None:
             return reply.cost, None
         before, broke = budget.snapshot().usd_spent, None

@@ -60,11 +60,14 @@ def passages(found: Sequence[Passage]) -> str:
 
 
 def draft(intent: str, question: str, results: Mapping[str, Any]) -> str:
-    """Ask for an answer from the passages."""
+    """Ask for an answer from the passages; for an overview from several of them."""
+    found = results["research"]
+    several = f"citing at least {min(3, len(found.passages))} passages"
+    size = several if intent == "overview" else "in at most 3 sentences"
     return (
-        f"{_WANTED[intent]} Answer the question from the passages, in at most 3 "
-        "sentences. Cite each sentence like [1]. If there is nothing, say only: "
-        f"{REFUSAL}\n\nQuestion: {question}\n\n{results['research'].text}"
+        f"{_WANTED[intent]} Answer the question from the passages, {size}. "
+        "Cite each sentence like [1]. If there is nothing, say only: "
+        f"{REFUSAL}\n\nQuestion: {question}\n\n{found.text}"
     )
 
 

@@ -164,10 +164,8 @@ def _stopped(console: Console, result: PipelineResult) -> None:
         _sourced(console, "Draft, paid for but not reviewed", str(paid), sources)
 
 
-def agents(
-    console: Console, traces: str, pool: BudgetPool, priced_as: str | None
-) -> None:
-    """Print the table of agents, from the spans on file, and how the pool stands."""
+def agents(console: Console, traces: str) -> None:
+    """Print the table of agents, from the spans on file."""
     pad, most = ((0, 1), 6) if console.width >= 76 else ((0, 0), 4)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=pad, header_style="bold")
     table.add_column("Agent", no_wrap=True)
@@ -177,6 +175,10 @@ def agents(
     for name, stats in found.items():
         table.add_row(plain(name), *_cells(stats)[:most])
     console.print(table)
+
+
+def budget(console: Console, pool: BudgetPool, priced_as: str | None) -> None:
+    """Print how the pool stands."""
     now = pool.snapshot()
     cap = "no cap" if now.usd_cap is None else f"cap {_dollars(now.usd_cap)}"
     over = f", {_dollars(now.usd_overdrawn)} overdrawn" if now.usd_overdrawn else ""
@@ -187,10 +189,8 @@ def agents(
     )  # fmt: skip
     if now.unreported:
         priced += f"; {_count(now.unreported, 'call')} of unknown cost"
-    stand = (
-        f"{_dollars(now.usd_spent)} spent, {_dollars(now.usd_held)} held, {cap}{over}"
-    )
-    _line(console, "Budget", f"{stand} ({priced})")
+    spent, held = _dollars(now.usd_spent), _dollars(now.usd_held)
+    _line(console, "Budget", f"{spent} spent, {held} held, {cap}{over} ({priced})")
 
 
 def _dollars(usd: Decimal) -> str:

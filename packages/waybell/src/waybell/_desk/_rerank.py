@@ -17,7 +17,6 @@ _SENTENCE = re.compile(
 _SAID = re.compile(r'"""|(?:^|\s)(?:#|//)\s+\S', re.MULTILINE)
 _MEASURE = re.compile(r"how (?:much|many|long|often|big)|fast|slow|speed|cost|memory")
 _RELATED = 0.7  # what a related word counts, or one that only the heading has
-_ELSEWHERE = 0.4  # what a related word counts that stands in any sentence
 # What decision records say of what is not so, or was before.
 _SECTIONS = {"Rejected": 1.0, "Context": 0.85}
 
@@ -69,7 +68,7 @@ def _met(rarity: Mapping[str, float], parts: Sequence[set[str]]) -> float:
 
     def known(term: str) -> float:
         near = not said.isdisjoint(related().get(term, ()))
-        return 1.0 if term in said else _ELSEWHERE * near
+        return 1.0 if term in said else _RELATED * near
 
     everywhere = sum(rare * known(term) for term, rare in rarity.items())
     best = max(map(share, parts[1:]), default=0.0)

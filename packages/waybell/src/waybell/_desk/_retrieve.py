@@ -14,7 +14,7 @@ Ranked = list[tuple[int, float]]
 """The numbers of passages, best first, with their scores; the best has 1."""
 _ENDINGS = (
     "ations", "ation", "ions", "ion", "ings", "ing", "ies", "ied", "ers", "er", "ed",
-    "es", "ly", "s", "e",
+    "als", "al", "es", "ly", "s", "e",
 )  # fmt: skip
 # What a strategy counts: names alone say less than texts.
 _WEIGHTS = {"bm25": 1.0, "trigram": 0.8, "outline": 0.15}

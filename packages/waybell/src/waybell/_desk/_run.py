@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from waybell._desk import _report as report
-from waybell._desk._check import check, known, labels
+from waybell._desk._check import check, known
 from waybell._desk._corpus import Corpus, CorpusError, default_corpus, read_corpus
 from waybell._desk._desk import Answer, Desk
 from waybell._desk._progress import Progress
@@ -28,6 +28,7 @@ from waybell_trace import Tracer
 
 
 _FILES = ("traces.jsonl", "traces.starts.jsonl", "decisions.jsonl")
+_QUESTION = "How is a seed replayed in a simulation?"
 _ANY_QUESTION = "What is here? Give an overview."
 
 
@@ -81,14 +82,15 @@ def _answered(
     console: Console, desk: Desk, options: Namespace, priced_as: str | None, read: int
 ) -> int:
     """Ask one question, print what came of it; the exit code."""
-    default = _ANY_QUESTION if options.path else labels()[0].question
+    default = _ANY_QUESTION if options.path else _QUESTION
     answer = _answer(console, desk, options.ask or default, options.deadline)
     if isinstance(answer, Answer):
         report.answer(console, answer, read)
     else:
         asked = list(desk.log.query("answer"))
         report.failure(console, answer, asked, options.deadline)
-    report.agents(console, desk.tracer.path, desk.pool, priced_as)
+    report.agents(console, desk.tracer.path)
+    report.budget(console, desk.pool, priced_as)
     report.files(console, desk.tracer.path, desk.log.path)
     return 0 if isinstance(answer, Answer) and answer.verdict == "approved" else 1
 
@@ -97,14 +99,10 @@ def _answer(
     console: Console, desk: Desk, question: str, seconds: float
 ) -> Answer | Exception:
     """Ask, with the progress shown; an error is an outcome too."""
-
-    async def ask() -> Answer:
-        return await desk.ask(question, Deadline(seconds=seconds))
-
     report.question(console, question)
     with Progress(console, desk.bus):
         try:
-            return asyncio.run(ask())
+            return asyncio.run(desk.ask(question, Deadline(seconds=seconds)))
         except Exception as error:
             return error
 
