@@ -17,8 +17,7 @@ _SENTENCE = re.compile(
 _SAID = re.compile(r'"""|(?:^|\s)(?:#|//)\s+\S', re.MULTILINE)
 _MEASURE = re.compile(r"how (?:much|many|long|often|big)|fast|slow|speed|cost|memory")
 _RELATED = 0.7  # what a related word counts, or one that only the heading has
-# What decision records say of what is not so, or was before.
-_SECTIONS = {"Rejected": 1.0, "Context": 0.85}
+_SECTIONS = {"Rejected": 1.0, "Context": 0.85}  # what is not so, or was before
 
 
 @cache
@@ -35,20 +34,25 @@ def related() -> Mapping[str, set[str]]:
 def rerank(asked: str, found: Ranked, of: Sequence[Passage], most: int) -> list[int]:
     """The best `most` of what was found; fewer if the others are much worse."""
     read = {number: _read(of[number]) for number, _ in found}
-    rarity: dict[str, float] = {}
-    for term in words(asked):
-        seen = sum(any(term in part for part in parts) for parts in read.values())
-        rare = 2 + math.log(1 + (len(read) - seen + 0.5) / (seen + 0.5))
-        rarity[term] = 0.3 * rare if term.isdigit() else rare
-    for parts in map(words, dict.fromkeys(re.findall(r"\w+", asked))):
-        for term in parts:  # of one identifier: as much as one word
-            rarity[term] /= len(parts)
+    rarity = _rarity(asked, [*read.values()])
     scores = {
         number: (score + 2 * _met(rarity, read[number])) * worth(of[number], asked)
         for number, score in found
     }
     order = sorted(scores, key=lambda number: (-scores[number], number))[:most]
     return [number for number in order if scores[number] >= 0.4 * scores[order[0]]]
+
+
+def _rarity(asked: str, read: Sequence[Sequence[set[str]]]) -> dict[str, float]:
+    """What each word counts; the parts of one identifier together as much as a word."""
+    rarity: dict[str, float] = {}
+    for term in words(asked):
+        seen = sum(any(term in part for part in parts) for parts in read)
+        rare = 2 + math.log(1 + (len(read) - seen + 0.5) / (seen + 0.5))
+        rarity[term] = 0.3 * rare if term.isdigit() else rare
+    for parts in map(words, dict.fromkeys(re.findall(r"\w+", asked))):
+        rarity |= {term: rarity[term] / len(parts) for term in parts}
+    return rarity
 
 
 def _read(passage: Passage) -> list[set[str]]:
@@ -66,13 +70,10 @@ def _met(rarity: Mapping[str, float], parts: Sequence[set[str]]) -> float:
         has = (rarity[t] * (1 if t in part else _RELATED) for t in near | part & asked)
         return math.fsum(has) / (1 + 0.02 * len(part))
 
-    def known(term: str) -> float:
-        near = not said.isdisjoint(related().get(term, ()))
-        return 1.0 if term in said else _RELATED * near
-
-    everywhere = sum(rare * known(term) for term, rare in rarity.items())
+    nearly = {t for t in rarity if not said.isdisjoint(related().get(t, ()))}
+    has = (rarity[t] * (1 if t in said else _RELATED) for t in nearly | said & asked)
     best = max(map(share, parts[1:]), default=0.0)
-    return (everywhere + best) / (sum(rarity.values()) or 1.0)
+    return (math.fsum(has) + best) / (sum(rarity.values()) or 1.0)
 
 
 def worth(passage: Passage, question: str = "") -> float:
