@@ -16,7 +16,7 @@ _SENTENCE = re.compile(
 )
 _SAID = re.compile(r'"""|(?:^|\s)(?:#|//)\s+\S', re.MULTILINE)
 _MEASURE = re.compile(r"how (?:much|many|long|often|big)|fast|slow|speed|cost|memory")
-_RELATED = 0.7  # what a related word counts, or one that only the heading has
+_RELATED = 0.9  # what a related word counts, or one that only the heading has
 _SECTIONS = {"Rejected": 1.0, "Context": 0.85}  # what is not so, or was before
 
 
@@ -84,13 +84,11 @@ def worth(passage: Passage, question: str = "") -> float:
     name = passage.title.rpartition(" > ")[2]
     if passage.is_prose:
         return _SECTIONS.get(name, 1.2)
-    said = _SAID.search(passage.text) is not None
-    return 0.7 * _named(name, question) * 1.43**said
+    return _named(name, question) * (1.0 if _SAID.search(passage.text) else 0.7)
 
 
 def _named(name: str, question: str) -> float:
     """How much a definition counts: the one asked for, and one for its own file."""
     asked = {*(words(name) or [name])} <= {*words(question)}
     spelt = name in re.findall(r"(?<!^)\b\w*[A-Z_]\w*", question)
-    private = re.match(r"_[^_]", name) is not None
-    return 1.2 ** (asked + spelt) * 0.85**private
+    return 1.2 ** (asked + spelt) * (0.85 if re.match(r"_[^_]", name) else 1.0)
