@@ -12,7 +12,7 @@ class AdapterError(Exception):
         provider: The vendor or adapter, "anthropic".
         model: The model that was asked.
         request_id: The vendor's id of the request, for their support.
-        attempts: The requests that were sent, as `CallAttempt`s.
+        attempts: The requests that were sent, each a `CallAttempt`.
         status: The HTTP status, if there was an answer.
         retry_after: Seconds the vendor asked to wait.
         body: The answer's body, as far as it was read.

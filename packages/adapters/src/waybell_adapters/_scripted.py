@@ -35,7 +35,7 @@ class ScriptedAdapter:
     """A model that gives the lines of a script in turn, for tests.
 
     Args:
-        replies: Texts, `Reply`s, tool calls (one or a list), exceptions to raise, or
+        replies: Texts, replies, tool calls (one or a list), exceptions to raise, or
             callables of the prompt that return one of these (or raise it; an async
             one needs the async doors).
         repeat: Begin again when the script has ended.

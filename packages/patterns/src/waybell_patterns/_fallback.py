@@ -81,7 +81,7 @@ class Degrade(Fallback):
 
     A level whose `usd` or `tokens` the pool cannot pay now, or that would have less
     than nine tenths of its `timeout`, is not started. Each level leaves the deadline's
-    last seconds to the `timeout`s of the levels below it, or the last tenth where they
+    last seconds to the `timeout` of the levels below it, or the last tenth where they
     name none, so the last one, say a canned answer, always has its time.
 
     It takes what `Fallback` takes, but only limits lead one level down unless `on`

@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--ask", metavar="TEXT", type=_text, help="the question")
     what.add_argument("--check", action="store_true",
-        help="ask 30 questions whose right passages are known, and count")
+        help="regression check: 30 questions the desk was developed on")
     add("--model", metavar="SPEC", default="offline", help="provider:model [offline]")
     add("--rates", metavar="FILE", type=Path,
         help="price the tokens as if another model had run")
