@@ -3,10 +3,10 @@
 import asyncio
 import contextvars
 import gc
-import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -383,7 +383,7 @@ def test_streams_and_processes_are_refused_too(reach):
 
 def test_a_run_opens_no_file_descriptor():
     def open_now():
-        return len(os.listdir("/dev/fd"))
+        return len(list(Path("/dev/fd").iterdir()))
 
     async def main():
         counts.append(open_now())
