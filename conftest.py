@@ -26,7 +26,7 @@ _prose = Sybil(
         DocTestDirectiveParser(optionflags=_OPTIONS),
         SkipParser(),
     ],
-    patterns=["README.md", "packages/*/README.md", "docs/**/*.md"],
+    patterns=["README.md", "packages/*/README.md", "docs/*.md", "docs/**/*.md"],
 )
 _docstrings = Sybil(
     parsers=[DocTestParser(_OPTIONS)], patterns=["packages/*/src/**/*.py"]
