@@ -21,7 +21,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 ARGS ?=
 
 help:  ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # A stamp a stage: what the demo needs, what the tests need, what the checks need.
 $(UV):
@@ -88,10 +88,13 @@ check: lint types test docs alone  ## Everything a release must pass
 peers:  ## Install real model servers for the adapters' tests, under .cache
 	@PYTHON=$(PYTHON) sh tests/peers/install
 
+frameworks: $(VENV)/.run  ## Install other frameworks for examples/with_*.py, under .venv
+	@sh tests/frameworks/install
+
 exports: $(VENV)/.test  ## Write the umbrella's map and stub from the packages' names
 	@$(BIN)/python tests/exports.py
 
 pins: $(UV)  ## Choose the newest allowed versions again
 	@bash requirements/compile.sh
 
-.PHONY: help setup demo test fmt lint types cov alone docs bench soak dist check peers exports pins
+.PHONY: help setup demo test fmt lint types cov alone docs bench soak dist check peers frameworks exports pins

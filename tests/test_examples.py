@@ -10,7 +10,9 @@ import pytest
 
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted(  # Those with other frameworks are tested in tests/frameworks.
+    path for path in (ROOT / "examples").glob("*.py") if path.stem[:5] != "with_"
+)
 OFFLINE = ROOT / "tests/offline.py"
 
 
