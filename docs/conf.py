@@ -1,5 +1,11 @@
 """Sphinx settings."""
 
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+
 project = "Waybell"
 extensions = [
     "myst_parser",
@@ -18,3 +24,18 @@ suppress_warnings = ["myst.xref_missing"]
 # Names of the standard library and private types have no page here, and no inventory
 # is fetched from anywhere; doc, ref and toctree references stay checked.
 nitpick_ignore_regex = [("py:.*", ".*")]
+html_static_path = ["_static"]
+html_css_files = ["waybell.css"]
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _plots import drawn  # noqa: E402 - beside this file
+
+
+def setup(app: Sphinx) -> None:
+    """Draw the figures of the performance page."""
+
+    def read(_app: Sphinx, name: str, source: list[str]) -> None:
+        if name == "performance":
+            source[0] = drawn(source[0])
+
+    app.connect("source-read", read)
