@@ -28,6 +28,7 @@ html_static_path = ["_static"]
 html_css_files = ["waybell.css"]
 
 sys.path.insert(0, str(Path(__file__).parent))
+from _llms import written  # noqa: E402 - beside this file
 from _plots import drawn  # noqa: E402 - beside this file
 
 
@@ -38,4 +39,9 @@ def setup(app: Sphinx) -> None:
         if name == "performance":
             source[0] = drawn(source[0])
 
+    def finish(app: Sphinx, error: Exception | None) -> None:
+        if error is None and app.builder.format == "html":
+            written(Path(app.srcdir), Path(app.outdir))
+
     app.connect("source-read", read)
+    app.connect("build-finished", finish)
