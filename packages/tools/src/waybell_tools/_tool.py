@@ -166,7 +166,7 @@ def declared(
     if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
         raise TypeError(f"{fn!r} yields: a tool returns one value, such as a list")
     try:
-        hinted = plain.__init__ if isinstance(plain, type) else plain
+        hinted = cast("Any", plain).__init__ if isinstance(plain, type) else plain
         hints = get_type_hints(hinted, include_extras=True)
     except NameError as error:
         raise TypeError(f"cannot read the type hints of {fn!r}: {error}") from error
