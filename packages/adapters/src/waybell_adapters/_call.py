@@ -79,6 +79,12 @@ class Call:
         self._paid = False
         self._closed = False
 
+    def __del__(self) -> None:
+        """End one that nobody has ended; by no lock that might be held right now."""
+        if not self._closed:
+            self._line.shut()
+            self._engine.leave(self._line)
+
     def __iter__(self) -> "Call":
         return self
 

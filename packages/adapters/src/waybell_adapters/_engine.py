@@ -5,7 +5,6 @@ Imported when the first call is made, as it imports requests.
 
 import threading
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import requests
 from urllib3.util import Retry, Timeout
@@ -71,7 +70,7 @@ class Engine:
         self.watcher = Watcher()
         self._lines: set[Line] = set()
         self._lock = threading.Lock()
-        self._boxes: WeakKeyDictionary[AbstractEventLoop, Mailbox] = WeakKeyDictionary()
+        self._boxes: dict[AbstractEventLoop, Mailbox] = {}
 
     def send(self, line: Line, body: bytes, cap: float | None) -> "BaseHTTPResponse":
         """Send a request and read the head of its answer.
@@ -119,6 +118,8 @@ class Engine:
         with self._lock:
             box = self._boxes.get(loop)
             if box is None:
+                old = self._boxes.items()
+                self._boxes = {k: v for k, v in old if not k.is_closed()}
                 box = self._boxes[loop] = Mailbox(loop)
         return box
 

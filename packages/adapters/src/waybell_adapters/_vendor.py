@@ -19,6 +19,7 @@ from waybell_adapters._retry import Patience
 if TYPE_CHECKING:
     from requests import Session
 
+_OURS = ("messages", "model", "stream")
 _IMAGE = 1000  # tokens that a picture is taken for
 
 
@@ -116,6 +117,9 @@ class VendorAdapter:
             TypeError: The prompt or a tool is of a wrong type.
             ValueError: An argument makes no sense.
         """
+        for name in _OURS:
+            if name in options:
+                raise ValueError(f"{name} is no option of a call: the adapter says it")
         ask = _ask(self.model, prompt, system, tools)
         ask.max_tokens = self._afford(max_tokens, ask, budget)
         ask.temperature = temperature
@@ -164,6 +168,11 @@ class VendorAdapter:
         import asyncio  # noqa: PLC0415 - a loop runs, so it is loaded already
 
         await asyncio.to_thread(self.close)
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """What makes it anew: neither connections nor threads can be copied."""
+        state = {name: getattr(self, name) for name in VendorAdapter.__slots__}
+        return None, state | {"_wires": {}}
 
     def __repr__(self) -> str:
         at = f", base_url={shown(self._base_url)!r}" if self._base_url else ""
