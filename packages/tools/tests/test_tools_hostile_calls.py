@@ -357,11 +357,24 @@ def test_a_fork_does_not_inherit_calls_left_behind(gate) -> None:
         registry.call("slow")
     with pytest.raises(ToolLimitError):
         registry.call("quick")
+    other = ToolRegistry()
+    other.tool(lambda: "fine", name="quick")
+    assert other.call("quick") == "fine"  # which leaves a thread that idles
     child = os.fork()
     if not child:
         fine = registry.running() == () and registry.call("quick") == "fine"
         os._exit(0 if fine else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_thread_that_has_done_its_work_does_more_and_ends_when_there_is_none() -> (
+    None
+):
+    registry = ToolRegistry()
+    registry.tool(threading.get_ident, name="who", schema={})
+    assert len({registry.call("who") for _ in range(50)}) < 50
+    own = registry.call("who")
+    until(lambda: own not in {thread.ident for thread in threading.enumerate()})
 
 
 def test_one_who_approves_sees_what_will_run() -> None:

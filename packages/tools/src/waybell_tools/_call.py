@@ -64,7 +64,9 @@ class Call:
     def _joined(self, job: Job, seconds: float) -> Any:
         future = DAEMONS.submit(job)
         try:
-            if wait([future], min(seconds, _LONG)).done:
+            with suppress(TimeoutError):  # the wait's, or the tool's own, raised below
+                return future.result(min(seconds, _LONG))
+            if future.done():
                 return future.result()
             if job.halt.ask():
                 wait([future], _GRACE)

@@ -66,9 +66,9 @@ class Tool:
         """
         try:
             given = _parsed(arguments)
-            problems = tuple(islice(_problems(self.validator, given), _MOST))
-            if not problems:
+            if self.validator.is_valid(given):
                 return cast("dict[str, Any]", self.convert(given, ""))
+            problems = tuple(islice(_problems(self.validator, given), _MOST))
         except Mismatch as error:
             problems = error.args
         except (ValueError, RecursionError) as error:  # no JSON, or not of JSON
@@ -83,9 +83,7 @@ class Tool:
 
 def _parsed(arguments: Any) -> Any:
     if isinstance(arguments, str):
-        return json.loads(
-            arguments or "{}", parse_constant=_no_number, object_pairs_hook=_object
-        )
+        return _JSON.decode(arguments) if arguments else {}
     if isinstance(arguments, Mapping):
         return dict(cast("Mapping[str, Any]", arguments))
     return {} if arguments is None else arguments
@@ -100,6 +98,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):  # who reads the text otherwise may see the other one
         raise ValueError("a key is given twice")
     return made
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
 
 
 def _problems(validator: Draft202012Validator, value: Any) -> Iterator[tuple[str, str]]:
