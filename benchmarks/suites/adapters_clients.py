@@ -6,7 +6,10 @@ import contextlib
 import json
 
 from benchmarks.suites._adapters_cases import (
+    ALONE,
+    CHUNKS,
     FLIGHTS,
+    MEMORY,
     SLOW,
     async_client,
     sync_client,
@@ -17,6 +20,7 @@ from benchmarks.suites.adapters import (
     CHAT,
     LITELLM,
     OPENAI,
+    STREAM,
     content,
     said,
     text_of,
@@ -47,14 +51,14 @@ async def _aiohttp(url):
         yield call, stream
 
 
-@async_client(f"{AIOHTTP}, a stream", package="aiohttp", only=[SLOW, FLIGHTS[256]])
+@async_client(STREAM.format(AIOHTTP), package="aiohttp", only=[SLOW, FLIGHTS[256]])
 @contextlib.asynccontextmanager
 async def _aiohttp_stream(url):
     async with _aiohttp(url) as (_, stream):
         yield stream, stream
 
 
-@async_client("httpx", package="httpx")
+@async_client("httpx", package="httpx", only=[ALONE, CHUNKS, *FLIGHTS.values(), MEMORY])
 @contextlib.asynccontextmanager
 async def _httpx(url):
     import httpx
@@ -118,7 +122,7 @@ async def _openai(url):
         yield call, stream
 
 
-@async_client(f"{OPENAI}, a stream", package="openai", only=[SLOW, FLIGHTS[256]])
+@async_client(STREAM.format(OPENAI), package="openai", only=[SLOW, FLIGHTS[256]])
 @contextlib.asynccontextmanager
 async def _openai_stream(url):
     async with _openai(url) as (_, stream):
@@ -244,3 +248,10 @@ async def _litellm(url):
         return "".join([_chunk_text(chunk) async for chunk in chunks])
 
     yield call, stream
+
+
+@async_client(STREAM.format(LITELLM), env="litellm", package="litellm", only=[SLOW])
+@contextlib.asynccontextmanager
+async def _litellm_stream(url):
+    async with _litellm(url) as (_, stream):
+        yield stream, stream
