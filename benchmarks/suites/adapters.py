@@ -310,5 +310,5 @@ SUITE = Suite(
             IMPORTS, "`waybell_adapters`", GROUND, 1.15,
         ),
     ),
-    (("httpx (adapters, slow)", "at 256 in flight its pool takes all the time"),),
+    (("httpx (adapters, 256)", "a round of it took ten seconds"),),
 )  # fmt: skip

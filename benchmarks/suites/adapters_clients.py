@@ -9,7 +9,6 @@ from benchmarks.suites._adapters_cases import (
     ALONE,
     CHUNKS,
     FLIGHTS,
-    MEMORY,
     SLOW,
     async_client,
     sync_client,
@@ -58,7 +57,7 @@ async def _aiohttp_stream(url):
         yield stream, stream
 
 
-@async_client("httpx", package="httpx", only=[ALONE, CHUNKS, *FLIGHTS.values(), MEMORY])
+@async_client("httpx", package="httpx", only=[ALONE, CHUNKS, FLIGHTS[16], FLIGHTS[64]])
 @contextlib.asynccontextmanager
 async def _httpx(url):
     import httpx
