@@ -290,9 +290,7 @@ def _openai(name: str, description: str, schema: Any) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-_FORMS = {
-    "neutral": _neutral,
-    "anthropic": _neutral,
-    "openai": _openai,
-    "ollama": _openai,
+_FORMS: dict[str, Callable[[str, str, Any], dict[str, Any]]] = {
+    **dict.fromkeys(("neutral", "anthropic"), _neutral),
+    **dict.fromkeys(("openai", "ollama"), _openai),
 }
