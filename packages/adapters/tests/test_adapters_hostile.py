@@ -438,3 +438,128 @@ def test_a_failed_call_has_no_secret_in_its_chain(serve, connect, caplog):
         chain.append(f"{error!r} {error} {vars(error)}")
         error = error.__cause__ or error.__context__
     assert key not in "".join(chain) + caplog.text + repr(model)
+
+
+async def test_a_second_task_that_reads_a_stream_is_told_so(serve, connect, wire):
+    first = wire.head() + wire.chunk(wire.part("openai", "Once"))
+    async with await connect(serve(wire.stall(first))).astream("hi") as stream:
+        assert await anext(stream) == "Once"
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="another task"):
+            await anext(stream)
+        await stream.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await waiting
+    assert stream.reply == "Once"
+
+
+def test_a_stream_goes_on_in_another_loop(serve, connect, wire):
+    more = threading.Event()
+
+    def answer(conn, request):
+        conn.sendall(wire.head() + wire.chunk(wire.part("openai", "Once")))
+        more.wait(SOON)
+        conn.sendall(wire.chunk(wire.chat(" more")) + b"0\r\n\r\n")
+
+    async def begin():
+        stream = await connect(serve(answer)).astream("hi")
+        return stream, await anext(stream)
+
+    async def go_on():
+        later = asyncio.get_running_loop().call_later(0.05, more.set)
+        async with asyncio.timeout(SOON), stream:
+            return [piece async for piece in stream], later
+
+    stream, piece = asyncio.run(begin())
+    assert piece == "Once"
+    assert asyncio.run(go_on())[0] == [" more"]
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+async def test_a_pause_between_attempts_can_be_ended(serve, connect, wire, how):
+    server = serve(wire.http(503, b"later", retry_after="30"))
+    model = connect(server)
+    task = asyncio.create_task(model.agenerate("hi"))
+    await asyncio.to_thread(server.got.wait, SOON)
+    await asyncio.sleep(0.05)
+    if how == "cancel":
+        task.cancel()
+    else:
+        await asyncio.to_thread(model.close)
+    done, _ = await asyncio.wait({task}, timeout=SOON)
+    assert done == {task}
+    assert task.cancelled() or isinstance(task.exception(), ModelUnavailable)
+    assert len(server.requests) == 1
+
+
+async def test_closing_ends_the_calls_that_wait_for_their_turn_too(
+    serve, connect, wire
+):
+    server = serve(wire.stall(b""))
+    model = connect(server, connections=2)
+    tasks = {asyncio.create_task(model.agenerate("hi")) for _ in range(20)}
+    await asyncio.to_thread(server.got.wait, SOON)
+    await asyncio.to_thread(model.close)
+    done, _ = await asyncio.wait(tasks, timeout=SOON)
+    assert done == tasks
+    assert {type(task.exception()) for task in tasks} == {ModelUnavailable}
+    assert len(server.requests) <= 2
+
+
+def test_threads_share_an_adapter(serve, connect, wire, spies):
+    server, budget = serve(wire.whole("openai")), spies.Budget()
+    model, said = connect(server), []
+
+    def work():
+        said.extend(model.generate("hi", budget=budget) for _ in range(20))
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert said == ["Hello there"] * 320
+    assert len(budget.charged) == len(server.requests) == 320
+    assert server.connections <= 16
+
+
+_INTERRUPT = """
+import os, signal, sys, threading
+from waybell_adapters import OpenAIAdapter
+model = OpenAIAdapter("m", base_url=sys.argv[1])
+signal.signal(signal.SIGINT, signal.default_int_handler)
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    stream = model.stream("hi")
+    for piece in stream:
+        pass
+except KeyboardInterrupt:
+    print("interrupted", repr(stream.reply.text), stream.reply.partial)
+sys.stdin.read()
+"""
+
+
+def test_an_interrupt_ends_the_servers_work(serve, wire):
+    first = wire.head() + wire.chunk(wire.part("openai", "Once"))
+    server = serve(wire.stall(first))
+    process = subprocess.Popen(
+        [sys.executable, "-c", _INTERRUPT, f"{server.url}/v1"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.ended.wait(60)  # while the program still runs
+    out, _ = process.communicate("", timeout=60)
+    assert out == "interrupted 'Once' True\n"
+
+
+@each_vendor
+def test_a_server_that_tells_the_key_is_not_repeated(serve, connect, wire, vendor):
+    key = "sk-0123456789"
+    said = {"error": {"message": f"bad key {key}", "type": key, "code": f"x{key}"}}
+    model = connect(serve(wire.http(401, said, x_request_id=key)), vendor, api_key=key)
+    with pytest.raises(ModelRefused) as caught:
+        model.generate("hi")
+    error = caught.value
+    assert key not in f"{error} {error!r} {vars(error)} {error.to_dict()}"

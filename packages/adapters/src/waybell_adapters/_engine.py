@@ -36,7 +36,7 @@ class Engine:
     """
 
     __slots__ = (
-        "_boxes", "_gate", "_headers", "_lines", "_lock", "_mount", "_path", "_pool", "_timeout",
+        "_boxes", "_closed", "_gate", "_headers", "_lines", "_lock", "_mount", "_path", "_pool", "_timeout",
         "threads", "watcher",
     )  # fmt: skip
 
@@ -69,6 +69,7 @@ class Engine:
         self.threads = Threads(connections)
         self.watcher = Watcher()
         self._lines: set[Line] = set()
+        self._closed = False
         self._lock = threading.Lock()
         self._boxes: dict[AbstractEventLoop, Mailbox] = {}
 
@@ -105,8 +106,10 @@ class Engine:
         return response
 
     def enter(self, line: Line) -> None:
-        """Know of a call, so that `close` can end it."""
+        """Know of a call, so that `close` can end it, also one that waited its turn."""
         self._lines.add(line)
+        if self._closed:
+            line.shut()
 
     def leave(self, line: Line) -> None:
         """Forget a call that has ended."""
@@ -124,7 +127,8 @@ class Engine:
         return box
 
     def close(self) -> None:
-        """End the calls that run, and let threads and connections go."""
+        """End all calls, and let threads and connections go."""
+        self._closed = True
         for line in list(self._lines):
             line.shut()
         self.threads.close()
