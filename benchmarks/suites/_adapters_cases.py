@@ -24,13 +24,13 @@ ALONE_SYNC = Case(
     "A call, one after another, without a loop",
     note="An answer of three words. Peers ask for one piece of JSON, as they do by "
     "default; ours always for a stream, which is what lets a call be ended.",
-    rounds=9,
+    rounds=7,
     beside=model_server,
 )
 ALONE = Case(
     "alone",
     "The same, awaited",
-    rounds=9,
+    rounds=7,
     beside=model_server,
 )
 FLIGHTS = {
@@ -41,7 +41,7 @@ FLIGHTS = {
         unit="calls",
         count=300 if width == 256 else 150,
         rounds=4 if width == 256 else 3,
-        patience=6,
+        patience=8,
         beside=model_server,
     )
     for width in (16, 64, 256)
@@ -53,9 +53,9 @@ SLOW = Case(
     unit="calls",
     note="At most 2,560 a second are possible. Peers ask for one piece of JSON, but "
     "where a stream is named; ours always for a stream.",
-    count=500,
+    count=400,
     rounds=4,
-    patience=6,
+    patience=8,
     beside=model_server,
 )
 CHUNKS_SYNC = Case(
@@ -64,14 +64,14 @@ CHUNKS_SYNC = Case(
     note=f"{LONG:,} words in one answer, each in an event, a chunk and a write of its "
     "own, as fast as the server can; what the call itself costs is shared among them.",
     per=LONG,
-    rounds=9,
+    rounds=7,
     beside=model_server,
 )
 CHUNKS = Case(
     "chunks",
     "The same, awaited",
     per=LONG,
-    rounds=9,
+    rounds=7,
     beside=model_server,
 )
 MEMORY = Case(
@@ -90,7 +90,7 @@ IMPORTS = Case(
     unit="ms",
     note="Beyond the bare interpreter. `waybell_adapters` loads requests with the first "
     "call, so that is measured too: one to a server that is not there.",
-    rounds=4,
+    rounds=3,
 )
 
 
