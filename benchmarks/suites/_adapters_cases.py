@@ -39,6 +39,10 @@ FLIGHTS = {
         f"{width} calls in flight, a server that answers at once",
         kind="rate",
         unit="calls",
+        note="So many calls are under way all the time; counted are those that end "
+        "within a part of it, after each connection was used."
+        if width == 16
+        else "",
         count=300 if width == 256 else 150,
         rounds=4 if width == 256 else 3,
         patience=8,
