@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from waybell_tools import (
     ToolRegistry,
     ToolTimeoutError,
 )
+from waybell_tools._threads import _work
 
 
 class Passed(TimeoutError):
@@ -243,6 +245,22 @@ def test_nested_arguments_are_a_value_or_an_error_of_ours(depth) -> None:
             registry.call("count", {"items": [], "kind": nested})
 
 
+@pytest.mark.parametrize("hint", [list[int], list[int] | None, dict[str, int]], ids=str)
+def test_a_million_problems_are_not_listed(hint) -> None:
+    def count(items: Any) -> int:
+        return len(items)
+
+    count.__annotations__["items"] = hint
+    registry = ToolRegistry([count])
+    items: Any = ["x"] * 1_000_000
+    if hint == dict[str, int]:
+        items = {str(n): "x" for n in range(1_000_000)}
+    with pytest.raises(ToolArgumentsError, match="too many to say where"):
+        registry.call("count", {"items": items})
+    right = [1] * 100_000 if isinstance(items, list) else {str(n): 1 for n in range(9)}
+    assert registry.call("count", {"items": right}) == len(right)
+
+
 def test_an_argument_that_contains_itself_is_an_error_of_ours() -> None:
     cycle: list[Any] = []
     cycle.append(cycle)
@@ -375,6 +393,14 @@ def test_a_thread_that_has_done_its_work_does_more_and_ends_when_there_is_none()
     assert len({registry.call("who") for _ in range(50)}) < 50
     own = registry.call("who")
     until(lambda: own not in {thread.ident for thread in threading.enumerate()})
+
+
+def test_work_that_was_cancelled_is_not_begun() -> None:
+    future: Future[int] = Future()
+    future.cancel()
+    ready: list[bool] = []
+    _work(future, lambda: 1 // 0, lambda: ready.append(True))
+    assert (future.cancelled(), ready) == (True, [True])
 
 
 def test_one_who_approves_sees_what_will_run() -> None:

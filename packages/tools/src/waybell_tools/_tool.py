@@ -22,6 +22,7 @@ Approve: TypeAlias = Callable[[str, Mapping[str, Any]], Any | Awaitable[Any]]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what all vendors take
 _MOST = 100  # problems that are told
+_MOST_PARTS = 10_000  # of wrong arguments: a million problems take minutes to list
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,14 @@ class Tool:
         Raises:
             ToolArgumentsError: With every problem.
         """
+        problems: tuple[tuple[str, str], ...]
         try:
             given = _parsed(arguments)
             if self.validator.is_valid(given):
                 return cast("dict[str, Any]", self.convert(given, ""))
-            problems = tuple(islice(_problems(self.validator, given), _MOST))
+            problems = (("", "do not fit, and are too many to say where"),)
+            if _fewer(given, _MOST_PARTS):
+                problems = tuple(islice(_problems(self.validator, given), _MOST))
         except Mismatch as error:
             problems = error.args
         except (ValueError, RecursionError) as error:  # no JSON, or not of JSON
@@ -101,6 +105,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _JSON = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
+
+
+def _fewer(value: Any, most: int) -> bool:
+    """Whether arguments have fewer parts, on all levels together."""
+    waiting: list[Any] = [value]
+    while waiting and most:
+        part, most = waiting.pop(), most - 1
+        if isinstance(part, Mapping):
+            waiting += cast("Mapping[str, Any]", part).values()
+        elif isinstance(part, list | tuple):
+            waiting += cast("list[Any]", part)
+    return not waiting
 
 
 def _problems(validator: Draft202012Validator, value: Any) -> Iterator[tuple[str, str]]:
