@@ -10,6 +10,8 @@ contestants to the cases of others go into `ADDITIONS`.
 """
 
 from benchmarks.suites import (
+    adapters,
+    adapters_clients,
     budget,
     budget_peers,
     budget_prices,
@@ -24,12 +26,14 @@ from benchmarks.suites import (
     deadline,
     decisions,
     imports,
+    tools,
     trace,
 )
 
 
 #: Modules that only add contestants to the cases of others.
 ADDITIONS = (
+    adapters_clients,
     budget_peers,
     budget_prices,
     budget_race,
@@ -46,5 +50,7 @@ SUITES = (
     deadline.SUITE,
     decisions.SUITE,
     trace.SUITE,
+    adapters.SUITE,
+    tools.SUITE,
     imports.SUITE,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from waybell_adapters._anthropic_reader import AnthropicReader
 from waybell_adapters._blocks import Tool, blocks, calls, image, results
-from waybell_adapters._dialect import Ask, common
+from waybell_adapters._dialect import Ask, body_of, common
 from waybell_adapters._place import Place
 from waybell_adapters._vendor import VendorAdapter
 
@@ -68,7 +68,7 @@ class AnthropicDialect:
             body["tools"] = [_tool(tool) for tool in ask.tools]
         names = {"stop": "stop_sequences", "output_schema": "output_config"}
         made = {"tool_choice": _choice, "output_schema": _format}
-        return body | common(ask, names, made) | ask.options
+        return body_of(ask, body | common(ask, names, made))
 
     def reader(self) -> "AnthropicReader":
         """Begin to read a reply."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from waybell_adapters._dialect import count, merge, outcome, unique
+from waybell_adapters._dialect import count, joined, outcome, unique
 from waybell_adapters._events import mended
 from waybell_adapters._openai_reader import readable
 from waybell_adapters._reply import ToolCall, Usage
@@ -108,11 +108,11 @@ class AnthropicReader:
 
     def _other(self, block: dict[str, Any], kind: str, delta: Mapping[str, Any]) -> str:
         self.begun = True
+        parts = {name: delta[name] for name in delta.keys() - {"type"}}
         if kind == "citations_delta":
-            merge(block, "citations", [delta.get("citation")])
-            return ""
-        for name in delta.keys() - {"type"}:
-            merge(block, name, delta[name])
+            parts = {"citations": [delta.get("citation")]}
+        for name, part in parts.items():
+            block[name] = joined([block[name], part]) if name in block else part
         return ""
 
     def _say(self, at: int, text: str) -> str:
@@ -139,7 +139,7 @@ class AnthropicReader:
             case "thinking":
                 whole = {**block, "thinking": block.get("thinking", "") + text}
                 return [whole] if block.get("signature") or not half else []
-            case "tool_use" | "server_tool_use":
+            case _ if "input" in block or block.get("type") == "tool_use":
                 return self._call(block, text, half=half)
             case _:
                 return [dict(block)]

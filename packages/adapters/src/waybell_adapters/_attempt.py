@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
     from waybell_adapters._engine import Engine
 
-LONGEST = 64 * 1024 * 1024  # characters of a reply: far above any real one
+LONGEST = 32 * 1024 * 1024  # characters of a reply: far above any real one
 LOST = (HTTPError, HTTPException, OSError, EOFError, UnicodeError)
 # What reading raises of JSON that is shaped in no way that any server is known for.
 SHAPE = (AttributeError, IndexError, KeyError, OverflowError, TypeError)
+_BLANK = (
+    b"\xef\xbb\xbf \t\r\n"  # what may stand before a body, with the byte order mark
+)
 _BODY = 64 * 1024  # bytes of an error's body that are read
 _IDS = ("request-id", "x-request-id", "x-litellm-call-id")
 
@@ -51,7 +54,7 @@ class Attempt:
     """
 
     __slots__ = (
-        "_began", "_dialect", "_half", "_length", "_line", "_packed", "_parser",
+        "_began", "_dialect", "_half", "_kind", "_length", "_line", "_packed", "_parser",
         "_response", "body", "id", "last", "pieces", "reader", "status",
     )  # fmt: skip
 
@@ -62,7 +65,8 @@ class Attempt:
         self._half = ""
         self._packed = False
         self._length = 0
-        self._parser: SSEParser | LineParser | BodyParser = SSEParser()
+        self._kind = ""
+        self._parser: SSEParser | LineParser | BodyParser | None = None
         self._response: BaseHTTPResponse | None = None
         self.body: dict[str, Any] = {}
         self.id: str | None = None
@@ -104,11 +108,10 @@ class Attempt:
         if not self.answered:
             said = self._rest()
             raise Refused(refusal(self.status, headers, said, time()))
-        kind = headers.get("content-type", "")
-        if "html" in kind:
+        self._kind = headers.get("content-type", "")
+        if "html" in self._kind:
             self.last = self._rest()
             raise ValueError("the server answered with a page, not a reply")
-        self._parser = _parser(kind, lines=self._dialect.lines)
 
     def pull(self) -> None:
         """Read what has come, at least one byte.
@@ -118,17 +121,24 @@ class Attempt:
             Refused: An error came in the stream.
             ValueError: What came cannot be understood.
         """
-        response, parser = self._response, self._parser
+        response, reader = self._response, self.reader
         if response is None:
             raise LineCut
-        chunk = response.read1(65536, decode_content=self._packed)
-        for text in parser.feed(chunk) if chunk else parser.finish():
-            self._take(text)
-        if chunk or self.reader.done:
+        try:
+            chunk = response.read1(65536, decode_content=self._packed)
+        except LOST:
+            if reader.stop is None or self._line.cut:
+                raise
+            reader.done = True  # the model had said its last word
             return
-        if self.reader.stop is None:
-            raise EOFError("the stream ended before the reply did")
-        self.reader.done = True
+        for text in self._texts(chunk):
+            self._take(text)
+            if reader.done:
+                return  # whatever follows is not of this reply
+        if not chunk:
+            if reader.stop is None:
+                raise EOFError("the stream ended before the reply did")
+            reader.done = True
 
     def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
         """The reply's fields, of what has come.
@@ -183,6 +193,22 @@ class Attempt:
             self.status, error, monotonic() - self._began, usage, self.id
         )
 
+    def _texts(self, chunk: bytes) -> list[str]:
+        """The events that it completes, whatever form the server said it would use."""
+        parser = self._parser
+        if parser is None:
+            chunk = chunk.lstrip(_BLANK)
+            if not chunk:
+                return []
+            parser = self._parser = self._reads(chunk[:1])
+        return parser.feed(chunk) if chunk else parser.finish()
+
+    def _reads(self, first: bytes) -> SSEParser | LineParser | BodyParser:
+        if first in b":deir":  # of a comment, data, event, id, retry
+            return SSEParser()
+        lines = self._dialect.lines or "ndjson" in self._kind
+        return LineParser() if lines else BodyParser()
+
     def _take(self, text: str) -> None:
         self.last = text
         events = objects(text)
@@ -190,8 +216,11 @@ class Attempt:
             if "error" in event or event.get("type") == "error":
                 self._check(event, text)
             piece = self._read(event)
+            self._length += len(piece or text)
             if piece:
                 self._add(piece)
+        if self._length > LONGEST:
+            raise ValueError(f"a reply of more than {LONGEST} characters")
         if not events and "[DONE]" in text:
             self.reader.done = True
 
@@ -206,9 +235,6 @@ class Attempt:
             piece = self._join(piece)
         if piece:
             self.pieces.append(piece)
-            self._length += len(piece)
-        if self._length > LONGEST:
-            raise ValueError(f"a reply of more than {LONGEST} characters")
 
     def _join(self, piece: str) -> str:
         """The piece with the half of a character that came before, without one after."""
@@ -236,11 +262,3 @@ class Attempt:
             if self._line.cut:
                 raise
         return found.decode("utf-8", "replace")
-
-
-def _parser(kind: str, *, lines: bool) -> SSEParser | LineParser | BodyParser:
-    if "event-stream" in kind:
-        return SSEParser()
-    if lines or "ndjson" in kind:
-        return LineParser()
-    return BodyParser() if "json" in kind else SSEParser()

@@ -111,7 +111,7 @@ def arguments_of(text: str) -> list[dict[str, Any]]:
 
         inner: Any = loads(text)
         text = inner if isinstance(inner, str) else text
-    found = objects(text)
+    found = [] if text.strip() == "null" else objects(text)
     full = [one for one in found if one]
     return [one for n, one in enumerate(full) if one not in full[:n]] or [{}]
 

@@ -79,6 +79,12 @@ class Call:
         self._paid = False
         self._closed = False
 
+    def __del__(self) -> None:
+        """End one that nobody has ended; by no lock that might be held right now."""
+        if not self._closed:
+            self._line.shut()
+            self._engine.leave(self._line)
+
     def __iter__(self) -> "Call":
         return self
 
@@ -218,6 +224,7 @@ class Call:
         error.args = (scrub(str(error.args[0])),)
         error.body = None if error.body is None else scrub(error.body)
         error.status = error.status or now.status
+        now.id = None if now.id is None else scrub(now.id)
         self._failed, self._paid = True, found.paid
         usage = self._usage("", cut=True) if found.paid else None
         said = f"{type(error).__name__}: {error.args[0]}"

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -70,9 +71,29 @@ def outside() -> Generator[None]:
         gate.enter()
 
 
+class _Answer(HTTPResponse):
+    """An answer; those that a server sends before it are passed over."""
+
+    def begin(self) -> None:
+        """Read the head, and refuse here, where it is closed, what urllib3 will."""
+        super().begin()
+        sizes = (self.headers.get("content-length") or "").split(",")
+        if len({size.strip() for size in sizes}) > 1:
+            raise HTTPException("an answer of two lengths")
+
+    def _read_status(self: Any) -> tuple[str, int, str]:
+        while True:
+            found = cast(tuple[str, int, str], super()._read_status())  # type: ignore[misc]
+            if not 100 < found[1] < 200 or found[1] == 101:
+                return found
+            while self.fp.readline(_SHORT).strip():
+                pass
+
+
 class _Mine:
     """A connection whose socket belongs to the line of this thread's call."""
 
+    response_class: Any = _Answer
     line: Line | None = None
     spare = False
     held: list[bytes] | None = None
@@ -118,14 +139,16 @@ class _Mine:
 
     def send(self: Any, data: Any) -> None:
         """Send; what is long may have to wait for the server to read it."""
-        if self.held is not None and isinstance(data, bytes):
+        if self.held is not None:
             self.held.append(data)
             return
-        if isinstance(data, bytes) and len(data) < _SHORT:
+        if len(data) < _SHORT:
             super().send(data)  # type: ignore[misc]
             return
+        view = memoryview(data)
         with outside():
-            super().send(data)  # type: ignore[misc]
+            for at in range(0, len(data), _SHORT):  # the time is for each, not for all
+                super().send(view[at : at + _SHORT])  # type: ignore[misc]
 
     def getresponse(self: Any) -> Any:
         """Wait until an answer begins, and read its head."""
@@ -223,7 +246,8 @@ def _whole_head(sock: Any) -> bool:
     """Whether the head of an answer can be read at once; nobody can tell under TLS."""
     if type(sock) is not socket.socket:
         return False
-    return b"\r\n\r\n" in sock.recv(_SHORT, socket.MSG_PEEK)
+    seen = sock.recv(_SHORT, socket.MSG_PEEK)
+    return b"\r\n\r\n" in seen and seen[9:10] != b"1"  # an early one has another behind
 
 
 def _dial(conn: Any, line: Line) -> socket.socket:

@@ -161,15 +161,22 @@ def outcome(
     return facts
 
 
-def merge(into: dict[str, Any], name: str, value: Any) -> None:
-    """Add a part of a field that is not known: text is joined, lists are extended."""
-    had = into.get(name)
-    if isinstance(had, str) and isinstance(value, str):
-        into[name] = had + value
-    elif isinstance(had, list) and isinstance(value, list):
-        into[name] = [*had, *value]
-    else:
-        into[name] = value
+def joined(parts: Sequence[Any]) -> Any:
+    """A field that is not known, of its parts: texts and lists are joined."""
+    if all(isinstance(part, str) for part in parts):
+        return "".join(parts)
+    if all(isinstance(part, list) for part in parts):
+        return [one for part in parts for one in part]
+    return parts[-1]
+
+
+def body_of(ask: Ask, made: dict[str, Any]) -> dict[str, Any]:
+    """The body with the vendor's own options; mappings that are in both are joined."""
+    for name, value in ask.options.items():
+        had: Any = made.get(name)
+        both = isinstance(had, dict) and isinstance(value, Mapping)
+        made[name] = {**had, **value} if both else value
+    return made
 
 
 def count(usage: Mapping[str, Any], *names: str) -> int:

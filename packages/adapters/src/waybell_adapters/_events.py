@@ -185,8 +185,6 @@ def mended(text: str) -> str:
 
 
 def _data(block: bytes) -> bytes:
-    if block.lstrip().startswith(b"{"):
-        return block  # JSON from a server that says it is a stream
     lines = [line for line in block.split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(line[5:].removeprefix(b" ") for line in lines)
 

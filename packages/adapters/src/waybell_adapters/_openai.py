@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from waybell_adapters._blocks import Tool, blocks, calls, image, text_of
 from waybell_adapters._blocks import results as results_of
-from waybell_adapters._dialect import Ask, common
+from waybell_adapters._dialect import Ask, body_of, common
 from waybell_adapters._openai_reader import OpenAIReader, asked
 from waybell_adapters._place import Place, bearer
 from waybell_adapters._vendor import VendorAdapter
@@ -81,7 +81,7 @@ class OpenAIDialect:
         made = {"tool_choice": _choice, "output_schema": _format}
         if ask.tools:
             body["tools"] = [_tool(tool) for tool in ask.tools]
-        return body | common(ask, names, made) | ask.options
+        return body_of(ask, body | common(ask, names, made))
 
     def reader(self) -> "OpenAIReader":
         """Begin to read a reply."""

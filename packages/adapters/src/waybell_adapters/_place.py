@@ -110,6 +110,8 @@ class Place(NamedTuple):
             raise ModelUnavailable(f"not a web address: {shown(url)!r}")
         if parts.username or parts.password:
             raise ModelUnavailable("base_url carries no user or password: use headers=")
+        if parts.query or parts.fragment:
+            raise ModelUnavailable("base_url carries no query: use headers=")
         return url
 
 

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from waybell_adapters._blocks import text_of, tools
 from waybell_adapters._dialect import Ask, Price
 from waybell_adapters._errors import AdapterError
-from waybell_adapters._limits import BudgetLike, DeadlineLike
+from waybell_adapters._limits import BudgetLike, DeadlineLike, in_thread
 from waybell_adapters._live import LiveStream
 from waybell_adapters._place import Place, Wire, shown
 from waybell_adapters._prompt import Prompt, count_tokens, messages
@@ -19,6 +20,7 @@ from waybell_adapters._retry import Patience
 if TYPE_CHECKING:
     from requests import Session
 
+_OURS = ("messages", "model", "stream")
 _IMAGE = 1000  # tokens that a picture is taken for
 
 
@@ -31,7 +33,7 @@ class VendorAdapter:
 
     __slots__ = (
         "_api_key", "_attempts", "_backoff", "_base_url", "_connections", "_headers",
-        "_max_wait", "_price", "_session", "_timeout", "_wires", "model",
+        "_loading", "_max_wait", "_price", "_session", "_timeout", "_wires", "model",
     )  # fmt: skip
     _place: ClassVar[Place]
     _max_tokens: ClassVar[int | None] = None  # where the vendor must be told
@@ -65,6 +67,7 @@ class VendorAdapter:
         self._backoff = backoff
         self._max_wait = max_wait
         self._wires: dict[int, Wire] = {}
+        self._loading: dict[Any, Any] = {}  # the one import that each loop waits for
 
     def generate(self, prompt: Prompt, **options: Any) -> Reply:
         """Answer; the arguments are those of `stream`."""
@@ -72,10 +75,12 @@ class VendorAdapter:
 
     async def agenerate(self, prompt: Prompt, **options: Any) -> Reply:
         """Answer; cancelling it ends the server's work too."""
+        await self._ready()
         return await self.stream(prompt, **options).aread()
 
     async def astream(self, prompt: Prompt, **options: Any) -> LiveStream:
         """Answer piece by piece, for `async for`."""
+        await self._ready()
         return self.stream(prompt, **options)
 
     def stream(
@@ -116,6 +121,9 @@ class VendorAdapter:
             TypeError: The prompt or a tool is of a wrong type.
             ValueError: An argument makes no sense.
         """
+        for name in _OURS:
+            if name in options:
+                raise ValueError(f"{name} is no option of a call: the adapter says it")
         ask = _ask(self.model, prompt, system, tools)
         ask.max_tokens = self._afford(max_tokens, ask, budget)
         ask.temperature = temperature
@@ -165,9 +173,27 @@ class VendorAdapter:
 
         await asyncio.to_thread(self.close)
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """What makes it anew: neither connections nor threads can be copied."""
+        state = {name: getattr(self, name) for name in VendorAdapter.__slots__}
+        return None, state | {"_wires": {}, "_loading": {}}
+
     def __repr__(self) -> str:
         at = f", base_url={shown(self._base_url)!r}" if self._base_url else ""
         return f"{type(self).__name__}({self.model!r}{at})"
+
+    async def _ready(self) -> None:
+        """Import requests in a thread before the first call: a loop cannot wait so long."""
+        if self._wires:
+            return
+        import asyncio  # noqa: PLC0415 - a loop runs, so it is loaded already
+
+        loop = asyncio.get_running_loop()
+        work = self._loading.get(loop)
+        if work is None:
+            work = self._loading[loop] = loop.create_task(in_thread(_load))
+            work.add_done_callback(lambda _: self._loading.pop(loop))
+        await asyncio.wait([work])
 
     def _afford(
         self, limit: int | None, ask: Ask, budget: BudgetLike | None
@@ -204,6 +230,11 @@ class VendorAdapter:
             wire = self._wires.setdefault(pid, made)
             self._wires = {pid: wire}  # those of a parent process are not ours
         return wire
+
+
+def _load() -> None:
+    import_module("waybell_adapters._call")
+    import_module("waybell_adapters._engine")
 
 
 def _ask(
