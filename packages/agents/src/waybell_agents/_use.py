@@ -1,0 +1,142 @@
+"""One tool call of a turn: recalled, approved, noted, run, and told to the model."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from inspect import isawaitable, iscoroutinefunction
+from typing import Any, TypeVar
+
+from waybell_adapters import ToolCall
+from waybell_agents._box import Approve, Toolbox, gate
+from waybell_agents._data import text_of
+from waybell_agents._notes import Notes
+from waybell_deadline import Deadline
+from waybell_scheduler import Pending, Steps
+
+
+T = TypeVar("T")
+_NEVER = Deadline.never()
+_OUTCOMES = (True, False, "repeat", "fail")  # what `Steps.begin` understands
+
+
+class Use:
+    """One call, and what is known of it.
+
+    Args:
+        box: The tools.
+        notes: What was done before, and where this is kept.
+        key: Its name there.
+        call: What the model wants.
+    """
+
+    __slots__ = ("_box", "_call", "_key", "_notes", "pending")
+
+    def __init__(self, box: Toolbox, notes: Notes, key: str, call: ToolCall) -> None:
+        self._box, self._notes, self._key, self._call = box, notes, key, call
+        self.pending: Pending | None = None
+
+    async def run(self, deadline: Any, span: Any = None) -> Mapping[str, Any]:
+        """The result as data for the model, from the journal if it is there.
+
+        Raises:
+            Pending: Somebody outside has to decide first.
+        """
+        told = self._notes.recall(self._key) or self._decided()
+        if told is not None:
+            return {"id": self._call.id, "name": self._call.name, **told}
+        steps = self._notes.steps
+        key = None if steps is None else steps.idempotency_key(self._key)
+        gate.set(self)  # in a task of its own
+        with span or nullcontext():
+            result = await self._box.aresult(
+                self._call, deadline=deadline, idempotency_key=key
+            )
+        if self.pending is not None:
+            raise self.pending
+        result.pop("value", None)  # which need not be JSON
+        self._keep(result)
+        return result
+
+    def _decided(self) -> Mapping[str, Any] | None:
+        """A result that somebody gave for a call whose outcome nobody knew."""
+        steps = self._notes.steps
+        value = Steps.MISSING if steps is None else steps.decision(self._key)
+        if value is Steps.MISSING or any(
+            value is each or value == each for each in _OUTCOMES
+        ):
+            return None
+        told = {"text": text_of(value)}
+        self._keep(told)
+        return told
+
+    def _keep(self, result: Mapping[str, Any]) -> None:
+        told = {name: result[name] for name in ("text", "error") if name in result}
+        self._notes.record(self._key, told)
+
+    async def open(
+        self, ask: Approve | None, name: str, arguments: Mapping[str, Any]
+    ) -> Any:
+        """See `Gate`: what is not True keeps the call from being made."""
+        steps = self._notes.steps
+        answer: Any = True
+        try:
+            if ask is not None:
+                answer = await self._approval(ask, name, arguments)
+            if answer is True and steps is not None:
+                safe = self._box[name].safe_to_repeat
+                told = {"tool": name, "arguments": dict(arguments)}
+                steps.begin(self._key, safe_to_repeat=safe, **told)
+        except Pending as pending:
+            self.pending = pending
+            return "suspended"
+        return answer
+
+    async def _approval(
+        self, ask: Approve, name: str, arguments: Mapping[str, Any]
+    ) -> Any:
+        steps, key = self._notes.steps, f"{self._key}?"
+        if steps is not None:
+            decided = steps.decision(key)
+            if decided is not Steps.MISSING:
+                return decided if isinstance(decided, bool | str) else bool(decided)
+        answer = await _asked(ask, name, arguments)
+        if not isinstance(answer, Pending):
+            return answer
+        if steps is None:
+            return (
+                f"its approval is pending ({answer.reason}), and there is no journal in "
+                "which the run could wait for it: run it as a task with journal="
+            )
+        return steps.suspend(key, answer)
+
+
+async def _asked(ask: Approve, name: str, arguments: Mapping[str, Any]) -> Any:
+    """What an approval says; one that cannot await is asked in a thread."""
+    kinds = ask, getattr(ask, "__call__", None)  # noqa: B004 - an object with an async one
+    if any(map(iscoroutinefunction, kinds)):
+        return await ask(name, arguments)
+    answer = await _NEVER.run_in_thread(partial(ask, name, arguments))
+    return await answer if isawaitable(answer) else answer
+
+
+async def together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T | BaseException]:
+    """Run all at once and wait for all; what they return or raise, in their order.
+
+    Cancelled from outside, it cancels them and waits until they have ended.
+    """
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks)
+    finally:
+        left = {task for task in tasks if task.cancel()}
+        while left:
+            _, left = await asyncio.wait(left)
+    return [_outcome(task) for task in tasks]
+
+
+def _outcome(task: "asyncio.Task[T]") -> T | BaseException:
+    if task.cancelled():  # by itself: whoever cancels us does not come here
+        return asyncio.CancelledError()
+    error = task.exception()
+    return task.result() if error is None else error
