@@ -13,11 +13,13 @@ from waybell_scheduler._errors import (
     CyclicDependencyError,
     SchedulerError,
 )
+from waybell_scheduler._pool import AgentPool
 from waybell_scheduler._queue import TaskQueue
 from waybell_scheduler._task import Gap, Task
 
 
 __all__ = [
+    "AgentPool",
     "CircuitOpenError",
     "CyclicDependencyError",
     "Gap",

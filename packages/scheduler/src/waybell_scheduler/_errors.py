@@ -54,3 +54,7 @@ class JournalError(SchedulerError):
     """
 
     value: object = None
+
+
+class PoolTimeoutError(SchedulerError, TimeoutError):
+    """A call waited too long for its turn, or would have to."""

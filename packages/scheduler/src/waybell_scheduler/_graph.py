@@ -3,7 +3,7 @@
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from waybell_scheduler._errors import CyclicDependencyError, QueueError
 from waybell_scheduler._order import (
@@ -21,6 +21,18 @@ WAITING, RUNNING, DONE, FAILED, CANCELLED, SUSPENDED, SKIPPED = range(7)
 STATES = ("waiting", "running", "done", "failed", "cancelled", "suspended", "skipped")
 
 
+class Runner(Protocol):
+    """Who runs a queue, and so hears of what is added to it."""
+
+    def check(self, task: Task) -> None:
+        """Raise if it could not run such a task."""
+        ...
+
+    def added(self, i: int) -> None:
+        """There is one more task; it may be ready."""
+        ...
+
+
 class Graph:
     """Tasks by dense number, and what is known of each in a list by that number.
 
@@ -36,6 +48,7 @@ class Graph:
         "_index",
         "_left",
         "_lenient",
+        "_live",
         "_ranks",
         "_reason",
         "_results",
@@ -63,6 +76,7 @@ class Graph:
         self._lenient: dict[
             int, bool
         ] = {}  # runs after failures; True: after a stop too
+        self._live: Runner | None = None  # who runs it now
         self._ranks: list[int] | None = None
         if self._wire():
             self._check_cycles()

@@ -2,6 +2,7 @@
 # pyright: reportPrivateUsage=false
 
 from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import Any
 
 from waybell_scheduler._errors import QueueError
@@ -29,6 +30,11 @@ class TaskQueue(Graph):
 
     def __init__(self, tasks: Iterable[Task], stop_on_failure: bool = False) -> None:
         super().__init__(tasks, stop_on_failure)
+
+    @staticmethod
+    def current() -> "TaskQueue | None":
+        """The queue whose task this runs in, to add to; None outside of a run."""
+        return running.get()
 
     def ready(self) -> list[Task]:
         """The tasks that may start now: by priority, then in the order given."""
@@ -97,6 +103,8 @@ class TaskQueue(Graph):
         if task.id in self._index:
             raise QueueError(f"two tasks are called {task.id!r}")
         needed = [self._need(task, name) for name in dict.fromkeys(task.depends_on)]
+        if self._live is not None:
+            self._live.check(task)
         i = self._index[task.id] = len(self.tasks)
         self.tasks.append(task)
         self._succ.append(None)
@@ -107,6 +115,8 @@ class TaskQueue(Graph):
             self._ranks.append(task.priority << 40)  # others keep theirs: only an order
         self._note(i, task)
         self._join(i, needed)
+        if self._live is not None:
+            self._live.added(i)
 
     def stop(self, error: BaseException | None = None) -> None:
         """Skip all that has not started, except tasks with `run_if="always"`.
@@ -206,3 +216,8 @@ class TaskQueue(Graph):
             if state[index[name]] in {0, 1, SUSPENDED}
         ]
         return "waits for " + ", ".join(map(repr, waits))
+
+
+running: ContextVar[TaskQueue | None] = ContextVar(
+    "waybell_scheduler_queue", default=None
+)
