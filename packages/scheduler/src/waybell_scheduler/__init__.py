@@ -1,20 +1,24 @@
 """Tasks over a dependency graph, a breaker and a journal.
 
->>> queue = TaskQueue([Task("ask"), Task("check", depends_on=["ask"])])
->>> [task.id for task in queue.ready()]
-['ask']
->>> queue.complete("ask", result=42)
->>> queue.summary()
-{'ready': 1, 'done': 1}
+>>> result = run([
+...     Task("ask", run=lambda: 6),
+...     Task("check", run=lambda results: results["ask"] * 7, depends_on=["ask"]),
+... ])
+>>> result.status, result["check"].value
+('done', 42)
 """
 
 from waybell_scheduler._errors import (
     CircuitOpenError,
     CyclicDependencyError,
+    JournalError,
     SchedulerError,
 )
 from waybell_scheduler._pool import AgentPool
 from waybell_scheduler._queue import TaskQueue
+from waybell_scheduler._results import RunResult, TaskResult
+from waybell_scheduler._run import aresume, arun, resume, run
+from waybell_scheduler._steps import Pending, Steps
 from waybell_scheduler._task import Gap, Task
 
 
@@ -23,7 +27,16 @@ __all__ = [
     "CircuitOpenError",
     "CyclicDependencyError",
     "Gap",
+    "JournalError",
+    "Pending",
+    "RunResult",
     "SchedulerError",
+    "Steps",
     "Task",
     "TaskQueue",
+    "TaskResult",
+    "aresume",
+    "arun",
+    "resume",
+    "run",
 ]

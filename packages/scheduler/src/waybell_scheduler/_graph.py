@@ -24,8 +24,8 @@ STATES = ("waiting", "running", "done", "failed", "cancelled", "suspended", "ski
 class Runner(Protocol):
     """Who runs a queue, and so hears of what is added to it."""
 
-    def check(self, task: Task) -> None:
-        """Raise if it could not run such a task."""
+    def check(self, task: Task) -> bool:
+        """Whether a task is news; raises if it could not be run."""
         ...
 
     def added(self, i: int) -> None:

@@ -100,11 +100,11 @@ class TaskQueue(Graph):
         """
         if not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise QueueError(f"not a Task: {task!r}")
+        if self._live is not None and not self._live.check(task):
+            return
         if task.id in self._index:
             raise QueueError(f"two tasks are called {task.id!r}")
         needed = [self._need(task, name) for name in dict.fromkeys(task.depends_on)]
-        if self._live is not None:
-            self._live.check(task)
         i = self._index[task.id] = len(self.tasks)
         self.tasks.append(task)
         self._succ.append(None)
