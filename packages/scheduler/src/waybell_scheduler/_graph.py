@@ -268,6 +268,12 @@ class Graph:
         for i in ready:
             self._frontier.append(i)
 
+    def standing(self, i: int) -> str:
+        """The state of a task, as a word."""
+        if not self._state[i] and not self._left[i]:
+            return "ready"
+        return STATES[self._state[i]]
+
     def _check_cycles(self) -> None:
         stuck = set(range(len(self.tasks))).difference(in_order(self._succ))
         if stuck:

@@ -7,6 +7,7 @@ from typing import Any
 
 from waybell_scheduler._errors import QueueError
 from waybell_scheduler._graph import RUNNING, SKIPPED, STATES, SUSPENDED, WAITING, Graph
+from waybell_scheduler._picture import mermaid, svg
 from waybell_scheduler._task import Task
 
 
@@ -53,7 +54,7 @@ class TaskQueue(Graph):
         """
         i = self._number(task_id)
         if self._state[i] != SUSPENDED and (self._state[i] or self._left[i]):
-            raise QueueError(f"{task_id!r} cannot start: it {self._standing(i)}")
+            raise QueueError(f"{task_id!r} cannot start: it {self._why_not(i)}")
         self._state[i] = RUNNING
 
     def complete(
@@ -70,7 +71,7 @@ class TaskQueue(Graph):
         """
         i = self._number(task_id)
         if self._state[i] > RUNNING or self._left[i]:
-            raise QueueError(f"{task_id!r} cannot complete: it {self._standing(i)}")
+            raise QueueError(f"{task_id!r} cannot complete: it {self._why_not(i)}")
         if success and error is not None:
             raise QueueError(f"{task_id!r} cannot succeed with an error: {error!r}")
         if success:
@@ -89,7 +90,7 @@ class TaskQueue(Graph):
         """
         i = self._number(task_id)
         if self._state[i] > RUNNING or self._left[i]:
-            raise QueueError(f"{task_id!r} cannot be suspended: it {self._standing(i)}")
+            raise QueueError(f"{task_id!r} cannot be suspended: it {self._why_not(i)}")
         self._state[i] = SUSPENDED
 
     def add(self, task: Task) -> None:
@@ -132,12 +133,7 @@ class TaskQueue(Graph):
         Raises:
             QueueError: It is unknown.
         """
-        i = self._number(task_id)
-        return (
-            "ready"
-            if not self._state[i] and not self._left[i]
-            else STATES[self._state[i]]
-        )
+        return self.standing(self._number(task_id))
 
     def stems_from(self, task_id: str) -> str | None:
         """The failed task because of which this one was skipped, if it was.
@@ -189,6 +185,21 @@ class TaskQueue(Graph):
         """
         return self._errors.get(self._number(task_id))
 
+    def mermaid(self) -> str:
+        """The graph as a Mermaid flowchart, with each task's state."""
+        return mermaid(self)
+
+    def svg(self, most: int = 1000) -> str:
+        """The graph as an SVG document that loads nothing, with each task's state.
+
+        Args:
+            most: Tasks that still make a picture.
+
+        Raises:
+            QueueError: There are more.
+        """
+        return svg(self, most)
+
     def __len__(self) -> int:
         return len(self.tasks)
 
@@ -205,7 +216,7 @@ class TaskQueue(Graph):
             raise QueueError(f"no task is called {task_id!r}")
         return number
 
-    def _standing(self, i: int) -> str:
+    def _why_not(self, i: int) -> str:
         """Why a task may not go on, as the end of a sentence."""
         if self._state[i]:
             return f"is {STATES[self._state[i]]}"
