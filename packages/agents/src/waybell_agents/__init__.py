@@ -9,7 +9,9 @@ from waybell_agents._errors import (
     StepsExhausted,
     TeamFileError,
 )
+from waybell_agents._multi import OpenMultiAgent
 from waybell_agents._reply import AgentReply, AgentStep
+from waybell_agents._team import Team
 
 
 __all__ = [
@@ -20,7 +22,9 @@ __all__ = [
     "AgentStep",
     "AgentStream",
     "NoModelError",
+    "OpenMultiAgent",
     "OutputError",
     "StepsExhausted",
+    "Team",
     "TeamFileError",
 ]

@@ -1,6 +1,6 @@
 """An agent: a model with instructions and tools, that answers a prompt or an event."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,6 +13,7 @@ from waybell_agents._reply import AgentReply
 from waybell_agents._sync import run_blocking
 from waybell_agents._turns import Feeder, Turns
 from waybell_bus import EventBus
+from waybell_deadline import Deadline
 from waybell_scheduler import Pending
 from waybell_tools import ToolRegistry
 
@@ -130,7 +131,8 @@ class Agent:
         deadline: Any = None,
     ) -> AgentStream:
         """`run`, with the model's text as it comes; see `AgentStream`."""
-        return AgentStream(lambda feed: self._run(prompt, budget, deadline, None, feed))
+        limits = {"budget": budget, "deadline": deadline}
+        return AgentStream(lambda pieces: self.run_into(pieces.put)(prompt, **limits))
 
     async def _run(
         self,
@@ -140,21 +142,32 @@ class Agent:
         attempts: int | None,
         feed: Feeder | None = None,
     ) -> AgentReply:
-        async with nullcontext() if deadline is None else deadline as wall:
-            turns = Turns(
-                self.config, self.model, self._box, self._tracer, budget,
-                deadline if wall is None else wall, attempts, feed,
-            )  # fmt: skip
-            try:
-                return await turns.run(prompt)
-            except Pending:
-                raise
-            except Exception as error:
-                turns.tell(error)
-                raise
-            finally:
-                if self._meter is not None:
-                    self._meter(self.name, turns.paid)
+        limits = (budget, None, attempts, feed)
+        turns = Turns(self.config, self.model, self._box, self._tracer, *limits)
+        wall = nullcontext(Deadline.current()) if deadline is None else deadline
+        tracer = self._tracer
+        try:
+            async with wall as turns.deadline:
+                with nullcontext() if tracer is None else tracer.agent(self.name):
+                    return await turns.run(prompt)
+        except Pending:
+            raise
+        except Exception as error:
+            turns.tell(error)
+            raise
+        finally:
+            if self._meter is not None:
+                self._meter(self.name, turns.paid)
+
+    def run_into(self, feed: Feeder) -> Callable[..., Awaitable[AgentReply]]:
+        """`run` with pieces of text given to an async function as they come."""
+
+        async def run(
+            prompt: Any, budget: Any = None, deadline: Any = None
+        ) -> AgentReply:
+            return await self._run(prompt, budget, deadline, None, feed)
+
+        return run
 
     async def handle(self, event: Mapping[str, Any]) -> AgentReply:
         """Answer an event: its `prompt`, within its `budget` and its `deadline`.

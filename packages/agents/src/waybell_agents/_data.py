@@ -7,6 +7,8 @@ from dataclasses import asdict, is_dataclass
 from hashlib import sha256
 from typing import Any
 
+from waybell_scheduler import Gap
+
 
 _ODD = re.compile(r"[^\w.-]+")
 
@@ -38,6 +40,9 @@ def text_of(value: Any) -> str:
     """A result as a model reads it: text, or JSON, or what Python says of it."""
     if isinstance(value, str):
         return str(value)
+    if isinstance(value, Gap):
+        why = f", {type(value.error).__name__}: {value.error}" if value.error else ""
+        return f"(no result: {value.status}{why})"
     try:
         return json.dumps(value, ensure_ascii=False, default=_plain)
     except (TypeError, ValueError, RecursionError):

@@ -20,7 +20,11 @@ class AgentError(Exception):
         steps: The `AgentStep`s done so far.
         usage: Tokens of all replies so far, None if there were none.
         cost: Dollars of all replies so far, None if unknown.
+        status: As in HTTP: it is the request's fault, no sign of a broken provider, so
+            that a breaker does not count it.
     """
+
+    status = 422
 
     def __init__(
         self,

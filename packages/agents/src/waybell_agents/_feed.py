@@ -9,7 +9,7 @@ from waybell_agents._sync import LoopThread
 
 T = TypeVar("T")
 R = TypeVar("R")
-Work = Callable[[Callable[[T], Awaitable[None]]], Awaitable[R]]
+Work = Callable[[asyncio.Queue[T]], Awaitable[R]]
 
 
 class Feed(Generic[T, R]):
@@ -19,8 +19,7 @@ class Feed(Generic[T, R]):
     of its own, also inside a running loop); leaving the block ends the work at once.
 
     Args:
-        work: Runs and returns the result; it is given what takes an item, and waits
-            there while `ahead` items are unread.
+        work: Runs and returns the result; it is given the queue that takes the items.
         ahead: Items that may be unread.
     """
 
@@ -39,7 +38,7 @@ class Feed(Generic[T, R]):
 
     async def _start(self) -> "asyncio.Future[R]":
         if self._task is None:
-            self._task = asyncio.ensure_future(self._work(self._items.put))
+            self._task = asyncio.ensure_future(self._work(self._items))
         return self._task
 
     async def __aenter__(self) -> Self:

@@ -9,7 +9,7 @@ def opening(prompt: Any) -> list[Any]:
     if isinstance(prompt, str):
         return [said(str(prompt))]
     if isinstance(prompt, Sequence) and prompt:
-        return list(cast("Sequence[Any]", prompt))
+        return [*prompt]  # pyright: ignore[reportUnknownVariableType]
     raise TypeError(f"a prompt is text or a list of messages, not {prompt!r}")
 
 

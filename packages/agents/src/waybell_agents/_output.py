@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from waybell_tools import ToolArgumentsError, ToolRegistry
 
@@ -31,7 +31,7 @@ class Output:
         def answer(value: Any) -> Any:
             return value
 
-        given = kind if isinstance(kind, Mapping) else None
+        given = cast("Mapping[str, Any]", kind) if isinstance(kind, Mapping) else None
         if given is None:
             answer.__annotations__ = {"value": kind}
         checker = ToolRegistry()

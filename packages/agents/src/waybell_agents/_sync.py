@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextvars import copy_context
 from typing import Any, Self, TypeVar
 
@@ -57,6 +57,8 @@ class LoopThread:
 
         self._loop.call_soon_threadsafe(begin)
         try:
+            while not wait([done], timeout=1).done:
+                pass  # so that an interruption is seen on every system
             return done.result()
         except BaseException:
             if not done.done():  # we were interrupted, not the work

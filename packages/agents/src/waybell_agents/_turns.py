@@ -71,13 +71,13 @@ class Turns:
         """The system prompt, and what else goes with each request."""
         config, output = self.config, self.config.output
         parts = [config.system_prompt, output.instructions() if output else ""]
-        given = {
+        given: dict[str, Any] = {
             "max_tokens": config.max_tokens,
             "temperature": config.temperature,
             "attempts": self.attempts,
             "tools": self.box.specs() or None,
         }
-        options = {name: value for name, value in given.items() if value is not None}
+        options = {key: given[key] for key in given if given[key] is not None}
         # Beside tools many servers take a schema for the form of every answer.
         if output and not self.box and _takes(self.model, "output_schema"):
             options["output_schema"] = output.schema
@@ -232,7 +232,7 @@ class Turns:
     def _span(self, kind: str, *names: str) -> Any:
         if self.tracer is None:
             return nullcontext()
-        return getattr(self.tracer, kind, self.tracer.span)(*names)
+        return getattr(self.tracer, kind)(*names)
 
     def tell(self, error: BaseException) -> None:
         """Note on an error what was done before it."""
