@@ -53,14 +53,15 @@ class Attendant:
     """
 
     __slots__ = (
-        "_caller", "_closing", "_deadline", "_journal", "_past", "_queue", "_run",
-        "_skipped", "_teller", "_terms", "_time",
+        "_caller", "_closing", "_deadline", "_holds", "_journal", "_past", "_queue",
+        "_run", "_skipped", "_teller", "_terms", "_time",
     )  # fmt: skip
 
     def __init__(
         self,
         queue: TaskQueue,
         terms: Terms,
+        *,
         run: str,
         teller: Teller | None,
         past: Past | None,
@@ -73,6 +74,7 @@ class Attendant:
         self._caller = Caller(terms.bus, terms.agents, terms.call)
         self._time = asyncio.get_running_loop().time
         self._deadline = as_deadline(terms.deadline)
+        self._holds = terms.on_open == "hold"
 
     async def __call__(self, i: int) -> Ended:
         """Do a task, in an `asyncio.Task` and a context of its own.
@@ -86,12 +88,14 @@ class Attendant:
         current.set(steps)
         doing.set(task.id)
         began, effort = self._time(), Effort(task)
+        kept: dict[str, Any] = {}
         try:
+            state: int = DONE
             value = await self._do(i, task, steps, effort)
             if isinstance(value, Pending):
-                raise value
-            kept = {} if self._journal is None else pack(value)
-            state: int = DONE
+                state, value = SUSPENDED, _pending(value, steps)
+            elif self._journal is not None:
+                kept = pack(value)
         except asyncio.CancelledError as error:
             await asyncio.sleep(0)  # whoever cancels everything cancels the run in the
             await asyncio.sleep(0)  # same turn, perhaps after this task
@@ -106,7 +110,7 @@ class Attendant:
         if self._journal is not None:
             if self._journal.broken is not None:
                 raise self._journal.broken
-            self._keep(task, ended, kept if state == DONE else {})
+            self._keep(task, ended, kept)
         return ended
 
     def _keep(self, task: Task, ended: Ended, kept: dict[str, Any]) -> None:
@@ -217,8 +221,6 @@ class Attendant:
             try:
                 with self._span(task):
                     return await self._ask(attempt)
-            except Pending:
-                raise
             except Exception as error:
                 held = (
                     isinstance(error, CircuitOpenError)

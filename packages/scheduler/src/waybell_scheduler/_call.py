@@ -118,16 +118,15 @@ class Caller:
         """Have a task done."""
         task = attempt.task
         if task.run is not None:
-            given = (attempt.results,) if takes(task.run) else ()
-            return await calling(task.run, *given)
+            return await calling(task.run, *[attempt.results][: takes(task.run)])
         if self.call is not None:
-            given = (task, attempt.results) if takes(self.call, 2) else (task,)
-            return await calling(self.call, *given)
+            both = (task, attempt.results)
+            return await calling(self.call, *both[: 1 + takes(self.call, 2)])
         agent = self._agent(task.agent)
         extras = attempt.extras()
         prompt = prompted(task, attempt.results)
         if agent is None:
-            topic = task.agent if ":" in task.agent else f"agent:{task.agent}"  # type: ignore[operator,union-attr]  # checked at the start
+            topic = task.agent if ":" in task.agent else f"agent:{task.agent}"  # type: ignore[operator]  # checked at the start
             return await self.bus.request(topic, prompt=prompt, **extras)
         return await asking(agent, prompt, extras)
 

@@ -3,10 +3,12 @@
 # ruff: noqa: SLF001 - the loop works on the queue's own lists
 
 import asyncio
+import time
 from array import array
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextvars import Context, copy_context
+from types import coroutine
 from typing import Any, NamedTuple
 
 from waybell_scheduler._call import BARE, FED, OWN, shape
@@ -19,35 +21,28 @@ from waybell_scheduler._steps import Pending
 _TURN = 0.005  # seconds that tasks which never wait may keep the loop for themselves
 
 
-class Driven:
+@coroutine
+def rest(
+    coro: Coroutine[Any, Any, Any], context: Context, yielded: Any
+) -> Generator[Any, Any, Any]:
     """The rest of a coroutine that has begun in a context of its own.
 
     An `asyncio.Task` for each would cost more than all the rest of the loop.
     """
-
-    __slots__ = ("_context", "_coro", "_yielded")
-
-    def __init__(
-        self, coro: Coroutine[Any, Any, Any], context: Context, yielded: Any
-    ) -> None:
-        self._coro, self._context, self._yielded = coro, context, yielded
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        coro, run, yielded = self._coro, self._context.run, self._yielded
-        send, throw = coro.send, coro.throw
-        try:
-            while True:
-                try:
-                    value = yield yielded
-                except GeneratorExit:
-                    run(coro.close)
-                    raise
-                except BaseException as error:
-                    yielded = run(throw, error)
-                else:
-                    yielded = run(send, value)
-        except StopIteration as end:
-            return end.value
+    run, send = context.run, coro.send
+    try:
+        while True:
+            try:
+                value = yield yielded
+            except GeneratorExit:
+                run(coro.close)
+                raise
+            except BaseException as error:
+                yielded = run(coro.throw, error)
+            else:
+                yielded = run(send, value)
+    except StopIteration as end:
+        return end.value
 
 
 class Ended(NamedTuple):
@@ -79,9 +74,29 @@ class Crew:
     """
 
     __slots__ = (
-        "_attend", "_bound", "_busy", "_call", "_closing", "_context", "_done", "_ended",
-        "_limits", "_live", "_loop", "_parked", "_plain", "_queue", "_shapes", "_workers",
-        "facts", "fatal", "pending", "seconds",
+        "_active",
+        "_attend",
+        "_bound",
+        "_busy",
+        "_call",
+        "_clock",
+        "_closing",
+        "_context",
+        "_done",
+        "_ended",
+        "_idle",
+        "_limits",
+        "_live",
+        "_loop",
+        "_parked",
+        "_plain",
+        "_queue",
+        "_shapes",
+        "_workers",
+        "facts",
+        "fatal",
+        "pending",
+        "seconds",
     )  # fmt: skip
 
     def __init__(
@@ -106,7 +121,11 @@ class Crew:
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._workers: set[asyncio.Task[None]] = set()
-        self._live, self._closing = 0, False
+        self._idle: list[asyncio.Future[None]] = []
+        self._active, self._closing = 0, False
+        # What loop.time calls, where it does no more than that.
+        plain_time = type(self._loop).time is asyncio.BaseEventLoop.time
+        self._clock = time.monotonic if plain_time else self._loop.time
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._busy: dict[str, int] = {}
         self._parked: dict[str, deque[int]] = {}
@@ -122,24 +141,25 @@ class Crew:
             BaseException: What is no task's own failure: an interrupt, a journal that
                 cannot be written, a cancellation of the run.
         """
-        self._spawn(min(len(self._queue._frontier), 1))  # others when one waits
+        if not self._queue._frontier:
+            return
+        self._hire(1)  # others as soon as it waits
         try:
-            if self._live:
-                await self._done
+            await self._done
         finally:
             await self._close()
         if self.fatal is not None:
             raise self.fatal
 
     async def _close(self) -> None:
-        """Cancel what is in flight, and wait for its end however often one is cancelled."""
+        """Cancel what is in flight and wait for its end, however often cancelled."""
         self._closing = True
         again: asyncio.CancelledError | None = None
-        while self._workers:
-            for worker in self._workers:
+        while busy := [worker for worker in self._workers if not worker.done()]:
+            for worker in busy:
                 worker.cancel()
             try:
-                await asyncio.wait(self._workers)
+                await asyncio.wait(busy)
             except asyncio.CancelledError as error:
                 again = error
         if again is not None:
@@ -148,18 +168,64 @@ class Crew:
     def grow(self) -> None:
         """Have workers for what is ready, as far as the bound allows."""
         ready = len(self._queue._frontier)
-        free = self._bound - self._live
+        free = self._bound - self._active
         if ready > free:
             self._queue._rank()  # which to take first begins to matter
-        self._spawn(min(ready, free))
+        self._hire(min(ready, free))
 
-    def _spawn(self, many: int) -> None:
+    def _hire(self, many: int) -> None:
         for _ in range(many):
-            self._live += 1
+            self._active += 1
+            if self._wake():
+                continue
             work = self._work() if self._plain else self._work_slowly()
             worker = self._loop.create_task(work, context=self._context)
             self._workers.add(worker)
             worker.add_done_callback(self._left)
+
+    def _pause(self) -> "asyncio.Future[None] | None":
+        """What a worker without work waits for; None if nobody has any."""
+        self._active -= 1
+        if not self._active or self._closing:
+            self._end()
+            return None
+        idle: asyncio.Future[None] = self._loop.create_future()
+        self._idle.append(idle)
+        return idle
+
+    def _retire(self) -> None:
+        """Give one's place to another worker."""
+        self._active -= 1
+        if self._queue._frontier:
+            self.grow()
+        elif not self._active:
+            self._end()
+
+    def _left(self, worker: "asyncio.Task[None]") -> None:
+        self._workers.discard(worker)
+        if not worker.cancelled() and (error := worker.exception()) is not None:
+            self._abort(error)
+
+    def _abort(self, error: BaseException) -> None:
+        """End the run for what is no task's own failure."""
+        self.fatal = self.fatal or error
+        self._end()
+
+    def _end(self) -> None:
+        self._closing = True
+        while self._wake():
+            pass
+        if not self._done.done():
+            self._done.set_result(None)
+
+    def _wake(self) -> bool:
+        """Have a worker go on that waits for work; False if there is none."""
+        while self._idle:
+            waiting = self._idle.pop()
+            if not waiting.done():  # by a cancellation from outside
+                waiting.set_result(None)
+                return True
+        return False
 
     @property
     def queue(self) -> TaskQueue:
@@ -177,31 +243,19 @@ class Crew:
         if not self._closing and self._queue._frontier:
             self.grow()
 
-    def _left(self, worker: asyncio.Task[None]) -> None:
-        """A worker has ended."""
-        self._workers.discard(worker)
-        self._live -= 1
-        if not worker.cancelled() and (error := worker.exception()) is not None:
-            self._abort(error)
-        if not self._closing:
-            self.grow()  # it may have been tainted, with work left
-        if not self._live and not self._done.done():
-            self._done.set_result(None)
-
-    def _abort(self, error: BaseException) -> None:
-        """End the run for what is no task's own failure."""
-        self.fatal, self._closing = self.fatal or error, True
-        if not self._done.done():
-            self._done.set_result(None)
-
     async def _work(self) -> None:  # budget: the hot path, in one piece
-        queue, shapes, loop = self._queue, self._shapes, self._loop
+        queue, shapes, clock = self._queue, self._shapes, self._clock
         tasks, state, results = queue.tasks, queue._state, queue._results
-        done, inputs, call, clock = queue._done, queue._inputs, self._call, loop.time
+        done, inputs, call, bound = queue._done, queue._inputs, self._call, self._bound
         me: Any = asyncio.current_task()
         cancelling, until, turns = me.cancelling, clock() + _TURN, 0
-        while (frontier := queue._frontier) and not self._closing:
-            i = frontier.popleft()
+        while not self._closing:
+            try:
+                i = queue._frontier.popleft()
+            except IndexError:
+                if (work := self._pause()) is not None:
+                    await work
+                continue
             if state[i]:
                 continue
             task = tasks[i]
@@ -224,10 +278,12 @@ class Crew:
                 except StopIteration as end:
                     value = end.value
                 else:
-                    if frontier and (self._live < self._bound or queue._ranks is None):
+                    if (
+                        self._active < bound or queue._ranks is None
+                    ) and queue._frontier:
                         self.grow()
                     began = clock()
-                    value = await Driven(coro, context, yielded)
+                    value = await rest(coro, context, yielded)
                     self.seconds[i] = clock() - began
             except BaseException as error:
                 self._failed(i, error)
@@ -238,8 +294,11 @@ class Crew:
                     results[i] = value
                     done(i)
             if cancelling():
-                return  # a task has cancelled itself or left a request behind: the
-                # next one must not find that, so another worker takes over.
+                # It has cancelled itself, or left a request behind: the next task
+                # must not find that, so another worker takes over.
+                if not self._closing:
+                    self._retire()
+                return
             turns += 1
             if not turns & 15 and clock() > until:
                 await asyncio.sleep(0)
@@ -266,8 +325,13 @@ class Crew:
 
     async def _work_slowly(self) -> None:
         queue, state = self._queue, self._queue._state
-        while queue._frontier and not self._closing:
-            i = queue._frontier.popleft()
+        while not self._closing:
+            try:
+                i = queue._frontier.popleft()
+            except IndexError:
+                if (work := self._pause()) is not None:
+                    await work
+                continue
             if not state[i] and not self._park(i):
                 await self._one(i)
 

@@ -32,6 +32,20 @@ def in_order(succ: Sequence[Successors]) -> list[int]:
 def hops(succ: Sequence[Successors]) -> list[int]:
     """For each task, the length of the longest chain of tasks after it."""
     found = [0] * len(succ)
+    for i in range(len(succ) - 1, -1, -1):
+        after = succ[i]
+        if after is None:
+            continue
+        if isinstance(after, int):
+            if after < i:
+                break
+            found[i] = found[after] + 1
+        else:
+            if min(after) < i:
+                break
+            found[i] = max([found[j] for j in after]) + 1
+    else:
+        return found  # as where nothing is named before it is there
     for i in reversed(in_order(succ)):
         after = succ[i]
         if after is not None:
@@ -61,24 +75,26 @@ class Ranked:
         ranks: The rank of each task, by its number; a reference is kept.
     """
 
-    __slots__ = ("_heap", "_levels", "_ranks", "_size")
+    __slots__ = ("_heap", "_levels", "_ranks", "_top")
 
     def __init__(self, ranks: list[int]) -> None:
         self._ranks = ranks
         self._heap: list[int] = []  # of negated ranks that have a level
         self._levels: dict[int, deque[int]] = {}
-        self._size = 0
+        self._top: deque[int] = deque()  # the level to take from, while it lasts
 
     def append(self, i: int) -> None:
         """Add a task by its number."""
         key = -self._ranks[i]
         level = self._levels.get(key)
-        if level is None:
-            self._levels[key] = deque((i,))
-            heappush(self._heap, key)
-        else:
+        if level is not None:
             level.append(i)
-        self._size += 1
+            return
+        self._levels[key] = level = deque((i,))
+        heap = self._heap
+        heappush(heap, key)
+        if heap[0] == key:
+            self._top = level
 
     def popleft(self) -> int:
         """Take the first task of the highest rank.
@@ -86,17 +102,19 @@ class Ranked:
         Raises:
             IndexError: There is none.
         """
-        key = self._heap[0]
-        level = self._levels[key]
-        i = level.popleft()
-        if not level:
-            heappop(self._heap)
-            del self._levels[key]
-        self._size -= 1
+        top = self._top
+        i = top.popleft()
+        if not top:
+            del self._levels[heappop(self._heap)]
+            if self._heap:
+                self._top = self._levels[self._heap[0]]
         return i
 
     def __len__(self) -> int:
-        return self._size
+        return sum(map(len, self._levels.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._heap)
 
     def __iter__(self) -> Iterator[int]:
         for key in sorted(self._heap):

@@ -81,7 +81,7 @@ class Patience:
         state.upcoming_sleep = seconds = float(wait(state)) if wait is not None else 0.0
         return None if stop is not None and stop(state) else seconds
 
-    def hold(self, error: CircuitOpenError) -> float | None:
+    def hold(self, error: Exception) -> float | None:
         """The seconds until a breaker may be asked again; None if that is too late."""
         self.holds += 1
         wait = max(asked_to_wait(error), min(0.05 * 2.0**self.holds, _LONGEST_POLL))

@@ -20,7 +20,7 @@ from waybell_scheduler._past import Past
 from waybell_scheduler._progress import Teller, watched
 from waybell_scheduler._queue import TaskQueue, running
 from waybell_scheduler._results import RunResult
-from waybell_scheduler._settings import Settings, Terms
+from waybell_scheduler._settings import Common, Settings, Terms
 from waybell_scheduler._steps import Pending, current
 from waybell_scheduler._task import Task
 
@@ -89,7 +89,10 @@ async def _go(
         teller = Teller(bus, terms.on_event)
         stack.push_async_callback(teller.close)
     run = past.run if past is not None else token_hex(8)
-    attend = Attendant(queue, terms, run, teller, past, journal, lambda: crew.closing)
+    attend = Attendant(
+        queue, terms, run=run, teller=teller, past=past, journal=journal,
+        closing=lambda: crew.closing,
+    )  # fmt: skip
     quiet = teller is None and terms.log is None
     tokens = running.set(queue), current.set(None)  # what tasks see around them
     crew = Crew(
@@ -131,7 +134,7 @@ class Live:
     def __init__(self, crew: Crew, caller: Caller, past: Past | None) -> None:
         self._crew, self._caller, self._past = crew, caller, past
         self._thread = threading.get_ident()
-        self._restored = set() if past is None else past.restored()
+        self._restored: set[str] = set() if past is None else past.restored()
 
     def check(self, task: Task) -> bool:
         """Check a task that is to be added; False if the journal has brought it back.
@@ -171,7 +174,7 @@ async def aresume(
     decisions: Mapping[str, Any] | None = None,
     *,
     tasks: Iterable[Task] | None = None,
-    **settings: Unpack[Settings],
+    **settings: Unpack[Common],
 ) -> RunResult:
     """Go on with a run that was suspended, or that ended with its process.
 
@@ -195,7 +198,7 @@ def resume(
     decisions: Mapping[str, Any] | None = None,
     *,
     tasks: Iterable[Task] | None = None,
-    **settings: Unpack[Settings],
+    **settings: Unpack[Common],
 ) -> RunResult:
     """`aresume` from plain code."""
     terms = _resuming(journal, decisions, settings)
@@ -205,16 +208,14 @@ def resume(
 def _resuming(
     journal: str | PathLike[str],
     decisions: Mapping[str, Any] | None,
-    settings: Settings,
+    settings: Common,
 ) -> Terms:
     return Terms.of({**settings, "journal": journal, "decisions": decisions})
 
 
 def _wait(main: Callable[[], Coroutine[Any, Any, RunResult]]) -> RunResult:
     """Run a coroutine to its end, on a thread of its own where this one has a loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if asyncio._get_running_loop() is None:  # documented for loops
         return asyncio.run(main())
     ended: list[RunResult | BaseException] = []
     began: list[Callable[[], object]] = []

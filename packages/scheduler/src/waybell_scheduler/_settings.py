@@ -14,8 +14,8 @@ from waybell_scheduler._errors import SchedulerError
 OnEvent = Callable[[str, Mapping[str, Any]], object]
 
 
-class Settings(TypedDict, total=False):
-    """What every run takes.
+class Common(TypedDict, total=False):
+    """What every run takes; all but the journal.
 
     Args:
         bus: Where agents answer, and where progress is published.
@@ -31,8 +31,6 @@ class Settings(TypedDict, total=False):
         deadline: When all must be done, as `Deadline` or in seconds. A clean-up task
             (`run_if="always"`) with a limit of its own is exempt.
         budget: The pool that tasks hold their `usd` and `tokens` from.
-        journal: The file that lets the run go on after a crash.
-        decisions: Answers to what an earlier run on this journal was suspended for.
         retry_failed: Run again what failed in the journal, and what was skipped.
         log: Keeps decisions: anything with `record(decision=..., **fields)`.
         tracer: Keeps spans: anything with `span(name)`.
@@ -49,13 +47,24 @@ class Settings(TypedDict, total=False):
     stop_on_failure: bool
     deadline: Deadline | float | None
     budget: Any
-    journal: str | PathLike[str] | None
-    decisions: Mapping[str, Any] | None
     retry_failed: bool
     log: Any
     tracer: Any
     on_event: OnEvent | None
     on_open: Literal["hold", "fail"]
+
+
+class Settings(Common, total=False):
+    """What every run takes: the settings of `Common`, and these.
+
+    Args:
+        journal: The file that lets the run go on after a crash.
+        decisions: Answers to what an earlier run on this journal was suspended for;
+            see `resume`.
+    """
+
+    journal: str | PathLike[str] | None
+    decisions: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
