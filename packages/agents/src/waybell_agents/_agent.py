@@ -117,7 +117,7 @@ class Agent:
             AdapterError: The model failed. This, and what a budget or a deadline
                 raises, has `agent`, `steps`, `usage` and `cost` of what was done.
         """
-        return await self._run(prompt, budget, deadline, attempts)
+        return await self._run(prompt, deadline, budget=budget, attempts=attempts)
 
     def run_sync(self, prompt: Any, **limits: Any) -> AgentReply:
         """`run` for code that cannot await; it works inside a running loop, too."""
@@ -134,16 +134,8 @@ class Agent:
         limits = {"budget": budget, "deadline": deadline}
         return AgentStream(lambda pieces: self.run_into(pieces.put)(prompt, **limits))
 
-    async def _run(
-        self,
-        prompt: Any,
-        budget: Any,
-        deadline: Any,
-        attempts: int | None,
-        feed: Feeder | None = None,
-    ) -> AgentReply:
-        limits = (budget, None, attempts, feed)
-        turns = Turns(self.config, self.model, self._box, self._tracer, *limits)
+    async def _run(self, prompt: Any, deadline: Any, **facts: Any) -> AgentReply:
+        turns = Turns(self.config, self.model, self._box, self._tracer, **facts)
         wall = nullcontext(Deadline.current()) if deadline is None else deadline
         tracer = self._tracer
         try:
@@ -165,7 +157,7 @@ class Agent:
         async def run(
             prompt: Any, budget: Any = None, deadline: Any = None
         ) -> AgentReply:
-            return await self._run(prompt, budget, deadline, None, feed)
+            return await self._run(prompt, deadline, budget=budget, feed=feed)
 
         return run
 
@@ -180,8 +172,12 @@ class Agent:
         results: Any = event.get("results")
         if results and "task" in event and "description" in event:
             prompt = with_results(event["description"], results)
-        limits = {name: event.get(name) for name in ("budget", "deadline", "attempts")}
-        return await self.run(prompt, **limits)
+        facts: dict[str, Any] = {
+            "budget": event.get("budget"),
+            "attempts": event.get("attempts"),
+            "attempt": event.get("attempt") or 1,
+        }
+        return await self._run(prompt, event.get("deadline"), **facts)
 
     def register(self, bus: EventBus, **settings: Any) -> "Agent":
         """Answer the bus's events at `agent:<name>`; `bus.on`'s settings are taken."""

@@ -20,11 +20,11 @@ class AgentError(Exception):
         steps: The `AgentStep`s done so far.
         usage: Tokens of all replies so far, None if there were none.
         cost: Dollars of all replies so far, None if unknown.
-        status: As in HTTP: it is the request's fault, no sign of a broken provider, so
-            that a breaker does not count it.
+        status: As in HTTP, where 4xx are no sign of a broken server: so that no breaker
+            counts it, and whoever repeats failed calls may.
     """
 
-    status = 422
+    status = 424
 
     def __init__(
         self,
@@ -45,6 +45,8 @@ class AgentError(Exception):
 class NoModelError(AgentError, LookupError):
     """Nobody said which model an agent asks, and none is assumed: models cost money."""
 
+    status = 422  # there is no use in repeating it
+
 
 class StepsExhausted(AgentError, RuntimeError):
     """The model still wanted tools when `max_steps` were used up."""
@@ -56,3 +58,5 @@ class OutputError(AgentError, ValueError):
 
 class TeamFileError(AgentError, ValueError):
     """A file of a team is wrong: `problems` has every key path and what is wrong."""
+
+    status = 422

@@ -1,9 +1,9 @@
 """What a run of an agent keeps in its task's journal, so that nothing is paid twice."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from hashlib import sha256
+from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,36 +11,45 @@ from waybell_adapters import Reply, ToolCall, Usage
 from waybell_scheduler import Steps
 
 
-_runs: WeakKeyDictionary[Steps, Counter[str]] = WeakKeyDictionary()
+# The runs that are under way or have ended well, of each task: attempt, what, number.
+_taken: WeakKeyDictionary[Steps, set[tuple[int, str, int]]] = WeakKeyDictionary()
 
 
 class Notes:
     """The steps of one run; without a journal nothing is kept, and all is new.
 
     Keys say which agent it was, what it was asked, how many like it the task had before,
-    the turn and the call. A run that failed by what its model said is not recalled: the
-    next attempt begins anew.
+    the turn and the call. A run that was cut short goes on with them at the task's next
+    attempt. One that failed by what its model said does not: it begins anew.
 
     Args:
         agent: Its name.
         opening: All that its first request says, as JSON.
+        attempt: Of the task.
     """
 
-    __slots__ = ("_prefix", "steps")
+    __slots__ = ("_mine", "_prefix", "steps")
 
-    def __init__(self, agent: str, opening: Any) -> None:
+    def __init__(self, agent: str, opening: Any, attempt: int = 1) -> None:
         self.steps = Steps.current()
         self._prefix = agent
         if self.steps is None:
             return
         said = json.dumps(opening, sort_keys=True, default=repr)
         name = f"{agent}.{sha256(said.encode(errors='replace')).hexdigest()[:12]}"
-        seen = _runs.setdefault(self.steps, Counter())
-        seen[name] += 1
+        taken = _taken.setdefault(self.steps, set())
+        number = next(n for n in count(1) if (attempt, name, n) not in taken)
+        self._mine = attempt, name, number
+        taken.add(self._mine)
         tries = 0
-        while self.steps.recall(f"{name}.{seen[name]}.{tries}/failed"):
+        while self.steps.recall(f"{name}.{number}.{tries}/failed"):
             tries += 1
-        self._prefix = f"{name}.{seen[name]}.{tries}"
+        self._prefix = f"{name}.{number}.{tries}"
+
+    def release(self) -> None:
+        """It was cut short: the next one like it goes on with what it has done."""
+        if self.steps is not None:
+            _taken[self.steps].discard(self._mine)
 
     def key(self, turn: int, call: int | None = None) -> str:
         """The name of a model call, or of a tool call in its turn."""

@@ -35,6 +35,7 @@ class Turns:
         deadline: When to stop, or None.
         attempts: Requests that its model may send for one reply; None: its own rule.
         feed: Given each piece of text as it comes, or None.
+        attempt: Of the task that it is done for.
     """
 
     config: AgentConfig
@@ -45,6 +46,7 @@ class Turns:
     deadline: Any = None
     attempts: int | None = None
     feed: Feeder | None = None
+    attempt: int = 1
     steps: list[AgentStep] = field(default_factory=list[AgentStep])
     replies: list[Reply] = field(default_factory=list[Reply])  # unreadable ones too
     paid: list[Reply] = field(default_factory=list[Reply])  # of these, by this process
@@ -60,12 +62,20 @@ class Turns:
         """
         system, options = self._request()
         messages = opening(prompt)
-        notes = Notes(self.config.name, [system, messages, options.get("tools")])
+        said = [system, messages, options.get("tools")]
+        notes = Notes(self.config.name, said, self.attempt)
         try:
-            return await self._converse(messages, notes, {"system": system, **options})
-        except (OutputError, StepsExhausted):
-            notes.fail()
+            answer = await self._converse(
+                messages, notes, {"system": system, **options}
+            )
+        except BaseException as error:
+            notes.release()
+            if isinstance(error, OutputError | StepsExhausted | BadReply):
+                notes.fail()
             raise
+        if self.budget is not None and not self.paid:
+            self.budget.charge(usd=0, line="free")  # so that nobody charges it again
+        return answer
 
     def _request(self) -> tuple[str | None, dict[str, Any]]:
         """The system prompt, and what else goes with each request."""

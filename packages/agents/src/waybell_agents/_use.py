@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from waybell_adapters import ToolCall
 from waybell_agents._box import Approve, Toolbox, gate
@@ -17,7 +17,6 @@ from waybell_scheduler import Pending, Steps
 
 T = TypeVar("T")
 _NEVER = Deadline.never()
-_OUTCOMES = (True, False, "repeat", "fail")  # what `Steps.begin` understands
 
 
 class Use:
@@ -42,10 +41,9 @@ class Use:
         Raises:
             Pending: Somebody outside has to decide first.
         """
-        told = self._notes.recall(self._key) or self._decided()
-        if told is not None:
-            return {"id": self._call.id, "name": self._call.name, **told}
-        steps = self._notes.steps
+        steps, kept = self._notes.steps, self._notes.recall(self._key)
+        if kept is not None:
+            return {"id": self._call.id, "name": self._call.name, **_kept(kept)}
         key = None if steps is None else steps.idempotency_key(self._key)
         gate.set(self)  # in a task of its own
         with span or nullcontext():
@@ -55,24 +53,9 @@ class Use:
         if self.pending is not None:
             raise self.pending
         result.pop("value", None)  # which need not be JSON
-        self._keep(result)
-        return result
-
-    def _decided(self) -> Mapping[str, Any] | None:
-        """A result that somebody gave for a call whose outcome nobody knew."""
-        steps = self._notes.steps
-        value = Steps.MISSING if steps is None else steps.decision(self._key)
-        if value is Steps.MISSING or any(
-            value is each or value == each for each in _OUTCOMES
-        ):
-            return None
-        told = {"text": text_of(value)}
-        self._keep(told)
-        return told
-
-    def _keep(self, result: Mapping[str, Any]) -> None:
         told = {name: result[name] for name in ("text", "error") if name in result}
-        self._notes.record(self._key, told)
+        self._notes.record(self._key, ["result", told])
+        return result
 
     async def open(
         self, ask: Approve | None, name: str, arguments: Mapping[str, Any]
@@ -109,6 +92,15 @@ class Use:
                 "which the run could wait for it: run it as a task with journal="
             )
         return steps.suspend(key, answer)
+
+
+def _kept(recorded: Any) -> Mapping[str, Any]:
+    """A recorded result; or one that somebody stated of a call of unknown outcome."""
+    match recorded:
+        case ["result", {"text": _} as told]:
+            return cast("Mapping[str, Any]", told)
+        case _:
+            return {"text": text_of(recorded)}
 
 
 async def _asked(ask: Approve, name: str, arguments: Mapping[str, Any]) -> Any:
