@@ -223,6 +223,31 @@ async def test_a_cancelled_run_leaves_no_tool_behind():
     assert sorted(ended) == ["x", "y"]
 
 
+async def test_a_run_that_is_cancelled_twice_still_waits_for_its_tools():
+    begun, ended, gate = asyncio.Event(), [], asyncio.Event()
+
+    async def stubborn() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            try:
+                await gate.wait()
+            except asyncio.CancelledError:
+                await asyncio.sleep(0)
+            ended.append(True)
+
+    one, _ = agent([calls(("stubborn", {})), "never"], [stubborn])
+    run = asyncio.create_task(one.run("go"))
+    await begun.wait()
+    run.cancel()
+    await asyncio.sleep(0)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert ended == [True]
+
+
 async def test_a_tool_that_needs_approval_asks_and_only_true_is_a_yes():
     asked, registry = [], ToolRegistry()
     registry.tool(add, approve=True)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Self, TypeVar
 
 from waybell_agents._sync import LoopThread
+from waybell_agents._together import stopped
 
 
 T = TypeVar("T")
@@ -51,9 +52,7 @@ class Feed(Generic[T, R]):
     async def aclose(self) -> None:
         """End the work, and wait until it has ended."""
         task = await self._start()
-        task.cancel()
-        while not task.done():
-            await asyncio.wait([task])
+        await stopped([task])
         if not task.cancelled():
             task.exception()  # whoever wants it asks for the result
 

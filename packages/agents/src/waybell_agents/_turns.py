@@ -13,7 +13,8 @@ from waybell_agents._errors import AgentError, OutputError, StepsExhausted
 from waybell_agents._messages import failed, kind, opening, result, said, told
 from waybell_agents._notes import Notes, packed, unpacked
 from waybell_agents._reply import AgentReply, AgentStep, totals
-from waybell_agents._use import Use, together
+from waybell_agents._together import together
+from waybell_agents._use import Use
 from waybell_tools import ToolArgumentsError
 
 

@@ -1,11 +1,10 @@
 """One tool call of a turn: recalled, approved, noted, run, and told to the model."""
 
-import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from waybell_adapters import ToolCall
 from waybell_agents._box import Approve, Toolbox, gate
@@ -15,7 +14,6 @@ from waybell_deadline import Deadline
 from waybell_scheduler import Pending, Steps
 
 
-T = TypeVar("T")
 _NEVER = Deadline.never()
 
 
@@ -110,25 +108,3 @@ async def _asked(ask: Approve, name: str, arguments: Mapping[str, Any]) -> Any:
         return await ask(name, arguments)
     answer = await _NEVER.run_in_thread(partial(ask, name, arguments))
     return await answer if isawaitable(answer) else answer
-
-
-async def together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T | BaseException]:
-    """Run all at once and wait for all; what they return or raise, in their order.
-
-    Cancelled from outside, it cancels them and waits until they have ended.
-    """
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        await asyncio.wait(tasks)
-    finally:
-        left = {task for task in tasks if task.cancel()}
-        while left:
-            _, left = await asyncio.wait(left)
-    return [_outcome(task) for task in tasks]
-
-
-def _outcome(task: "asyncio.Task[T]") -> T | BaseException:
-    if task.cancelled():  # by itself: whoever cancels us does not come here
-        return asyncio.CancelledError()
-    error = task.exception()
-    return task.result() if error is None else error
