@@ -25,7 +25,9 @@ def shape(fn: Any) -> int:
     """How a function may be called on the fast path."""
     if type(fn) is not FunctionType or not inspect.iscoroutinefunction(fn):
         return OWN
-    return FED if fn.__code__.co_argcount and takes(fn) else BARE
+    code = fn.__code__
+    bare = not code.co_argcount and not code.co_flags & inspect.CO_VARARGS
+    return BARE if bare or not takes(fn) else FED
 
 
 def takes(fn: Any, many: int = 1) -> bool:

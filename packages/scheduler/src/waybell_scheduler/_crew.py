@@ -11,7 +11,7 @@ from contextvars import Context, copy_context
 from types import coroutine
 from typing import Any, NamedTuple
 
-from waybell_scheduler._call import BARE, FED, OWN, shape
+from waybell_scheduler._call import BARE, FED, OWN, shape, takes
 from waybell_scheduler._graph import CANCELLED, FAILED, RUNNING, SUSPENDED, WAITING
 from waybell_scheduler._queue import TaskQueue
 from waybell_scheduler._results import Facts
@@ -117,7 +117,9 @@ class Crew:
             ended,
         )
         self._plain, self._call, self._limits = plain, call, limits
-        self._shapes: dict[Any, int] = {None: OWN if call is None else BARE}
+        self._shapes: dict[Any, int] = {
+            None: BARE if shape(call) == FED and not takes(call, 2) else OWN
+        }
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._workers: set[asyncio.Task[None]] = set()
