@@ -131,7 +131,8 @@ class Gate:
         if hold is None:
             self.places.give(None)
             return
-        holding.set(hold.outer)
+        if holding.get() is hold:  # not where a collection happens to close it
+            holding.set(hold.outer)
         self.places.release(hold)
         if self.rates is not None:
             tokens = getattr(result, "tokens", 0)

@@ -47,7 +47,7 @@ class Turn:
     """One who waits.
 
     Args:
-        wake: Called once, with the lock held, when it has its hold. It raises
+        wake: Called with the lock held, once it has its hold. It raises
             RuntimeError if its loop was closed: it is passed over.
         outer: The innermost hold it waits in.
     """
@@ -85,20 +85,17 @@ class Places:
         self._lock = RLock()
 
     def join(self, wake: Callable[[], object]) -> Turn:
-        """Stand in line; there may be a hold at once, and then nobody is woken."""
-        turn = Turn(wake, holding.get())
+        """Stand in line; there may be a hold at once."""
+        turn = Turn(wake, _shortened(holding.get()))
         with self._lock:
             around = self._around(turn.outer)
             if around is not None and around.loan is None:
                 turn.hold = around.loan = Hold(self, None, around, turn.outer)
                 return turn
-            if self.free and not self.line:
-                turn.hold = Hold(self, self.free.pop(), None, turn.outer)
-                return turn
             self.line[turn] = None
             if around is not None:
                 around.wanting.append(turn)
-            self._serve()  # somebody may have given a place back without seeing us
+            self._serve()
         return turn
 
     def leave(self, turn: Turn) -> None:
@@ -130,12 +127,15 @@ class Places:
 
     def give(self, place: object) -> None:
         """Put back what was taken from `free`, and serve who waits."""
+        self._put(place)
+        if self.line:
+            self.serve()
+
+    def _put(self, place: object) -> None:
         if place is self.LAST:
             self.free.insert(0, place)
         else:
             self.free.append(place)
-        if self.line:
-            self.serve()
 
     def _around(self, hold: Hold | None) -> Hold | None:
         """The innermost hold of these places, if it is still held."""
@@ -156,13 +156,23 @@ class Places:
                 return
             turn = next(iter(self.line))
             if self._grant(turn, Hold(self, place, None, turn.outer)) is None:
-                self.free.append(place)
+                self._put(place)
 
     def _grant(self, turn: Turn, hold: Hold) -> Hold | None:
         del self.line[turn]
+        turn.hold = hold  # before it wakes, perhaps on another thread, and looks
         try:
             turn.wake()
         except RuntimeError:  # nobody is there any more
-            return None
-        turn.hold = hold
-        return hold
+            turn.hold = None
+        return turn.hold
+
+
+def _shortened(hold: Hold | None) -> Hold | None:
+    """A hold, its chain freed of those that ended, so that no chain grows for ever."""
+    link = hold
+    while link is not None:
+        while link.outer is not None and not link.outer.open:
+            link.outer = link.outer.outer
+        link = link.outer
+    return hold
