@@ -115,12 +115,10 @@ def read(
 ) -> tuple[str, list[AgentConfig], tuple[Task, ...], Table]:
     """The name, agents, tasks and limits that a file describes; see `Team.load`."""
     place = Path(path)
-    data = _parsed(place)
     file = _File(place, model)
-    found = file.team(data)
+    found = file.team(_parsed(place))
     if file.problems:
-        told = "\n".join(f"  {where}: {what}" for where, what in file.problems)
-        raise TeamFileError(f"{place}:\n{told}", problems=file.problems)
+        raise _error(place, file.problems)
     return found
 
 
@@ -130,8 +128,12 @@ def _parsed(place: Path) -> Any:
         is_json = place.suffix == ".json" or text.lstrip()[:1] == "{"
         return json.loads(text) if is_json else tomllib.loads(text)
     except ValueError as error:
-        problems = [("file", f"is neither TOML nor JSON: {error}")]
-        raise TeamFileError(f"{place}: {problems[0][1]}", problems=problems) from None
+        raise _error(place, [("file", f"is neither TOML nor JSON: {error}")]) from None
+
+
+def _error(place: Path, problems: list[tuple[str, str]]) -> TeamFileError:
+    told = "\n".join(f"  {where}: {what}" for where, what in problems)
+    return TeamFileError(f"{place}:\n{told}", problems=problems)
 
 
 class _File:
@@ -146,6 +148,8 @@ class _File:
     def team(self, data: Any) -> tuple[str, list[AgentConfig], tuple[Task, ...], Table]:
         top = self._table(data, "", _TOP, ("agents", "tasks"))
         self._spec(top, "model")
+        if top.get("agents") == []:
+            self._wrong("agents", "is empty")
         limits = self._table(top.get("limits", {}), "limits", _LIMITS)
         members = self._tables(top, "agents", _AGENT, "name")
         agents = [self._agent(each, f"agents[{n}]") for n, each in enumerate(members)]
@@ -209,6 +213,7 @@ class _File:
                 adapter(table[key])
             except (TypeError, ValueError) as error:
                 self._wrong(f"{path}{key}", str(error))
+                del table[key]
 
     def _agent(self, table: Table, path: str) -> AgentConfig | None:
         before = len(self.problems)

@@ -23,7 +23,7 @@ async def together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T | BaseExce
 
 async def stopped(tasks: Iterable["asyncio.Future[Any]"]) -> None:
     """Cancel what still runs and wait for its end, also when cancelled meanwhile."""
-    left = {task for task in tasks if task.cancel()}
+    left: set[asyncio.Future[Any]] = {task for task in tasks if task.cancel()}
     again: asyncio.CancelledError | None = None
     while left:
         try:
