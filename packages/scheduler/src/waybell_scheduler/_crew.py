@@ -18,6 +18,8 @@ from waybell_scheduler._results import Facts
 from waybell_scheduler._steps import Pending
 
 
+_FEW = 512  # tasks whose order costs nothing to speak of
+_SLOW = 0.005  # seconds
 _TURN = 0.005  # seconds that tasks which never wait may keep the loop for themselves
 
 
@@ -91,6 +93,7 @@ class Crew:
         "_parked",
         "_plain",
         "_queue",
+        "_ranks",
         "_shapes",
         "_workers",
         "facts",
@@ -125,6 +128,8 @@ class Crew:
         self._workers: set[asyncio.Task[None]] = set()
         self._idle: list[asyncio.Future[None]] = []
         self._active, self._closing = 0, False
+        # In many plain tasks, order is worth its price once one has proved slow.
+        self._ranks = not plain or len(queue.tasks) <= _FEW
         # What loop.time calls, where it does no more than that.
         plain_time = type(self._loop).time is asyncio.BaseEventLoop.time
         self._clock = time.monotonic if plain_time else self._loop.time
@@ -171,8 +176,9 @@ class Crew:
         """Have workers for what is ready, as far as the bound allows."""
         ready = len(self._queue._frontier)
         free = self._bound - self._active
-        if ready > free:
+        if ready > free and self._ranks:
             self._queue._rank()  # which to take first begins to matter
+            self._ranks = False
         self._hire(min(ready, free))
 
     def _hire(self, many: int) -> None:
@@ -250,6 +256,7 @@ class Crew:
         tasks, state, results = queue.tasks, queue._state, queue._results
         done, inputs, call, bound = queue._done, queue._inputs, self._call, self._bound
         me: Any = asyncio.current_task()
+        seconds = self.seconds
         cancelling, until, turns = me.cancelling, clock() + _TURN, 0
         while not self._closing:
             try:
@@ -280,13 +287,13 @@ class Crew:
                 except StopIteration as end:
                     value = end.value
                 else:
-                    if (
-                        self._active < bound or queue._ranks is None
-                    ) and queue._frontier:
+                    if (self._active < bound or self._ranks) and queue._frontier:
                         self.grow()
                     began = clock()
                     value = await rest(coro, context, yielded)
-                    self.seconds[i] = clock() - began
+                    seconds[i] = took = clock() - began
+                    if took > _SLOW and queue._ranks is None:
+                        queue._rank()
             except BaseException as error:
                 self._failed(i, error)
             else:
