@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias, TypeGuard, cast
 
-from waybell_adapters import adapter
+from waybell_adapters import LLMAdapter, adapter
 from waybell_agents._config import AgentConfig
 from waybell_agents._errors import TeamFileError
 from waybell_agents._team import near
@@ -111,7 +111,7 @@ _BUILT: Mapping[str, tuple[Callable[..., Any], bool, Mapping[str, Kind]]] = {
 
 
 def read(
-    path: str | os.PathLike[str], model: str | None
+    path: str | os.PathLike[str], model: LLMAdapter | str | None
 ) -> tuple[str, list[AgentConfig], tuple[Task, ...], Table]:
     """The name, agents, tasks and limits that a file describes; see `Team.load`."""
     place = Path(path)
@@ -141,7 +141,7 @@ class _File:
 
     __slots__ = ("_folder", "_model", "_name", "problems")
 
-    def __init__(self, place: Path, model: str | None) -> None:
+    def __init__(self, place: Path, model: LLMAdapter | str | None) -> None:
         self._folder, self._name, self._model = place.parent, place.stem, model
         self.problems: list[tuple[str, str]] = []
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from waybell_adapters import LLMAdapter
 from waybell_agents._config import AgentConfig
 from waybell_scheduler import Task
 
@@ -42,12 +43,14 @@ class Team:
             raise ValueError(f"team {self.name!r} has no agent")
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, model: str | None = None) -> "Team":
+    def load(
+        cls, path: str | os.PathLike[str], *, model: LLMAdapter | str | None = None
+    ) -> "Team":
         """Read a team, its tasks and its limits from a file of TOML or JSON.
 
         Args:
             path: The file; folders that it names are sought beside it.
-            model: A spec that agents without a `model` of their own get.
+            model: What agents without a `model` of their own get, before the file's.
 
         Raises:
             TeamFileError: With the key path of every problem.
