@@ -56,8 +56,9 @@ def test_a_failure_at_the_root_skips_all_that_follows_without_recursion(tasks) -
     assert {queue.stems_from(name) for name in skipped} == {"0"}
 
 
-def test_each_shape_is_ranked_without_recursion(tasks) -> None:
-    queue = TaskQueue(tasks)
+@pytest.mark.parametrize("order", ["given", "reversed"])
+def test_each_shape_is_ranked_without_recursion(tasks, order) -> None:
+    queue = TaskQueue(tasks if order == "given" else tasks[::-1])
     queue._rank()
     ran = 0
     while queue._frontier:

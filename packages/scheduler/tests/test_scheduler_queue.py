@@ -431,7 +431,7 @@ def test_nothing_but_clean_up_is_added_after_a_stop() -> None:
     queue.add(Task("d", depends_on=["a"]))
     queue.add(Task("z", run_if="always"))
     assert queue.skipped_tasks() == ["b", "c", "d"]
-    assert (queue.stems_from("c"), queue.stems_from("d")) == (None, "a")
+    assert (queue.stems_from("c"), queue.stems_from("d")) == ("a", "a")
     assert ready(queue) == ["z"]
 
 
@@ -499,6 +499,22 @@ def test_ranked_the_longest_chain_goes_first() -> None:
     queue._rank()
     assert list(queue._frontier) == [1, 0]
     assert popped(queue) == "bcadef"
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [
+        ("c: b", "b: a", "a", "x", "y: x"),
+        ("b: a", "c: b", "x", "a", "y: x"),
+        ("b: a", "x", "a", "b2: a", "c: b", "y: x"),
+    ],
+    ids=repr,
+)
+def test_ranking_does_not_need_tasks_in_any_order(edges) -> None:
+    queue = graph(*edges)
+    queue._rank()
+    first = queue._frontier.popleft()
+    assert queue.tasks[first].id == "a"
 
 
 def test_priority_goes_before_the_longest_chain() -> None:

@@ -33,6 +33,7 @@ class Model:
     def __init__(self, stop_on_failure: bool) -> None:
         self.stop_on_failure = stop_on_failure
         self.stopped = False
+        self.stopper: str | None = None
         self.tasks: dict[str, Task] = {}
         self.state: dict[str, str] = {}
         self.root: dict[str, str | None] = {}
@@ -48,7 +49,7 @@ class Model:
         self.tasks[task.id] = task
         self.state[task.id] = "waiting"
         lost = [need for need in task.depends_on if self.state[need] in LOST]
-        root = self.root.get(lost[0], lost[0]) if lost else None
+        root = self.root.get(lost[0], lost[0]) if lost else self.stopper
         if self.stopped and not self.always(task.id):
             self.skip(task.id, root)
         self.settle(root)
@@ -60,7 +61,7 @@ class Model:
         self.settle(name)
 
     def stop(self, root: str | None) -> None:
-        self.stopped = True
+        self.stopped, self.stopper = True, root
         for name, state in self.state.items():
             if state == "waiting" and not self.always(name):
                 self.skip(name, root)

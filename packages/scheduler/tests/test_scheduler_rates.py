@@ -85,6 +85,24 @@ async def test_tokens_are_settled_after_each_call_and_guessed_before(rng) -> Non
 
 
 @pytest.mark.simulate(seeds=1)
+async def test_a_cancelled_wait_for_tokens_puts_its_guess_back(rng) -> None:
+    pool = AgentPool(10, tokens_per_minute=60)
+    loop = asyncio.get_running_loop()
+
+    async def call() -> Answer:
+        return Answer(100)
+
+    await pool.acall(call)
+    for _ in range(5):
+        waiting = asyncio.create_task(pool.acall(call))
+        await asyncio.sleep(1)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    await pool.acall(call)
+    assert loop.time() == pytest.approx(60)  # for a debt of 40 and a guess of 20
+
+
+@pytest.mark.simulate(seeds=1)
 async def test_a_failed_call_pays_for_the_reply_it_carries(rng) -> None:
     pool = AgentPool(10, tokens_per_minute=60)
     loop = asyncio.get_running_loop()
@@ -126,7 +144,7 @@ async def test_a_wait_for_the_rate_ends_with_the_deadline(rng) -> None:
 
 @pytest.mark.simulate(seeds=1)
 async def test_a_cancelled_wait_puts_back_what_it_drew(rng) -> None:
-    pool = AgentPool(10, requests_per_minute=1)
+    pool = AgentPool(10, requests_per_minute=1, tokens_per_minute=1000)
     loop = asyncio.get_running_loop()
     await pool.acall(asyncio.sleep, 0)
     waiting = asyncio.create_task(pool.acall(asyncio.sleep, 0))

@@ -1,5 +1,6 @@
 """The circuit breaker: after failures in a row it refuses calls, then lets one try."""
 
+import asyncio
 import logging
 import sys
 from collections.abc import Callable
@@ -19,13 +20,13 @@ Counts = Callable[[Exception], bool]
 _log = logging.getLogger("waybell_scheduler")
 
 
+running_loop = asyncio.events._get_running_loop  # noqa: SLF001 - it is in __all__, and the other one raises, which is slow
+
+
 def loop_clock() -> float:
     """The running loop's time, which a simulation may shift, else the monotonic one."""
-    if (events := sys.modules.get("asyncio.events")) is not None:
-        loop = events._get_running_loop()  # noqa: SLF001 - the one that does not raise
-        if loop is not None:
-            return float(loop.time())
-    return monotonic()
+    loop = running_loop()
+    return monotonic() if loop is None else loop.time()
 
 
 def counted(error: Exception) -> bool:
@@ -99,7 +100,7 @@ class Breaker:
         self._lock = RLock()  # a collection inside may close a call
         self._until = 0.0
         self._probing = False
-        self.epoch = 0
+        self.epoch: int = 0
         self.failures = 0
         self.reason = ""
         self.state = CLOSED

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from functools import partial
 
 from waybell_deadline import Deadline
-from waybell_scheduler._breaker import Breaker, Clock
+from waybell_scheduler._breaker import Breaker, Clock, running_loop
 from waybell_scheduler._errors import PoolTimeoutError, SchedulerError
 from waybell_scheduler._places import Hold, Places, holding
 from waybell_scheduler._rates import Rates
@@ -49,7 +49,7 @@ class Gate:
         try:
             while True:
                 for_turn, seconds = next(steps)
-                if _on_a_loop():
+                if running_loop() is not None:
                     raise SchedulerError(
                         "waiting for a place here would stop the event loop: "
                         "use 'await pool.acall(...)', or call from a thread"
@@ -141,16 +141,7 @@ class Gate:
 
 def _wake(woken: "asyncio.Future[None]") -> None:
     loop = woken.get_loop()
-    if asyncio.events._get_running_loop() is loop:  # noqa: SLF001 - the one that does not raise
-        _set(woken)
-    else:
-        loop.call_soon_threadsafe(_set, woken)
-
-
-def _set(woken: "asyncio.Future[None]") -> None:
-    if not woken.done():
+    if running_loop() is loop:
         woken.set_result(None)
-
-
-def _on_a_loop() -> bool:
-    return asyncio.events._get_running_loop() is not None  # noqa: SLF001 - the same
+    else:
+        loop.call_soon_threadsafe(woken.set_result, None)

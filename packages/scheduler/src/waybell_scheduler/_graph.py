@@ -49,6 +49,7 @@ class Graph:
         "_left",
         "_lenient",
         "_live",
+        "_ordered",
         "_ranks",
         "_reason",
         "_results",
@@ -71,14 +72,15 @@ class Graph:
         self._frontier: deque[int] | Ranked = deque()  # and perhaps some that started
         self._results: list[Any] = [None] * len(tasks)
         self._errors: dict[int, BaseException | None] = {}
-        self._reason: BaseException | None = None  # why it was stopped
+        self._reason: tuple[int, BaseException | None] = -1, None  # of the stop
         self._stems: dict[int, int] = {}  # from what is skipped to what failed, or -1
         self._lenient: dict[
             int, bool
         ] = {}  # runs after failures; True: after a stop too
         self._live: Runner | None = None  # who runs it now
         self._ranks: list[int] | None = None
-        if self._wire():
+        self._ordered = not self._wire()
+        if not self._ordered:
             self._check_cycles()
         if any(not task.plain for task in tasks):
             for i, task in enumerate(tasks):
@@ -115,9 +117,7 @@ class Graph:
                 left[i] = count
         except (KeyError, TypeError):
             assert task is not None
-            for name in task.depends_on:
-                self._need(task, name)
-            raise
+            raise unknown(task, index) from None
         return forward
 
     def _note(self, i: int, task: Task) -> None:
@@ -128,13 +128,6 @@ class Graph:
             self._lenient[i] = False
         if task.priority and self._ranks is None:
             self._rank()
-
-    def _need(self, task: Task, name: object) -> int:
-        """The number of a dependency."""
-        number = self._index.get(name) if isinstance(name, str) else None
-        if number is None:
-            raise QueueError(f"{task.id!r} depends on {name!r}, which is no task's id")
-        return number
 
     # -- what ends -----------------------------------------------------------------
 
@@ -170,7 +163,7 @@ class Graph:
     def _stop(self, root: int, error: BaseException | None) -> None:
         """Skip all that has not started and is not to run always."""
         self.stopped = True
-        self._reason = error
+        self._reason = root, error
         state, lenient = self._state, self._lenient
         self._refill([i for i in self._frontier if not state[i] and lenient.get(i)])
         ended = [i for i, now in enumerate(state) if not now and not lenient.get(i)]
@@ -211,7 +204,9 @@ class Graph:
             self.stopped or (lost and (always is None or self._starved(i)))
         ):
             state[i] = SKIPPED
-            self._stems[i] = self._stems.get(lost[0], lost[0]) if lost else -1
+            self._stems[i] = (
+                self._stems.get(lost[0], lost[0]) if lost else self._reason[0]
+            )
         elif not self._left[i]:
             self._frontier.append(i)
 
@@ -239,7 +234,7 @@ class Graph:
 
     def _gap(self, i: int) -> Gap:
         root = self._stems.get(i, i)
-        error = self._errors.get(root) if root >= 0 else self._reason
+        error = self._errors.get(root) if root >= 0 else self._reason[1]
         return Gap(self.tasks[i].id, STATES[self._state[i]], error)
 
     # -- order -----------------------------------------------------------------------
@@ -255,7 +250,7 @@ class Graph:
             return
         self._ranks = [
             (t.priority << 40) + n
-            for t, n in zip(self.tasks, hops(self._succ), strict=True)
+            for t, n in zip(self.tasks, hops(self._succ, self._ordered), strict=True)
         ]
         ready = list(self._frontier)
         self._frontier = Ranked(self._ranks)
@@ -282,6 +277,13 @@ class Graph:
                 for i in stuck
             }
             raise CyclicDependencyError([self.tasks[i].id for i in cycle(needs)])
+
+
+def unknown(task: Task, index: dict[str, int]) -> QueueError:
+    """What to say of a task that needs what is not there."""
+    names: Iterable[Any] = task.depends_on
+    wrong = next(n for n in names if not (isinstance(n, str) and n in index))
+    return QueueError(f"{task.id!r} depends on {wrong!r}, which is no task's id")
 
 
 def _numbered(tasks: list[Task]) -> dict[str, int]:

@@ -6,7 +6,15 @@ from contextvars import ContextVar
 from typing import Any
 
 from waybell_scheduler._errors import QueueError
-from waybell_scheduler._graph import RUNNING, SKIPPED, STATES, SUSPENDED, WAITING, Graph
+from waybell_scheduler._graph import (
+    RUNNING,
+    SKIPPED,
+    STATES,
+    SUSPENDED,
+    WAITING,
+    Graph,
+    unknown,
+)
 from waybell_scheduler._picture import mermaid, svg
 from waybell_scheduler._task import Task
 
@@ -105,7 +113,10 @@ class TaskQueue(Graph):
             return
         if task.id in self._index:
             raise QueueError(f"two tasks are called {task.id!r}")
-        needed = [self._need(task, name) for name in dict.fromkeys(task.depends_on)]
+        try:
+            needed = [self._index[name] for name in dict.fromkeys(task.depends_on)]
+        except (KeyError, TypeError):
+            raise unknown(task, self._index) from None
         i = self._index[task.id] = len(self.tasks)
         self.tasks.append(task)
         self._succ.append(None)
