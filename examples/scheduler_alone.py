@@ -9,6 +9,7 @@ Prints:
 """
 
 import asyncio
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def down() -> None:
     raise ConnectionError("down")
 
 
+logging.disable(logging.WARNING)  # the pool warns when it opens
 pool = AgentPool(consecutive_failure_limit=2, recovery_timeout_s=60)
 for _ in range(3):
     try:

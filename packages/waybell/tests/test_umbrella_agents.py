@@ -65,7 +65,7 @@ async def test_an_agent_within_a_retry_makes_single_attempts_and_degrades():
     broken = agent("b", ConnectionError("down"), "up")
     assert await Retry(broken, attempts=2, wait=lambda state: 0).run("go") == "up"
     assert broken.model.calls[0].options["attempts"] == 1
-    level = Degrade([agent("big", ConnectionError("down")), agent("small", "little")])
+    level = Degrade(agent("big", ConnectionError("down")), agent("small", "little"))
     assert await level.run("go") == "little"
 
 
