@@ -1,12 +1,11 @@
 """`waybell demo`: what can be said to it, and the exit codes."""
 
 import argparse
-import math
-import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from waybell._guard import guarded, seconds
 
 
 _ABOUT = """\
@@ -56,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rates", metavar="FILE", type=Path,
         help="price the tokens as if another model had run")
     add("--budget", metavar="USD", default="0.50", help="most to spend [0.50]")
-    add("--deadline", metavar="SECONDS", type=_seconds, default=60.0,
+    add("--deadline", metavar="SECONDS", type=seconds, default=60.0,
         help="most to wait [60]")
     add("--out", metavar="DIR", type=Path, default=Path("waybell-out"),
         help="where the files go [waybell-out]")
@@ -69,16 +68,6 @@ def _text(word: str) -> str:
     if not word.strip():
         raise argparse.ArgumentTypeError("the question is empty")
     return word
-
-
-def _seconds(word: str) -> float:
-    try:
-        seconds = float(word)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{word!r} is no number of seconds above 0")
-    return seconds
 
 
 def command(argv: Sequence[str], *, build: Callable[[str], Any] | None = None) -> int:
@@ -96,19 +85,10 @@ def command(argv: Sequence[str], *, build: Callable[[str], Any] | None = None) -
         options = _parser().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
-    try:
-        from waybell._desk._run import Refused, run  # noqa: PLC0415 - --help is fast
 
-        try:
-            return run(options, build)
-        except Refused as refused:
-            print(f"waybell demo: {refused}", file=sys.stderr)
-            return 2
-    except KeyboardInterrupt as stop:
-        where = f" {stop}" if str(stop) else ""
-        print(f"\nInterrupted.{where}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Who read our output has gone; nobody is left to tell, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    def run() -> int:
+        from waybell._desk._run import run  # noqa: PLC0415 - --help is fast
+
+        return run(options, build)
+
+    return guarded("waybell demo", run)

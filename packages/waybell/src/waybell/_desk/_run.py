@@ -1,15 +1,12 @@
 """One run of `waybell demo`: from the options to the exit code."""
 
 import asyncio
-import contextlib
-import itertools
 import json
 import logging
-import os
 import sys
 import tomllib
 from argparse import Namespace
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +17,14 @@ from waybell._desk._check import check, known
 from waybell._desk._corpus import Corpus, CorpusError, default_corpus, read_corpus
 from waybell._desk._desk import Answer, Desk
 from waybell._desk._progress import Progress
+from waybell._out import Refused, SafeConsole, files, refuse_unwritable
 from waybell_adapters import adapter
 from waybell_budget import BudgetPool, Price
 from waybell_deadline import Deadline
-from waybell_decisions import DecisionLog
-from waybell_trace import Tracer
 
 
-_FILES = ("traces.jsonl", "traces.starts.jsonl", "decisions.jsonl")
 _QUESTION = "How is a seed replayed in a simulation?"
 _ANY_QUESTION = "What is here? Give an overview."
-
-
-class Refused(Exception):
-    """The run cannot begin; the message says why."""
-
-
-class _Console(Console):
-    __slots__ = ()
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # a plain Console would exit with 1
 
 
 def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
@@ -55,16 +39,16 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
         reconfigure(errors="replace")  # it may not be able to show every letter
     for twice in ("waybell_budget", "waybell_deadline"):  # the report says it, too
         logging.getLogger(twice).addHandler(logging.NullHandler())
-    console = _Console(highlight=False, markup=False, emoji=False)
+    console = SafeConsole(highlight=False, markup=False, emoji=False)
     model = _model(options.model, build or adapter)
     name, prices = _rates(options.rates)
     pool = _pool(options, prices)
-    _refuse_unwritable(options.out)
+    refuse_unwritable(options.out)
     corpus = _corpus(options)
     if options.check and not any(map(known, corpus.passages)):
         raise Refused("--check asks about Waybell's own docs: run it in a checkout")
     report.corpus(console, corpus)
-    with _files(options.out) as (tracer, log):
+    with files(options.out) as (tracer, log):
         try:
             desk = Desk(
                 corpus.passages, model=model, pool=pool, tracer=tracer, log=log,
@@ -150,39 +134,3 @@ def _corpus(options: Namespace) -> Corpus:
         return read_corpus(options.path)
     except CorpusError as error:
         raise Refused(str(error)) from None
-
-
-def _refuse_unwritable(out: Path) -> None:
-    """Say early what is known to fail later, before anything is read."""
-    place = out.absolute()
-    while not os.path.exists(place):  # noqa: PTH110 - the one that never raises
-        place = place.parent
-    if not place.is_dir():
-        raise Refused(f"--out: {place} is not a folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise Refused(f"--out: {place}: Permission denied")
-
-
-@contextlib.contextmanager
-def _files(out: Path) -> Generator[tuple[Tracer, DecisionLog]]:
-    """Fresh files in the output folder; earlier ones are moved aside, never lost."""
-    with contextlib.ExitStack() as stack:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            _put_aside([path for name in _FILES if (path := out / name).exists()])
-            tracer = stack.enter_context(Tracer(out / _FILES[0]))
-            log = stack.enter_context(DecisionLog(out / _FILES[2]))
-        except OSError as error:
-            raise Refused(f"--out: {out}: {error.strerror or error}") from None
-        yield tracer, log
-
-
-def _put_aside(old: list[Path]) -> None:
-    numbers = itertools.count(1)
-    while old:
-        aside = old[0].with_name(f"earlier-{next(numbers)}")
-        with contextlib.suppress(FileExistsError):
-            aside.mkdir()
-            while old:
-                path = old.pop()
-                path.rename(aside / path.name)

@@ -1,0 +1,90 @@
+"""The tools of one agent, from wherever they come, and who approves of their calls."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol, TypeAlias
+
+from waybell_tools import ToolRegistry
+
+
+Tools: TypeAlias = ToolRegistry | Iterable[ToolRegistry | Callable[..., Any] | str]
+Approve: TypeAlias = Callable[[str, Mapping[str, Any]], Any]
+
+
+class Gate(Protocol):
+    """What a call must pass between the check of its arguments and its start."""
+
+    async def open(
+        self, ask: Approve | None, name: str, arguments: Mapping[str, Any]
+    ) -> Any:
+        """Ask who must approve, if anybody must, and note that the call starts."""
+
+
+gate: ContextVar[Gate] = ContextVar("waybell_agents_gate")
+
+
+class Toolbox(ToolRegistry):
+    """What one agent may call: functions of its own, and tools of registries.
+
+    A tool of a registry keeps its limits, and shares its uses with the registry.
+
+    Args:
+        given: Registries, functions, and names of tools in `registry`.
+        registry: Where the names are looked up.
+        approve: Asked for tools that need it and whose registry asks nobody.
+
+    Raises:
+        TypeError: Something is none of these.
+        ValueError: A name is there twice, or cannot be looked up.
+        UnknownToolError: The registry has no tool of the name.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        given: Tools = (),
+        registry: ToolRegistry | None = None,
+        approve: Approve | None = None,
+    ) -> None:
+        super().__init__()
+        for item in (given,) if isinstance(given, ToolRegistry) else given:
+            for home, name in _homes(item, registry):
+                if name in self._tools:
+                    raise ValueError(f"there are two tools {name!r}")
+                tool, ask = home[name], home[name].approve
+                if ask is True:
+                    ask = home._approve or approve or _nobody  # noqa: SLF001 - it has no public word for it
+                passing = partial(_pass, ask or None)
+                self._tools[name] = replace(tool, approve=passing)
+
+
+def _homes(
+    item: Any, registry: ToolRegistry | None
+) -> Iterator[tuple[ToolRegistry, str]]:
+    """The registry and the name of each tool that one item of `tools` stands for."""
+    if isinstance(item, ToolRegistry):
+        yield from ((item, name) for name in item)
+    elif isinstance(item, str):
+        if registry is None:
+            raise ValueError(f"tool {item!r} is a name: give registry=, which has it")
+        yield registry, item
+    elif callable(item):
+        own = ToolRegistry([item])
+        yield own, next(iter(own))
+    else:
+        raise TypeError(
+            "tools are functions, ToolRegistry objects and names of a registry's "
+            f"tools, not {item!r}"
+        )
+
+
+async def _pass(ask: Approve | None, name: str, arguments: Mapping[str, Any]) -> Any:
+    return await gate.get().open(ask, name, arguments)
+
+
+def _nobody(name: str, arguments: Mapping[str, Any]) -> str:
+    del name, arguments
+    return "nobody can be asked to approve it: give the agent approve="

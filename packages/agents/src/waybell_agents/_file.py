@@ -1,0 +1,286 @@
+"""A team and its tasks from a file, every problem of it told at once, by key path."""
+
+import json
+import math
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeAlias, TypeGuard, cast
+
+from waybell_adapters import LLMAdapter, adapter
+from waybell_agents._config import AgentConfig
+from waybell_agents._errors import TeamFileError
+from waybell_agents._team import near
+from waybell_scheduler import CyclicDependencyError, Task, TaskQueue
+from waybell_tools import (
+    ToolRegistry,
+    http_get,
+    list_files,
+    read_file,
+    shell,
+    write_file,
+)
+
+
+Table: TypeAlias = dict[str, Any]
+Kind: TypeAlias = tuple[Callable[[Any], bool], str]
+
+
+def _count_from(least: int) -> Kind:
+    return (
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= least,
+        f"a whole number from {least} up",
+    )
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _amount(value: Any) -> bool:
+    try:
+        money = (
+            Decimal(str(value)) if _number(value) or isinstance(value, str) else None
+        )
+    except ArithmeticError:
+        return False
+    return money is not None and money.is_finite() and money >= 0
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _texts(value: Any) -> bool:
+    return _is_list(value) and all(map(_is_text, value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+TEXT: Kind = _is_text, "text"
+TEXTS: Kind = _texts, "a list of texts"
+FLAG: Kind = (lambda v: isinstance(v, bool)), "true or false"
+TABLE: Kind = (lambda v: isinstance(v, dict)), "a table"
+LIST: Kind = (lambda v: isinstance(v, list)), "a list of tables"
+SECONDS: Kind = (lambda v: _number(v) and 0 < v < math.inf), "seconds above 0"
+NUMBER: Kind = _number, "a number"
+USD: Kind = _amount, "dollars from 0 up"
+COUNT, ONE = _count_from(0), _count_from(1)
+WHOLE: Kind = (
+    (lambda v: isinstance(v, int) and not isinstance(v, bool)),
+    "a whole number",
+)
+RUN_IF: Kind = (lambda v: v in ("success", "always")), "'success' or 'always'"
+TOOLS: Kind = (lambda v: isinstance(v, list)), "a list of names and tables"
+
+_TOP = {"team": TEXT, "model": TEXT, "limits": TABLE, "agents": LIST, "tasks": LIST}
+_LIMITS = {
+    "usd": USD, "tokens": COUNT, "seconds": SECONDS, "max_concurrent": ONE,
+    "stop_on_failure": FLAG,
+}  # fmt: skip
+_AGENT = {
+    "name": TEXT, "system_prompt": TEXT, "model": TEXT, "tools": TOOLS, "max_steps": ONE,
+    "max_tokens": ONE, "temperature": NUMBER, "repairs": COUNT, "output_schema": TABLE,
+    "options": TABLE,
+}  # fmt: skip
+_TASK = {
+    "id": TEXT, "description": TEXT, "agent": TEXT, "depends_on": TEXTS, "priority": WHOLE,
+    "retries": COUNT, "timeout": SECONDS, "usd": USD, "tokens": COUNT, "run_if": RUN_IF,
+    "partial": FLAG, "safe_to_repeat": FLAG,
+}  # fmt: skip
+_SETTINGS = {
+    "use": TEXT, "name": TEXT, "approve": FLAG, "rate": TEXT, "max_uses": ONE,
+    "safe_to_repeat": FLAG,
+}  # fmt: skip
+# What makes each built-in, whether a second call does no harm, and what it takes.
+_BUILT: Mapping[str, tuple[Callable[..., Any], bool, Mapping[str, Kind]]] = {
+    "read_file": (read_file, True, {"root": TEXT, "max_bytes": ONE, "hard_links": FLAG}),
+    "list_files": (list_files, True, {"root": TEXT, "max_entries": ONE}),
+    "write_file": (write_file, False, {"root": TEXT, "max_bytes": ONE, "overwrite": FLAG}),
+    "http_get": (http_get, True, {"timeout": SECONDS, "max_bytes": ONE, "max_redirects": COUNT}),
+    "shell": (shell, False, {
+        "allow": TEXTS, "root": TEXT, "writable": FLAG, "unsandboxed": FLAG,
+        "readable": TEXTS, "timeout": SECONDS, "max_output": ONE,
+    }),
+}  # fmt: skip
+
+
+def read(
+    path: str | os.PathLike[str], model: LLMAdapter | str | None
+) -> tuple[str, list[AgentConfig], tuple[Task, ...], Table]:
+    """The name, agents, tasks and limits that a file describes; see `Team.load`."""
+    place = Path(path)
+    file = _File(place, model)
+    found = file.team(_parsed(place))
+    if file.problems:
+        raise _error(place, file.problems)
+    return found
+
+
+def _parsed(place: Path) -> Any:
+    text = place.read_text("utf-8")
+    try:
+        is_json = place.suffix == ".json" or text.lstrip()[:1] == "{"
+        return json.loads(text) if is_json else tomllib.loads(text)
+    except ValueError as error:
+        raise _error(place, [("file", f"is neither TOML nor JSON: {error}")]) from None
+
+
+def _error(place: Path, problems: list[tuple[str, str]]) -> TeamFileError:
+    told = "\n".join(f"  {where}: {what}" for where, what in problems)
+    return TeamFileError(f"{place}:\n{told}", problems=problems)
+
+
+class _File:
+    """One file being read, and what is wrong with it so far."""
+
+    __slots__ = ("_folder", "_model", "_name", "problems")
+
+    def __init__(self, place: Path, model: LLMAdapter | str | None) -> None:
+        self._folder, self._name, self._model = place.parent, place.stem, model
+        self.problems: list[tuple[str, str]] = []
+
+    def team(self, data: Any) -> tuple[str, list[AgentConfig], tuple[Task, ...], Table]:
+        top = self._table(data, "", _TOP, ("agents", "tasks"))
+        self._spec(top, "model")
+        if top.get("agents") == []:
+            self._wrong("agents", "is empty")
+        limits = self._table(top.get("limits", {}), "limits", _LIMITS)
+        members = self._tables(top, "agents", _AGENT, "name")
+        agents = [self._agent(each, f"agents[{n}]") for n, each in enumerate(members)]
+        model = self._model or top.get("model")
+        given = [
+            replace(a, adapter=a.adapter or model) for a in agents if a is not None
+        ]
+        jobs = self._tables(top, "tasks", _TASK, "id")
+        self._check_tasks(jobs, [str(each.get("name")) for each in members])
+        tasks = () if self.problems else self._tasks(jobs)
+        return top.get("team", self._name), given, tasks, limits
+
+    def _tables(
+        self, top: Table, path: str, kinds: Mapping[str, Kind], key: str
+    ) -> list[Table]:
+        """The tables of a list, which have a key of their own."""
+        rows: list[Any] = top.get(path, [])
+        found = [
+            self._table(row, f"{path}[{n}]", kinds, (key,))
+            for n, row in enumerate(rows)
+        ]
+        seen: dict[Any, int] = {}
+        for n, name in enumerate(table.get(key) for table in found):
+            if name is not None and seen.setdefault(name, n) != n:
+                first = f"{path}[{seen[name]}]"
+                self._wrong(f"{path}[{n}].{key}", f"{name!r} is that of {first}")
+        return found
+
+    def _table(
+        self,
+        given: Any,
+        path: str,
+        kinds: Mapping[str, Kind],
+        needed: Iterable[str] = (),
+    ) -> Table:
+        """What of a table is as it must be; the rest is a problem."""
+        if not isinstance(given, dict):
+            self._wrong(path or "file", f"is a table, not {given!r:.60}")
+            return {}
+        table = cast("Table", given)
+        lead = f"{path}." if path else ""
+        for key in needed:
+            if key not in table:
+                self._wrong(f"{lead}{key}", "is missing")
+        good: Table = {}
+        for key, value in table.items():
+            if key not in kinds:
+                self._wrong(f"{lead}{key}", f"is no key here{near(key, kinds)}")
+            elif not kinds[key][0](value):
+                self._wrong(f"{lead}{key}", f"is {kinds[key][1]}, not {value!r:.60}")
+            else:
+                good[key] = value
+        return good
+
+    def _wrong(self, path: str, what: str) -> None:
+        self.problems.append((path, what))
+
+    def _spec(self, table: Table, key: str, path: str = "") -> None:
+        if key in table:
+            try:
+                adapter(table[key])
+            except (TypeError, ValueError) as error:
+                self._wrong(f"{path}{key}", str(error))
+                del table[key]
+
+    def _agent(self, table: Table, path: str) -> AgentConfig | None:
+        before = len(self.problems)
+        self._spec(table, "model", f"{path}.")
+        registry = ToolRegistry()
+        for n, tool in enumerate(table.pop("tools", [])):
+            self._tool(tool, f"{path}.tools[{n}]", registry)
+        if len(self.problems) > before or "name" not in table:
+            return None
+        own, schema = table.pop("model", None), table.pop("output_schema", None)
+        try:
+            return AgentConfig(adapter=own, tools=registry, output_type=schema, **table)
+        except (TypeError, ValueError) as error:
+            key = "name" if str(error).startswith("name:") else "output_schema"
+            self._wrong(f"{path}.{key}", str(error).removeprefix("name: "))
+        return None
+
+    def _tool(self, given: Any, path: str, registry: ToolRegistry) -> None:
+        wanted = {"use": given} if isinstance(given, str) else given
+        use = cast("Table", wanted).get("use") if isinstance(wanted, dict) else None
+        if not isinstance(use, str) or use not in _BUILT:
+            said = f"no built-in tool {use!r}{near(use, _BUILT)}"
+            self._wrong(path, said if use else 'is a name, or a table with use = "..."')
+            return
+        make, safe, kinds = _BUILT[use]
+        needed = [key for key in ("root", "allow") if key in kinds]
+        before = len(self.problems)
+        table = self._table(wanted, path, {**_SETTINGS, **kinds}, needed)
+        if len(self.problems) > before:
+            return
+        settings: Table = {"safe_to_repeat": safe}
+        settings |= {key: table.pop(key) for key in _SETTINGS if key in table}
+        del settings["use"]
+        if "root" in table:
+            table["root"] = self._folder / table["root"]
+        try:
+            registry.define_tool(fn=make(**table), **settings)
+        except (TypeError, ValueError, OSError) as error:
+            self._wrong(path, str(error))
+
+    def _check_tasks(self, tables: list[Table], agents: list[str]) -> None:
+        ids = [table["id"] for table in tables if "id" in table]
+        for n, table in enumerate(tables):
+            agent = table.get("agent")
+            if agent is not None and agent not in agents:
+                self._wrong(
+                    f"tasks[{n}].agent",
+                    f"no agent {agent!r}{near(agent, agents)}",
+                )
+            elif agent is None and len(agents) > 1:
+                self._wrong(
+                    f"tasks[{n}].agent", "is missing, and there are several agents"
+                )
+            for m, name in enumerate(table.get("depends_on", [])):
+                if name not in ids:
+                    self._wrong(
+                        f"tasks[{n}].depends_on[{m}]",
+                        f"no task {name!r}{near(name, ids)}",
+                    )
+
+    def _tasks(self, tables: list[Table]) -> tuple[Task, ...]:
+        tasks = tuple(Task(**table) for table in tables)
+        try:
+            TaskQueue(tasks)
+        except CyclicDependencyError as error:
+            last = next(
+                n for n, table in enumerate(tables) if table["id"] == error.cycle[0]
+            )
+            self._wrong(f"tasks[{last}].depends_on", str(error))
+        return tasks

@@ -1,0 +1,298 @@
+"""Teams of agents over graphs of tasks: the one door that three lines need."""
+
+import asyncio
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from typing import Any, TypeAlias
+
+from waybell_adapters import LLMAdapter, Reply
+from waybell_agents._agent import Agent, AgentStream
+from waybell_agents._box import Approve
+from waybell_agents._config import AgentConfig
+from waybell_agents._desk import Desk
+from waybell_agents._errors import AgentError
+from waybell_agents._feed import Feed
+from waybell_agents._reply import AgentReply, totals
+from waybell_agents._sync import run_blocking
+from waybell_agents._team import Team, near
+from waybell_budget import BudgetPool
+from waybell_bus import EventBus
+from waybell_deadline import Deadline
+from waybell_scheduler import AgentPool, RunResult, Task, arun
+from waybell_tools import ToolRegistry
+
+
+Tasks: TypeAlias = Iterable[Task | Mapping[str, Any]]
+
+
+class TeamStream(Feed[dict[str, Any], RunResult]):
+    """The progress of a team's run, then its `result`.
+
+    Each item is a dict: `event` ("task:started", "task:finished", ...), and what
+    belongs to it, such as `task`. A reader that falls behind loses the oldest.
+    """
+
+    __slots__ = ()
+
+    @property
+    def result(self) -> RunResult:
+        """What came of the run.
+
+        Raises:
+            RuntimeError: It has not ended.
+            CancelledError: It was left early, so that there is none.
+        """
+        return self._result()
+
+
+class OpenMultiAgent:
+    """Runs agents, and teams of them over tasks that depend on each other.
+
+    Args:
+        pool: Bounds the agents that run at once, and stops calling a provider that is
+            broken; share one with others that call it.
+        adapter: The model, or its spec, of agents that name none.
+        bus: Where agents answer while they run, and where progress is published; one
+            of its own for each run if None.
+        budget: What agents spend from if a run is given nothing else.
+        registry: Where names of tools are found that agents have no registry for.
+        approve: Asked for tools that need approval if the agent asks nobody.
+        tracer: Gets spans of agents, models, tools and tasks.
+        log: Gets records of what a run decides.
+    """
+
+    __slots__ = (
+        "_adapter", "_approve", "_budget", "_desk", "_lock", "_log", "_registry",
+        "_spent", "_tracer", "pool",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        pool: AgentPool | None = None,
+        adapter: LLMAdapter | str | None = None,
+        bus: EventBus | None = None,
+        budget: BudgetPool | None = None,
+        *,
+        registry: ToolRegistry | None = None,
+        approve: Approve | None = None,
+        tracer: Any = None,
+        log: Any = None,
+    ) -> None:
+        self.pool = AgentPool() if pool is None else pool
+        self._adapter, self._desk, self._budget = adapter, Desk(bus), budget
+        self._registry, self._approve = registry, approve
+        self._tracer, self._log = tracer, log
+        self._spent: dict[str, tuple[int, int, Decimal | None]] = {}
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def create_team(
+        name: str, configs: Iterable[AgentConfig], *, tasks: Iterable[Task] = ()
+    ) -> Team:
+        """A team of agents; callable on the class, too."""
+        return Team(name, tuple(configs), tuple(tasks))
+
+    async def arun_agent(
+        self,
+        config: AgentConfig,
+        task: str,
+        *,
+        budget: Any = None,
+        deadline: Any = None,
+    ) -> AgentReply:
+        """Have one agent do something; see `Agent.run` for what it raises.
+
+        Args:
+            config: The agent.
+            task: What it is to do.
+            budget: What it spends from, the façade's by default.
+            deadline: A `Deadline`, or seconds.
+
+        Raises:
+            CircuitOpenError: The pool does not call for a while.
+        """
+        async with self._desk.answering([self._agent(config)]) as bus:
+            limits = {
+                "budget": self._budget if budget is None else budget,
+                "deadline": _deadline(deadline),
+            }
+            topic = f"agent:{config.name}"
+            reply: AgentReply = await self.pool.acall(
+                bus.request, topic, prompt=task, **limits
+            )
+            return reply
+
+    def run_agent(self, config: AgentConfig, task: str, **limits: Any) -> AgentReply:
+        """`arun_agent` for code that cannot await; it works in a running loop, too."""
+        return run_blocking(self.arun_agent(config, task, **limits))
+
+    def stream_agent(
+        self,
+        config: AgentConfig,
+        task: str,
+        *,
+        budget: Any = None,
+        deadline: Any = None,
+    ) -> AgentStream:
+        """`arun_agent`, with the text as it comes, for `async for` and `for`."""
+        agent = self._agent(config)
+
+        async def work(pieces: asyncio.Queue[str]) -> AgentReply:
+            run = agent.run_into(pieces.put)
+            limits = {
+                "budget": self._budget if budget is None else budget,
+                "deadline": _deadline(deadline),
+            }
+            reply: AgentReply = await self.pool.acall(run, task, **limits)
+            return reply
+
+        return AgentStream(work)
+
+    async def arun_tasks(
+        self,
+        tasks: Tasks | None = None,
+        *,
+        team: Team | Iterable[AgentConfig],
+        **settings: Any,
+    ) -> RunResult:
+        """Run tasks, each as soon as those it depends on are done.
+
+        Args:
+            tasks: `Task` objects or their fields; the team's own by default. One that
+                names no agent goes to a team's only one.
+            team: Who does them.
+            **settings: Of the scheduler's `arun`: `budget`, `deadline`, `journal`,
+                `decisions`, `stop_on_failure`, `max_concurrent`, `agent_limit`,
+                `on_event`, `on_open`, `retry_failed`. The team's limits hold where
+                nothing else is said.
+
+        Returns:
+            A mapping from each task's id to its `TaskResult`; those that failed or
+            were skipped are in it.
+
+        Raises:
+            AgentError: A task names no agent of the team, or there is no task.
+            NoModelError: An agent that is wanted has no model. Nothing was started.
+            SchedulerError: The tasks or the settings make no sense.
+        """
+        team = team if isinstance(team, Team) else Team("team", tuple(team))
+        work = [
+            self._task(task, team) for task in (team.tasks if tasks is None else tasks)
+        ]
+        if not work:
+            raise AgentError(f"team {team.name!r} has no task: give tasks")
+        wanted = {task.agent for task in work}
+        configs = [config for config in team.agents if config.name in wanted]
+        terms = {"budget": self._budget, "log": self._log, "tracer": self._tracer}
+        terms = {
+            **terms,
+            **_limits(team.limits, settings),
+            "pool": self.pool,
+            **settings,
+        }
+        agents = [self._agent(config) for config in configs]
+        async with self._desk.answering(agents) as bus:
+            run: Any = partial(arun, work, bus=bus)
+            result: RunResult = await run(**terms)
+            return result
+
+    def run_tasks(
+        self,
+        tasks: Tasks | None = None,
+        *,
+        team: Team | Iterable[AgentConfig],
+        **settings: Any,
+    ) -> RunResult:
+        """`arun_tasks` for code that cannot await; it works in a running loop, too."""
+        return run_blocking(self.arun_tasks(tasks, team=team, **settings))
+
+    def stream_tasks(
+        self,
+        tasks: Tasks | None = None,
+        *,
+        team: Team | Iterable[AgentConfig],
+        **settings: Any,
+    ) -> TeamStream:
+        """`arun_tasks`, with its progress as it happens, for `async for` and `for`."""
+
+        async def work(items: asyncio.Queue[dict[str, Any]]) -> RunResult:
+            def on_event(event: str, fields: Mapping[str, Any]) -> None:
+                if items.full():
+                    items.get_nowait()
+                items.put_nowait({"event": event, **fields})
+
+            return await self.arun_tasks(
+                tasks, team=team, on_event=on_event, **settings
+            )
+
+        return TeamStream(work, ahead=10_000)
+
+    def get_status(self) -> dict[str, Any]:
+        """How things are, in figures.
+
+        Returns:
+            The pool's `status()`, and under `agents`, by name, `calls` to its model,
+            `tokens`, and `usd` (None when a cost is unknown).
+        """
+        with self._lock:
+            spent = {
+                name: dict(zip(("calls", "tokens", "usd"), facts, strict=True))
+                for name, facts in self._spent.items()
+            }
+        return {**self.pool.status(), "agents": spent}
+
+    def _agent(self, config: AgentConfig) -> Agent:
+        """An agent that is ready to run: it has a model."""
+        agent = Agent(
+            config, adapter=self._adapter, registry=self._registry,
+            approve=self._approve, tracer=self._tracer, meter=self._count,
+        )  # fmt: skip
+        _ = agent.model  # raises if there is none
+        return agent
+
+    def _count(self, name: str, replies: Sequence[Reply]) -> None:
+        usage, cost = totals(replies)
+        with self._lock:
+            calls, tokens, usd = self._spent.get(name, (0, 0, Decimal(0)))
+            known = None if usd is None or cost is None else usd + cost
+            self._spent[name] = calls + len(replies), tokens + usage.total, known
+
+    def _task(self, given: Task | Mapping[str, Any], team: Team) -> Task:
+        task = given if isinstance(given, Task) else Task(**given)
+        if task.run is not None:
+            return task
+        if task.agent is None and len(team) == 1:
+            return replace(task, agent=team.agents[0].name)
+        if task.agent is None:
+            raise AgentError(
+                f"task {task.id!r} names no agent of team {team.name!r}: give agent="
+            )
+        if task.agent not in team and (not self._desk.shared or ":" not in task.agent):
+            raise AgentError(
+                f"task {task.id!r} is for agent {task.agent!r}, whom team {team.name!r} "
+                f"does not have{near(task.agent, team)}",
+                agent=task.agent,
+            )
+        return task
+
+
+def _limits(limits: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A team's limits as settings of a run, where it has none of its own."""
+    found = {
+        name: limits[name]
+        for name in ("max_concurrent", "stop_on_failure")
+        if name in limits
+    }
+    caps = {name: limits[name] for name in ("usd", "tokens") if name in limits}
+    if caps and "budget" not in settings:
+        found["budget"] = BudgetPool(**caps)
+    if "seconds" in limits:
+        found["deadline"] = limits["seconds"]
+    return found
+
+
+def _deadline(given: Any) -> Any:
+    return Deadline(given) if isinstance(given, int | float) else given

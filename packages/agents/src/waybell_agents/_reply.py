@@ -1,0 +1,90 @@
+"""What an agent answers: a reply that knows the steps it took."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Self
+
+from waybell_adapters import Reply, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStep:
+    """One turn: what the model said, and what came of the tools it called.
+
+    Args:
+        number: From 1.
+        reply: The model's.
+        results: For each call, in the order of the calls, `id`, `name`, the `text` for
+            the model, and the `error` (`type` and `message`) if it failed.
+        recalled: The reply was paid for in an earlier run, and read from its journal.
+    """
+
+    number: int
+    reply: Reply
+    results: tuple[Mapping[str, Any], ...] = ()
+    recalled: bool = False
+
+
+class AgentReply(Reply):
+    """An agent's answer: the last reply's text, and what all of the run used.
+
+    Args:
+        text: The answer.
+        agent: Who answered.
+        value: The answer as `output_type`, None without one.
+        steps: The turns it took.
+        **facts: As of `Reply`; usage and cost are those of all turns.
+    """
+
+    __slots__ = ("agent", "steps", "value")
+    agent: str
+    value: Any
+    steps: tuple[AgentStep, ...]
+
+    def __new__(
+        cls,
+        text: str = "",
+        *,
+        agent: str = "",
+        value: Any = None,
+        steps: Iterable[AgentStep] = (),
+        **facts: Any,
+    ) -> Self:
+        self = super().__new__(cls, text, **facts)
+        own = {"agent": agent, "value": value, "steps": tuple(steps)}
+        for name, item in own.items():
+            object.__setattr__(self, name, item)
+        return self
+
+    @classmethod
+    def of(cls, reply: Reply, replies: Iterable[Reply], **own: Any) -> Self:
+        """The answer that the last reply gives, with the sums of all that were paid."""
+        replies = tuple(replies)
+        usage, cost = totals(replies)
+        return cls(
+            reply.text,
+            **own,
+            usage=usage,
+            cost=cost,
+            model=reply.model,
+            stop_reason=reply.stop_reason,
+            attempts=[attempt for each in replies for attempt in each.attempts],
+            request_id=reply.request_id,
+            partial=reply.partial,
+            message=reply.message,
+        )
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:
+        args, facts = super().__getnewargs_ex__()
+        return args, facts | {name: getattr(self, name) for name in self.__slots__}
+
+
+def totals(replies: Iterable[Reply]) -> tuple[Usage, Decimal | None]:
+    """Tokens and dollars of all; one unknown cost makes the sum unknown."""
+    usage, costs = Usage(), list[Decimal | None]()
+    for reply in replies:
+        usage += reply.usage
+        costs.append(reply.cost)
+    known = [cost for cost in costs if cost is not None]
+    return usage, sum(known, Decimal(0)) if len(known) == len(costs) else None

@@ -1,0 +1,80 @@
+"""Doors for code that cannot await: a loop in a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future, wait
+from contextvars import copy_context
+from typing import Any, Self, TypeVar
+
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """An event loop in a thread, as a `with` block; it works inside a running loop too.
+
+    What is called sees the caller's context. An interruption of the caller cancels
+    what it waits for, and is raised when that has ended.
+    """
+
+    __slots__ = ("_loop", "_thread")
+
+    def __enter__(self) -> Self:
+        ready: Future[asyncio.AbstractEventLoop] = Future()
+        name = "waybell-agents"
+        self._thread = threading.Thread(
+            target=_serve, args=(ready,), name=name, daemon=True
+        )
+        self._thread.start()
+        self._loop = ready.result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run it to its end there, and give back what it returns or raises."""
+        done: Future[T] = Future()
+        context, tasks = copy_context(), list[asyncio.Task[None]]()
+
+        async def carried() -> None:
+            try:
+                done.set_result(await work)
+            except BaseException as error:  # also what would stop the loop
+                done.set_exception(error)
+
+        def begin() -> None:
+            task = self._loop.create_task(carried(), context=context)
+            task.add_done_callback(end)
+            tasks.append(task)
+
+        def end(_: object) -> None:
+            work.close()
+            if not done.done():  # it was cancelled before it began
+                done.set_exception(asyncio.CancelledError())
+
+        self._loop.call_soon_threadsafe(begin)
+        try:
+            while not wait([done], timeout=1).done:
+                pass  # so that an interruption is seen on every system
+            return done.result()
+        except BaseException:
+            if not done.done():  # we were interrupted, not the work
+                self._loop.call_soon_threadsafe(lambda: [t.cancel() for t in tasks])
+                done.exception()
+            raise
+
+
+def run_blocking(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end from plain code, or inside a running loop."""
+    with LoopThread() as loop:
+        return loop.call(work)
+
+
+def _serve(ready: "Future[asyncio.AbstractEventLoop]") -> None:
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        ready.set_result(loop)
+        loop.run_forever()

@@ -1,0 +1,86 @@
+"""Agents that belong together, and perhaps the tasks they are there for."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from waybell_adapters import LLMAdapter
+from waybell_agents._config import AgentConfig
+from waybell_scheduler import Task
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Team:
+    """Agents by name, and the tasks and limits that a file gave them.
+
+    Args:
+        name: What it is called.
+        agents: Its members.
+        tasks: What `run_tasks` runs if it is given nothing else.
+        limits: What `run_tasks` keeps to if it is told nothing else: `usd`, `tokens`,
+            `seconds`, `max_concurrent`, `stop_on_failure`.
+
+    Raises:
+        ValueError: It has no agent, or two of one name.
+    """
+
+    name: str
+    agents: tuple[AgentConfig, ...]
+    tasks: tuple[Task, ...] = ()
+    limits: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "agents", tuple(self.agents))
+        if not self.name:
+            raise ValueError(f"a team's name is some text, not {self.name!r}")
+        names = [config.name for config in self.agents]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"team {self.name!r} has two agents named {twice!r}")
+        if not names:
+            raise ValueError(f"team {self.name!r} has no agent")
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, model: LLMAdapter | str | None = None
+    ) -> "Team":
+        """Read a team, its tasks and its limits from a file of TOML or JSON.
+
+        Args:
+            path: The file; folders that it names are sought beside it.
+            model: What agents without a `model` of their own get, before the file's.
+
+        Raises:
+            TeamFileError: With the key path of every problem.
+            OSError: It cannot be read.
+        """
+        from waybell_agents._file import read  # noqa: PLC0415 - tools only files need
+
+        name, agents, tasks, limits = read(path, model)
+        return cls(name, tuple(agents), tasks, limits)
+
+    def __getitem__(self, name: str) -> AgentConfig:
+        for config in self.agents:
+            if config.name == name:
+                return config
+        raise KeyError(f"no agent {name!r}{near(name, self)}")
+
+    def __iter__(self) -> Iterator[str]:
+        return (config.name for config in self.agents)
+
+    def __len__(self) -> int:
+        return len(self.agents)
+
+    def __contains__(self, name: object) -> bool:
+        return any(config.name == name for config in self.agents)
+
+
+def near(name: object, known: Iterable[str]) -> str:
+    """A guess at what was meant, to be put behind "no such"."""
+    known = list(known)
+    found = get_close_matches(str(name), known, 1, 0.5)
+    if found:
+        return f"; did you mean {found[0]!r}?"
+    return f"; there are {', '.join(map(repr, known[:9]))}" if known else ""

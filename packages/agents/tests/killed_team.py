@@ -1,0 +1,158 @@
+"""A journaled team that is killed again and again: killed_team.py FOLDER KILLS SEED.
+
+Each run is a child that a thread of its own kills at a random moment. What it pays for
+is written down, outside of the journal, before it is given. After each run, nothing may
+have been paid that the journal had recorded before.
+"""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+from waybell_adapters import ScriptedAdapter, ToolCall
+from waybell_agents import AgentConfig, OpenMultiAgent
+from waybell_scheduler import Task
+from waybell_tools import ToolRegistry
+
+
+TURNS = 3
+NAMES = ["a", "b", "c", "d", "e", "f"]
+
+
+def tasks():
+    ids = dict(enumerate(NAMES))
+    return [
+        Task(name, f"task={name}", "worker", depends_on=[ids[n - 2]] if n > 1 else [])
+        for n, name in ids.items()
+    ]
+
+
+def pays(paid: int, *what: object) -> None:
+    os.write(paid, (json.dumps(what) + "\n").encode())
+
+
+def team(paid: int):
+    registry = ToolRegistry()
+
+    @registry.tool
+    async def send(task: str, turn: int, idempotency_key: str) -> str:
+        await asyncio.sleep(0)
+        pays(paid, f"{task}/{turn}.0", idempotency_key)
+        return f"sent {task} {turn}"
+
+    @registry.tool(safe_to_repeat=True)
+    async def look(task: str, turn: int, idempotency_key: str) -> str:
+        pays(paid, f"{task}/{turn}.1", idempotency_key)
+        await asyncio.sleep(0)
+        return f"seen {task} {turn}"
+
+    def answer(messages):
+        task = messages[0]["content"][5]
+        turn = 1 + sum(message["role"] == "assistant" for message in messages)
+        pays(paid, f"{task}/{turn}", None)
+        if turn > TURNS:
+            return f"{task}: {sum(m['role'] == 'tool' for m in messages)} results"
+        wanted = {"task": task, "turn": turn}
+        return [
+            ToolCall(f"{n}", name, wanted) for n, name in enumerate(("send", "look"))
+        ]
+
+    config = AgentConfig("worker", tools=registry)
+    return OpenMultiAgent(adapter=ScriptedAdapter([answer], repeat=True)), [config]
+
+
+def run(folder: Path, after: float | None, decisions: dict[str, str]) -> None:
+    """Run to the end, or be killed; the exit code is 0 when all is done, 3 if it waits."""
+    paid = os.open(folder / "paid", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    many, configs = team(paid)
+    if after is not None:
+
+        def kill() -> None:
+            time.sleep(after)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=kill, daemon=True).start()
+    result = asyncio.run(
+        many.arun_tasks(
+            tasks(), team=configs, journal=folder / "journal", decisions=decisions
+        )
+    )
+    if result.status == "suspended":
+        (folder / "pending").write_text(json.dumps(list(result.pending)))
+        os._exit(3)
+    assert {name: one.value for name, one in result.items()} == {
+        name: f"{name}: {2 * TURNS} results" for name in NAMES
+    }, result
+    os._exit(0)
+
+
+def recorded(journal: Path) -> set[str]:
+    """What has been recorded, as `task/turn` or `task/turn.call`."""
+    lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
+    found = [record for record in map(json.loads, lines) if "step" in record]
+    return {f"{each['task']}/{each['step'].partition('/')[2]}" for each in found}
+
+
+def main(folder: Path, kills: int, seed: int) -> None:
+    rng, counts = random.Random(seed), Counter[str]()
+    campaign = 0
+    while counts["killed"] < kills:
+        campaign += 1
+        here = folder / f"{campaign}"
+        here.mkdir()
+        outcome, decisions = "killed", dict[str, str]()
+        keys: dict[str, set[str]] = {}
+        while outcome != "done":
+            before = recorded(here / "journal")
+            seen = (here / "paid").stat().st_size if (here / "paid").exists() else 0
+            after = rng.uniform(0, 0.03) if counts["killed"] < kills else None
+            child = os.fork()
+            if child == 0:
+                try:
+                    run(here, after, decisions)
+                except BaseException:
+                    sys.excepthook(*sys.exc_info())
+                os._exit(1)
+            _, status = os.waitpid(child, 0)
+            code = os.waitstatus_to_exitcode(status)
+            outcome = {0: "done", 3: "suspended", -signal.SIGKILL: "killed"}.get(
+                code, "broken"
+            )
+            assert outcome != "broken", (code, (here / "journal").read_text())
+            counts[outcome] += 1
+            new = (
+                (here / "paid").read_bytes()[seen:].splitlines()
+                if (here / "paid").exists()
+                else []
+            )
+            for what, key in map(json.loads, new):
+                assert what not in before, f"{what} was paid for again"
+                keys.setdefault(what, set()).add(key)
+            waits = (
+                json.loads((here / "pending").read_text())
+                if outcome == "suspended"
+                else []
+            )
+            decisions = dict.fromkeys(waits, "repeat")
+        assert all(len(found) == 1 for found in keys.values()), "a key changed"
+        expected = {
+            f"{name}/{turn}{call}"
+            for name in NAMES
+            for turn in range(1, TURNS + 1)
+            for call in ("", ".0", ".1")
+        } | {f"{name}/{TURNS + 1}" for name in NAMES}
+        assert set(keys) == expected, "something was lost"
+    sys.stdout.write(json.dumps(counts | {"campaigns": campaign}))
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded")
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,254 @@
+"""A team and its tasks from a file, and every problem of it at once."""
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from waybell_adapters import OfflineAdapter
+from waybell_agents import Agent, OpenMultiAgent, Team, TeamFileError
+
+
+GOOD = """
+team = "desk"
+model = "offline"
+
+[limits]
+usd = "0.50"
+tokens = 9000
+seconds = 60
+max_concurrent = 2
+stop_on_failure = true
+
+[[agents]]
+name = "reader"
+system_prompt = "Read what you are asked to."
+tools = [{ use = "read_file", root = "notes", name = "read", approve = true }, "http_get"]
+max_steps = 4
+
+[[agents]]
+name = "writer"
+model = "scripted:written"
+temperature = 0
+output_schema = { type = "string" }
+
+[[tasks]]
+id = "read"
+description = "Summarise: Bells ring."
+agent = "reader"
+retries = 1
+timeout = 5
+usd = 0.1
+
+[[tasks]]
+id = "write"
+agent = "writer"
+depends_on = ["read"]
+priority = -1
+run_if = "always"
+partial = true
+safe_to_repeat = false
+tokens = 100
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    (tmp_path / "notes").mkdir()
+
+    def load(text, name="tasks.toml", **options):
+        (tmp_path / name).write_text(text)
+        return Team.load(tmp_path / name, **options)
+
+    return load
+
+
+def problems(load, text, **options):
+    with pytest.raises(TeamFileError) as caught:
+        load(text, **options)
+    assert all(
+        f"{path}: {what}" in str(caught.value) for path, what in caught.value.problems
+    )
+    return dict(caught.value.problems)
+
+
+def test_a_file_gives_the_team_its_tasks_and_its_limits(load, tmp_path):
+    team = load(GOOD)
+    assert (team.name, list(team)) == ("desk", ["reader", "writer"])
+    assert team.limits == {
+        "usd": "0.50", "tokens": 9000, "seconds": 60, "max_concurrent": 2,
+        "stop_on_failure": True,
+    }  # fmt: skip
+    reader = Agent(team["reader"])
+    assert isinstance(reader.model, OfflineAdapter)
+    assert [spec["name"] for spec in reader._box.specs()] == ["read", "http_get"]
+    assert reader._box["read"].safe_to_repeat
+    (tmp_path / "notes/a.txt").write_text("hi")  # roots are sought beside the file
+    first, second = team.tasks
+    assert (first.agent, first.retries, first.timeout, first.usd) == (
+        "reader",
+        1,
+        5,
+        0.1,
+    )
+    assert (second.depends_on, second.run_if, second.partial) == (
+        ("read",),
+        "always",
+        True,
+    )
+    assert (second.priority, second.safe_to_repeat, second.tokens) == (-1, False, 100)
+
+
+def test_json_says_the_same_and_the_name_is_the_files_if_there_is_none(load):
+    data = {"agents": [{"name": "a", "model": "offline"}], "tasks": [{"id": "t"}]}
+    for name in ("plan.json", "plan.txt"):
+        team = load(json.dumps(data), name)
+        assert (team.name, team.tasks[0].id) == ("plan", "t")
+    assert OpenMultiAgent().run_tasks(team=team).ok
+
+
+def test_a_model_given_by_the_caller_goes_before_the_files_but_not_the_agents(load):
+    team = load(GOOD, model="scripted:x")
+    assert team["reader"].adapter == "scripted:x"
+    assert team["writer"].adapter == "scripted:written"
+
+
+def test_a_loaded_team_runs(load):
+    result = OpenMultiAgent().run_tasks(team=load(GOOD.replace("output_schema", "# ")))
+    assert result["write"].value == "written"
+    assert result["read"].usd == Decimal(0)
+
+
+def test_every_problem_is_told_by_its_key_path(load):
+    text = """
+    team = 3
+    modl = "offline"
+    model = "ofline"
+    [limits]
+    usd = -1
+    tokens = 1.5
+    seconds = true
+    max_concurrent = 0
+    stop_on_failure = "no"
+    [[agents]]
+    name = "a:b"
+    [[agents]]
+    name = "writer"
+    max_step = 3
+    model = "nobody"
+    tools = ["read_file", "shel", 3, { use = "read_file", root = "missing" }, { use = "http_get", timeout = "x", rot = 1 }]
+    [[agents]]
+    name = "editor"
+    output_schema = { type = "strin" }
+    [[agents]]
+    system_prompt = 1
+    [[agents]]
+    name = "writer"
+    [[tasks]]
+    id = "draft"
+    agent = "writr"
+    [[tasks]]
+    id = "draft"
+    agent = "writer"
+    depends_on = ["draft", "draf"]
+    retries = -1
+    usd = "much"
+    run_if = "never"
+    [[tasks]]
+    priority = 0.5
+    depends_on = "draft"
+    timeout = 0
+    partial = 1
+    """
+    assert problems(load, text) == {
+        "team": "is text, not 3",
+        "modl": "is no key here; did you mean 'model'?",
+        "model": "no provider 'ofline': a spec is provider:model, of anthropic, offline, "
+        "ollama, openai, scripted; did you mean 'offline'?",
+        "limits.usd": "is dollars from 0 up, not -1",
+        "limits.tokens": "is a whole number from 0 up, not 1.5",
+        "limits.seconds": "is seconds above 0, not True",
+        "limits.max_concurrent": "is a whole number from 1 up, not 0",
+        "limits.stop_on_failure": "is true or false, not 'no'",
+        "agents[0].name": "'a:b' cannot be part of a topic: use letters, digits, '-' and "
+        "'_', without ':', '.', '*' or blanks",
+        "agents[1].max_step": "is no key here; did you mean 'max_steps'?",
+        "agents[1].model": "no provider 'nobody': a spec is provider:model, of anthropic, "
+        "offline, ollama, openai, scripted",
+        "agents[1].tools[0].root": "is missing",
+        "agents[1].tools[1]": "no built-in tool 'shel'; did you mean 'shell'?",
+        "agents[1].tools[2]": 'is a name, or a table with use = "..."',
+        "agents[1].tools[3]": str(missing(load)),
+        "agents[1].tools[4].timeout": "is seconds above 0, not 'x'",
+        "agents[1].tools[4].rot": "is no key here; did you mean 'rate'?",
+        "agents[2].output_schema": problems(
+            load,
+            'agents = [{name = "e", output_schema = {type = "strin"}}]\ntasks = []',
+        )["agents[0].output_schema"],
+        "agents[3].name": "is missing",
+        "agents[3].system_prompt": "is text, not 1",
+        "agents[4].name": "'writer' is that of agents[1]",
+        "tasks[0].agent": "no agent 'writr'; did you mean 'writer'?",
+        "tasks[1].id": "'draft' is that of tasks[0]",
+        "tasks[1].depends_on[1]": "no task 'draf'; did you mean 'draft'?",
+        "tasks[1].retries": "is a whole number from 0 up, not -1",
+        "tasks[1].usd": "is dollars from 0 up, not 'much'",
+        "tasks[1].run_if": "is 'success' or 'always', not 'never'",
+        "tasks[2].id": "is missing",
+        "tasks[2].priority": "is a whole number, not 0.5",
+        "tasks[2].depends_on": "is a list of texts, not 'draft'",
+        "tasks[2].timeout": "is seconds above 0, not 0",
+        "tasks[2].partial": "is true or false, not 1",
+        "tasks[2].agent": "is missing, and there are several agents",
+    }
+
+
+def missing(load):
+    text = 'agents = [{name = "a", tools = [{use = "read_file", root = "missing"}]}]\ntasks = []'
+    found = problems(load, text)["agents[0].tools[0]"]
+    assert "missing" in found
+    return found
+
+
+def test_a_cycle_is_told_as_a_path(load):
+    text = """
+    [[agents]]
+    name = "a"
+    [[tasks]]
+    id = "x"
+    depends_on = ["y"]
+    [[tasks]]
+    id = "y"
+    depends_on = ["x"]
+    """
+    ((path, what),) = problems(load, text).items()
+    assert path.endswith("].depends_on")
+    assert "'x'" in what
+    assert "'y'" in what
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "what"),
+    [
+        ("", "agents", "is missing"),
+        ("agents = 3\ntasks = []", "agents", "is a list of tables, not 3"),
+        ("agents = [3]\ntasks = []", "agents[0]", "is a table, not 3"),
+        ("a = ", "file", "is neither TOML nor JSON"),
+        ("[1]", "file", "is a table"),
+        ("agents = []\ntasks = []", "agents", "is empty"),
+        (
+            'agents = [{name = "a"}]\ntasks = []\n[limits]\nusd = "1e"',
+            "limits.usd",
+            "is dollars",
+        ),
+    ],
+)
+def test_what_is_no_team_at_all_is_said(load, text, path, what):
+    name = "t.json" if text == "[1]" else "t.toml"
+    found = problems(load, text, name=name)
+    assert what in found[path]
+
+
+def test_a_file_that_cannot_be_read_raises_what_the_system_says(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Team.load(tmp_path / "none.toml")

@@ -1,0 +1,236 @@
+"""Inside a journaled task nothing is paid for twice, and what is unclear waits."""
+
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+
+from waybell_adapters import BadReply, Reply, ScriptedAdapter, ToolCall, Usage
+from waybell_agents import Agent, AgentConfig, OpenMultiAgent, OutputError
+from waybell_budget import BudgetExceeded, BudgetPool
+from waybell_scheduler import Pending, Steps, Task
+from waybell_tools import ToolRegistry
+
+
+class Died(BaseException):
+    """What a process ends with, as far as these tests can."""
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Runs one task of one agent on one journal; each call is another process."""
+
+    def run(replies, tools=(), tasks=None, **settings):
+        model = ScriptedAdapter(replies)
+        given = [Task("t", "go")] if tasks is None else tasks
+        named = ("decisions", "budget", "retry_failed")
+        terms = {name: settings.pop(name) for name in named if name in settings}
+        config = AgentConfig("a", "Go.", model, tools, **settings)
+        result = OpenMultiAgent().run_tasks(
+            given, team=[config], journal=tmp_path / "j", **terms
+        )
+        return result, model
+
+    return run
+
+
+def call(name, **arguments):
+    return ToolCall(f"id-{name}", name, arguments)
+
+
+def test_replies_and_results_before_a_crash_are_recalled(runs):
+    done = Counter()
+
+    def pay() -> str:
+        done["pay"] += 1
+        return "paid"
+
+    with pytest.raises(Died):
+        runs([[call("pay")], Died()], [pay])
+    paid = BudgetPool(usd=1)
+    result, model = runs(
+        [Reply("fin", cost="0.5", usage=Usage(1, 1))], [pay], budget=paid
+    )
+    assert result["t"].value == "fin"
+    assert (done["pay"], len(model.calls)) == (1, 1)
+    assert model.calls[0].prompt[-1]["content"] == "paid"
+    assert [step.recalled for step in result["t"].value.steps] == [True, False]
+    assert paid.snapshot().usd_spent == Decimal("0.5")
+
+
+def test_a_tool_whose_outcome_is_unknown_is_not_repeated_but_asked_about(runs):
+    done = []
+
+    def pay(idempotency_key: str) -> str:
+        done.append(idempotency_key)
+        if len(done) == 1:
+            raise Died
+        return "paid"
+
+    with pytest.raises(Died):
+        runs([[call("pay")]], [pay])
+    result, model = runs([], [pay])
+    assert (result.status, len(done), model.calls) == ("suspended", 1, [])
+    (key, waits), *_ = result.pending.items()
+    assert (waits.reason, waits.data["tool"]) == ("tool call outcome unknown", "pay")
+    result, model = runs(["fin"], [pay], decisions={key: "repeat"})
+    assert result["t"].value == "fin"
+    assert len(done) == 2
+    assert done[0] == done[1]  # by which the other side can tell
+
+
+@pytest.mark.parametrize(
+    ("decision", "told"),
+    [
+        ("it was paid", "it was paid"),
+        ({"id": 7}, '{"id": 7}'),
+        (False, "not to be repeated"),
+    ],
+)
+def test_the_outcome_of_a_tool_may_be_stated(runs, decision, told):
+    done = []
+
+    def pay() -> str:
+        done.append(1)
+        raise Died
+
+    with pytest.raises(Died):
+        runs([[call("pay")]], [pay])
+    result, _ = runs([], [pay])
+    result, model = runs(
+        ["fin"], [pay], decisions=dict.fromkeys(result.pending, decision)
+    )
+    assert result["t"].value == "fin"
+    assert told in model.calls[0].prompt[-1]["content"]
+    assert done == [1]
+
+
+def test_a_tool_that_is_safe_to_repeat_is_repeated(runs):
+    registry, done = ToolRegistry(), []
+
+    @registry.tool(safe_to_repeat=True)
+    def look() -> str:
+        done.append(1)
+        if len(done) == 1:
+            raise Died
+        return "seen"
+
+    with pytest.raises(Died):
+        runs([[call("look")]], registry)
+    result, _ = runs(["fin"], registry)
+    assert (result["t"].value, len(done)) == ("fin", 2)
+
+
+@pytest.mark.parametrize(
+    ("decision", "told"), [(True, "sent"), (False, "not approved"), ("later", "later")]
+)
+def test_an_approval_may_outlive_the_process(runs, decision, told):
+    registry, sent = ToolRegistry(), []
+
+    @registry.tool(approve=True)
+    def send(to: str) -> str:
+        sent.append(to)
+        return "sent"
+
+    def ask(name, arguments):
+        return Pending("may it be sent?", **arguments)
+
+    def look() -> str:
+        return "seen"
+
+    wanted = [[call("send", to="Ann"), call("look")]]
+    result, _ = runs(wanted, [registry, look], approve=ask)
+    assert (result.status, sent) == ("suspended", [])
+    (key, waits), *_ = result.pending.items()
+    assert (waits.reason, waits.data) == ("may it be sent?", {"to": "Ann"})
+    result, model = runs(
+        ["fin"], [registry, look], approve=ask, decisions={key: decision}
+    )
+    assert result["t"].value == "fin"
+    assert told in model.calls[0].prompt[-2]["content"]
+    assert model.calls[0].prompt[-1]["content"] == "seen"
+    assert sent == (["Ann"] if decision is True else [])
+
+
+def test_without_a_journal_a_pending_approval_is_a_refusal_that_says_why():
+    registry = ToolRegistry()
+    registry.tool(lambda: 1, name="send", description="Send.", approve=True)
+    model = ScriptedAdapter([[call("send")], "fin"])
+    config = AgentConfig(
+        "a", "", model, registry, approve=lambda n, a: Pending("may I?")
+    )
+    reply = Agent(config).run_sync("go")
+    assert "may I?), and there is no journal" in reply.steps[0].results[0]["text"]
+
+
+def test_another_attempt_of_the_task_goes_on_where_the_first_was_cut(runs):
+    done = []
+
+    def pay() -> str:
+        done.append(1)
+        return "paid"
+
+    tasks = [Task("t", "go", retries=1)]
+    result, model = runs([[call("pay")], OSError("cut"), "fin"], [pay], tasks=tasks)
+    assert (result["t"].value, done, len(model.calls)) == ("fin", [1], 3)
+
+
+def test_another_attempt_after_an_unusable_answer_begins_anew(runs):
+    tasks = [Task("t", "go", retries=1)]
+    result, model = runs(
+        ["no", '{"value": [1]}'], tasks=tasks, output_type=list[int], repairs=0
+    )
+    assert result["t"].value.value == [1]
+    assert len(model.calls) == 2
+
+
+def test_an_unusable_answer_is_not_asked_for_again_after_a_crash(runs):
+    lost = Reply("{", usage=Usage(50, 1))
+    with pytest.raises(Died):
+        runs([BadReply("garbage", reply=lost), Died()])
+    result, model = runs(["fin"])
+    assert (result["t"].value, len(model.calls)) == ("fin", 1)
+    assert "garbage" in model.calls[0].prompt[-1]["content"]
+    assert result["t"].value.usage.input_tokens > 50
+
+
+def test_a_reply_that_was_too_dear_is_kept_for_whoever_pays_more(runs):
+    dear = Reply("dear", cost="0.5", usage=Usage(1, 1))
+    result, _ = runs([dear], budget=BudgetPool(usd="0.1"))
+    assert isinstance(result["t"].error, BudgetExceeded)
+    pool = BudgetPool(usd="0.1")
+    result, model = runs([], budget=pool, retry_failed=True)
+    assert (result["t"].value, model.calls) == ("dear", [])
+    assert result["t"].value.cost == Decimal("0.5")
+    assert pool.snapshot().usd_spent == 0  # it was paid for in the first run
+
+
+def test_runs_alike_in_one_task_are_told_apart_and_recalled(tmp_path):
+    model = ScriptedAdapter(["one", "two", Died()])
+    agent = Agent(AgentConfig("a", adapter=model))
+
+    async def both():
+        return [(await agent.run("go")).text for _ in range(3)]
+
+    many = OpenMultiAgent(adapter="offline")
+    with pytest.raises(Died):
+        many.run_tasks(
+            [Task("t", run=both)], team=[agent.config], journal=tmp_path / "j"
+        )
+    model = ScriptedAdapter(["three"])
+    agent = Agent(AgentConfig("a", adapter=model))
+    result = many.run_tasks(
+        [Task("t", run=both)], team=[agent.config], journal=tmp_path / "j"
+    )
+    assert result["t"].value == ["one", "two", "three"]
+
+
+def test_outside_of_a_journaled_task_there_are_no_steps():
+    assert Steps.current() is None
+    one = Agent(
+        AgentConfig(
+            "a", adapter=ScriptedAdapter(["x"]), output_type=list[int], repairs=0
+        )
+    )
+    with pytest.raises(OutputError):
+        one.run_sync("go")

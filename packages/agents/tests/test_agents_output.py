@@ -1,0 +1,106 @@
+"""An answer of a declared type, and what happens until it is one."""
+
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+import pytest
+
+from waybell_adapters import OpenAIAdapter, ScriptedAdapter, ToolCall
+from waybell_agents import Agent, AgentConfig, OutputError
+from waybell_agents._turns import Turns
+
+
+@dataclass
+class Person:
+    name: str
+    age: int
+
+
+class Place(TypedDict):
+    city: str
+
+
+@dataclass
+class Node:
+    value: int
+    more: "list[Node]"
+
+
+def agent(kind, *replies, **settings):
+    model = ScriptedAdapter(replies)
+    return Agent(AgentConfig("a", adapter=model, output_type=kind, **settings)), model
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Person, '{"name": "Ann", "age": 3}', Person("Ann", 3)),
+        (Person, 'Here:\n```json\n{"name": "A", "age": 1}\n```\nDone.', Person("A", 1)),
+        (Person, 'As [1] says {so}: {"name": "A", "age": 1}.', Person("A", 1)),
+        (Place, '{"city": "Bern"}', {"city": "Bern"}),
+        (list[int], '{"value": [1, 2]}', [1, 2]),
+        (Literal["yes", "no"], '{"value": "no"}', "no"),
+        ({"type": "object", "properties": {"x": {"type": "integer"}}}, '{"x": 1}', {"x": 1}),
+        ({"type": "array", "items": {"$ref": "#/$defs/i"}, "$defs": {"i": {"type": "integer"}}}, "see [1]", [1]),
+    ],
+)  # fmt: skip
+def test_the_reply_carries_the_value(kind, text, value):
+    one, _ = agent(kind, text)
+    reply = one.run_sync("go")
+    assert reply.value == value
+    assert type(reply.value) is type(value)
+    assert reply.text == text
+
+
+def test_a_type_that_contains_itself_is_read():
+    one, _ = agent(Node, '{"value": {"value": 1, "more": [{"value": 2, "more": []}]}}')
+    assert one.run_sync("go").value == Node(1, [Node(2, [])])
+
+
+def test_what_is_wrong_is_told_to_the_model_and_bounded():
+    one, model = agent(Person, "Ann", '{"name": "Ann"}', '{"name": "Ann", "age": 3}')
+    assert one.run_sync("go").value == Person("Ann", 3)
+    assert "answer: is not JSON" in model.calls[1].prompt[-1]["content"]
+    assert "age: is required" in model.calls[2].prompt[-1]["content"]
+    one, model = agent(Person, "a", '{"name": NaN}', "[1]", repairs=2)
+    with pytest.raises(OutputError) as caught:
+        one.run_sync("go")
+    assert (len(model.calls), caught.value.reply) == (3, "[1]")
+    assert caught.value.problems == (("answer", '[1] is not of type "object"'),)
+
+
+def test_a_reply_without_any_json_fails_at_once_without_repairs():
+    one, model = agent(list[int], '{"value": ["x"]}', repairs=0)
+    with pytest.raises(OutputError, match=r'value\[0\]: "x" is not of type "integer"'):
+        one.run_sync("go")
+    assert len(model.calls) == 1
+
+
+def test_the_model_is_told_the_schema():
+    one, model = agent(Place, '{"city": "Bern"}', system_prompt="Be brief.")
+    one.run_sync("go")
+    system = model.calls[0].options["system"]
+    assert system.startswith("Be brief.\n\nAnswer with JSON only")
+    assert '"city"' in system
+
+
+def test_the_schema_goes_to_models_that_take_one_but_not_beside_tools():
+    def ping() -> str:
+        return "pong"
+
+    def options(tools):
+        config = AgentConfig("a", tools=tools, output_type=Place)
+        with OpenAIAdapter("m", api_key="k") as model:
+            one = Agent(config, adapter=model)
+            return Turns(config, one.model, one._box)._request()[1]
+
+    assert options([])["output_schema"]["required"] == ["city"]
+    assert "output_schema" not in options([ping])
+
+
+def test_tools_may_be_called_before_the_value_is_given():
+    def ping() -> str:
+        return "Bern"
+
+    one, _ = agent(Place, [ToolCall("1", "ping", {})], '{"city": "Bern"}', tools=[ping])
+    assert one.run_sync("go").value == {"city": "Bern"}

@@ -1,0 +1,214 @@
+"""The circuit breaker: after failures in a row it refuses calls, then lets one try."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from math import inf
+from threading import RLock
+from time import monotonic
+
+from waybell_scheduler._errors import CircuitOpenError
+from waybell_scheduler._places import Hold
+
+
+CLOSED, OPEN, HALF_OPEN = range(3)
+STATES = ("closed", "open", "half_open")
+Clock = Callable[[], float]
+Counts = Callable[[Exception], bool]
+_log = logging.getLogger("waybell_scheduler")
+
+
+running_loop = asyncio.events._get_running_loop  # noqa: SLF001 - it is in __all__, and the other one raises, which is slow
+
+
+def loop_clock() -> float:
+    """The running loop's time, which a simulation may shift, else the monotonic one."""
+    loop = running_loop()
+    return monotonic() if loop is None else loop.time()
+
+
+def counted(error: Exception) -> bool:
+    """Whether an error says that the other side is not well.
+
+    Connection errors, timeouts, the statuses 408, 429 and 5xx do, and whatever says
+    nothing about itself. Other statuses, cancellations, an inner breaker's refusal and
+    a budget that is used up do not.
+    """
+    status = _status(error)
+    if status is not None:
+        return status in {408, 429} or status >= 500
+    if isinstance(error, CircuitOpenError | CancelledError):
+        return False
+    budget = sys.modules.get("waybell_budget")  # nobody raises it who has not loaded it
+    return budget is None or not isinstance(error, budget.BudgetError)
+
+
+def _status(error: Exception) -> int | None:
+    for source in (error, getattr(error, "response", None)):
+        for name in ("status", "status_code"):
+            status = getattr(source, name, None)
+            if isinstance(status, int) and status >= 400:
+                return status
+    return None
+
+
+def asked_to_wait(error: Exception) -> float:
+    """The seconds that an error asks for in `retry_after`; 0 if it does not."""
+    seconds: object = getattr(error, "retry_after", None)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return 0.0
+    return float(seconds) if 0 < seconds < inf else 0.0
+
+
+class Breaker:
+    """CLOSED, OPEN or HALF_OPEN, for threads and tasks alike; it makes no calls itself.
+
+    Each call is admitted in an epoch, and each change of state and each probe begins a
+    new one: what a call of an earlier epoch reports can settle nothing any more.
+
+    Args:
+        limit: Failures in a row that open it.
+        recovery: Seconds until a probe is let through; what an error asks for in
+            `retry_after` comes before, and opens it at once.
+        counts: Which errors are failures.
+        clock: Seconds.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_counts",
+        "_limit",
+        "_lock",
+        "_probing",
+        "_recovery",
+        "_until",
+        "epoch",
+        "failures",
+        "reason",
+        "state",
+    )
+
+    def __init__(
+        self, limit: int, recovery: float, counts: Counts, clock: Clock
+    ) -> None:
+        self._limit = limit
+        self._recovery = recovery
+        self._counts = counts
+        self._clock = clock
+        self._lock = RLock()  # a collection inside may close a call
+        self._until = 0.0
+        self._probing = False
+        self.epoch: int = 0
+        self.failures = 0
+        self.reason = ""
+        self.state = CLOSED
+
+    def admit(self) -> int:
+        """The epoch to report the call's end with.
+
+        Raises:
+            CircuitOpenError: It is open, or the one probe is under way.
+        """
+        with self._lock:
+            self.refuse()
+            if self.state:
+                self.state = HALF_OPEN
+                self._probing = True
+                self.epoch += 1
+            return self.epoch
+
+    def probe(self, hold: Hold | None) -> int | None:
+        """The probe's epoch, if this is called from inside the probe."""
+        while hold is not None:
+            if (
+                hold.breaker is self
+                and hold.open
+                and hold.epoch == self.epoch
+                and self._probing
+            ):
+                return hold.epoch
+            hold = hold.outer
+        return None
+
+    def refuse(self) -> None:
+        """Raise what `admit` would, without taking the probe.
+
+        Raises:
+            CircuitOpenError: It is open, or the one probe is under way.
+        """
+        with self._lock:
+            left = self._left() if self.state else 0.0
+            if left > 0:
+                raise CircuitOpenError(left, self.reason)
+
+    def report(self) -> tuple[str, int, float, str]:
+        """State, failures in a row, seconds until a call may come, and the reason."""
+        with self._lock:
+            left = self._left() if self.state else 0.0
+            return STATES[self.state], self.failures, left, self.reason
+
+    def retry_after(self) -> float:
+        """Seconds until a call may be let through; 0 if it may now."""
+        with self._lock:
+            return self._left() if self.state else 0.0
+
+    def _left(self) -> float:
+        if self.state == HALF_OPEN:  # nobody knows; soon enough to ask again
+            return min(1.0, self._recovery) if self._probing else 0.0
+        return max(0.0, self._until - self._clock())
+
+    def succeeded(self, epoch: int) -> None:
+        """A call ended well."""
+        with self._lock:
+            if epoch != self.epoch:
+                return
+            self.failures = 0
+            if self.state:
+                self.state = CLOSED
+                self._probing = False
+                self.epoch += 1
+                self.reason = ""
+                _log.info("the circuit is closed again")
+
+    def ended(self, epoch: int, error: BaseException) -> None:
+        """A call ended with an error; one that does not count gives a probe back."""
+        if isinstance(error, Exception) and self._fails(error):
+            self._failed(epoch, error)
+        else:
+            self.abandoned(epoch)
+
+    def abandoned(self, epoch: int) -> None:
+        """A call came to no end that says anything."""
+        with self._lock:
+            if epoch == self.epoch and self.state:
+                self._probing = False
+
+    def _fails(self, error: Exception) -> bool:
+        try:
+            return bool(self._counts(error))
+        except Exception:
+            _log.exception("counts= failed; its error is taken as a failure")
+            return True
+
+    def _failed(self, epoch: int, error: Exception) -> None:
+        wait = asked_to_wait(error)
+        until = self._clock() + (wait or self._recovery)
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")[:200]
+        with self._lock:
+            if epoch != self.epoch:
+                if wait and self.state == OPEN:  # what it asks for is news all the same
+                    self._until = max(self._until, until)
+                return
+            self.failures += 1
+            if not (wait or self.state or self.failures >= self._limit):
+                return
+            self.state = OPEN
+            self._probing = False
+            self.epoch += 1
+            self._until = until
+            self.reason = reason
+        _log.warning(
+            "the circuit is open for %.3g s after %s", wait or self._recovery, reason
+        )

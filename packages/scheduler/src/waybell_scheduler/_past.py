@@ -1,0 +1,265 @@
+"""What a journal knows: the run it belongs to, and how far that got."""
+# pyright: reportPrivateUsage=false
+# ruff: noqa: SLF001 - the queue's lists are private to the package
+
+import json
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from secrets import token_hex
+from typing import Any
+
+from waybell_scheduler._errors import JournalError, SchedulerError
+from waybell_scheduler._graph import CANCELLED, FAILED
+from waybell_scheduler._journal import VERSION, Journal, pack, unpack
+from waybell_scheduler._queue import TaskQueue
+from waybell_scheduler._results import Facts
+from waybell_scheduler._steps import UNKNOWN, Before, Pending, Steps
+from waybell_scheduler._task import Task
+
+
+_SHAPE = ("id", "description", "agent", "depends_on", "run", "run_if", "partial")
+_POLICY = ("priority", "retries", "timeout", "usd", "tokens", "safe_to_repeat", "data")
+_DEFAULTS = Task("default")
+
+
+def told(task: Task) -> dict[str, Any]:
+    """A task as a journal's header has it; what is not JSON is named in `lost`."""
+    shown: dict[str, Any] = {"id": task.id}
+    lost: list[str] = []
+    for name in (*_SHAPE[1:], *_POLICY):
+        value = getattr(task, name)
+        if value == getattr(_DEFAULTS, name):
+            continue
+        if name == "run":
+            value = getattr(value, "__qualname__", type(value).__name__)
+            lost.append(name)
+        elif isinstance(value, Decimal):
+            value = str(value)
+        try:
+            shown[name] = pack(list(value) if name == "depends_on" else value)["value"]
+        except JournalError:
+            lost.append(name)
+    return {**shown, "lost": lost} if lost else shown
+
+
+def retold(shown: Mapping[str, Any]) -> Task:
+    """The task that a header describes.
+
+    Raises:
+        JournalError: It had what no journal can keep.
+    """
+    if "lost" in shown:
+        raise JournalError(
+            f"the journal cannot keep {' and '.join(shown['lost'])} of task "
+            f"{shown['id']!r}: give the tasks again with tasks="
+        )
+    return Task(**shown)
+
+
+def _difference(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """How a task differs from the one in the journal, in what makes the graph."""
+    for name in _SHAPE[1:]:
+        was, now = recorded.get(name), given.get(name)
+        if name == "run":
+            was, now = was is not None, now is not None
+        if was != now:
+            return f"{name} of task {given['id']!r} was {was!r} and is {now!r}"
+    return ""
+
+
+class Past:
+    """A journal, and what is known from it.
+
+    Args:
+        journal: Open; it stays its opener's to close.
+        tasks: The tasks of the run, or None to take them from the journal.
+        decisions: Answers to what the earlier run was suspended for.
+
+    Raises:
+        JournalError: It is that of another graph, or has no tasks, or waits for
+            nothing that is called like one of the decisions.
+    """
+
+    __slots__ = ("_before", "_ended", "_journal", "_shown", "fresh", "run", "tasks")
+
+    def __init__(
+        self,
+        journal: Journal,
+        tasks: Iterable[Task] | None,
+        decisions: Mapping[str, Any] | None,
+    ) -> None:
+        self._journal = journal
+        self._before: dict[str, Before] = {}
+        self._ended: dict[str, Mapping[str, Any]] = {}
+        self._shown: dict[str, tuple[Mapping[str, Any], str | None]] = {}
+        self.fresh = not journal.records
+        if not self.fresh:
+            self._replay(journal.records)
+            self.tasks = self._matched(tasks)
+        elif tasks is None:
+            raise JournalError(f"{journal.path} is empty: there is nothing to resume")
+        else:
+            self.tasks = list(tasks)
+            self.run = token_hex(8)
+            header = {"waybell_journal": VERSION, "run": self.run}
+            journal.append({**header, "tasks": [told(task) for task in self.tasks]})
+            self._shown = {task.id: ({}, None) for task in self.tasks}
+        journal.records = []  # replayed: they may be large
+        if decisions:
+            self._decide(decisions)
+
+    def _replay(self, records: list[dict[str, Any]]) -> None:
+        self.run = records[0]["run"]
+        self._shown = {shown["id"]: (shown, None) for shown in records[0]["tasks"]}
+        for record in records[1:]:
+            if "added" in record:
+                shown = record["added"]
+                self._shown[shown["id"]] = (shown, record["by"] or "")
+            elif "task" in record:
+                self._note(record["task"], record)
+
+    def _note(self, task: str, record: Mapping[str, Any]) -> None:
+        """Take in what happened to one task."""
+        before = self.before(task)
+        match record:
+            case {"started": _}:
+                self._ended.pop(task, None)
+                before.pending.clear()
+            case {"step": key}:
+                before.done[key] = record
+            case {"begun": key}:
+                before.begun.add(key)
+                before.decided.pop(key, None)
+            case {"pending": key, "reason": reason, "data": data}:
+                before.pending[key] = pending = Pending(reason, **data)
+                pending.key = key
+                if reason != UNKNOWN:
+                    before.begun.discard(key)
+            case {"decided": key, "value": value}:
+                before.decided[key] = value
+                before.pending.pop(key, None)
+            case _ if record.keys() & {"done", "failed", "cancelled"}:
+                self._ended[task] = record
+                before.begun.discard("")
+            case _:
+                pass  # of a later version, or only for readers
+
+    def restored(self) -> set[str]:
+        """The tasks that were added to the earlier run, and are there from the start."""
+        return {task.id for task in self.tasks if self._shown[task.id][1] is not None}
+
+    def before(self, task: str) -> Before:
+        """What is known of one task."""
+        return self._before.setdefault(task, Before())
+
+    def _matched(self, tasks: Iterable[Task] | None) -> list[Task]:
+        """The tasks to run: those of the journal, which must be the same.
+
+        Tasks that were added come back too, unless one that is to run adds them again.
+        """
+        path = self._journal.path
+        given = {task.id: task for task in tasks} if tasks is not None else None
+        found: list[Task] = []
+        for name, (shown, by) in self._shown.items():
+            task = None if given is None else given.pop(name, None)
+            if task is not None:
+                if wrong := _difference(shown, json.loads(json.dumps(told(task)))):
+                    raise JournalError(
+                        f"{path} is the journal of another graph: {wrong}"
+                    )
+            elif given is not None and by is None:
+                raise JournalError(
+                    f"{path} is the journal of another graph: it has a task {name!r}"
+                )
+            elif "lost" not in shown or by is None:
+                task = retold(shown)
+            elif name in self._ended:
+                task = Task(
+                    **{
+                        k: v
+                        for k, v in shown.items()
+                        if k not in {"lost", *shown["lost"]}
+                    }
+                )
+            elif not by or by in self._ended:
+                retold(shown)  # which raises
+            if task is not None:
+                found.append(task)
+        if given:
+            raise JournalError(
+                f"{path} is the journal of another graph: it has no task {next(iter(given))!r}"
+            )
+        return found
+
+    def _decide(self, decisions: Mapping[str, Any]) -> None:
+        """Keep the answers, where there is a question."""
+        waits = {
+            f"{task}/{key}" if key else task: (task, key)
+            for task, before in self._before.items()
+            for key in before.pending
+        }
+        for name, value in decisions.items():
+            if name not in waits:
+                known = ", ".join(map(repr, waits)) or "nothing"
+                raise JournalError(
+                    f"{self._journal.path} does not wait for {name!r}, but for {known}"
+                )
+            task, key = waits[name]
+            self._decided(task, key, value)
+
+    def _decided(self, task: str, key: str, value: Any) -> None:
+        before = self._before[task]
+        taken = not (isinstance(value, bool) or value in ("repeat", "fail"))
+        result = (
+            value["value"]
+            if isinstance(value, dict) and value.keys() == {"value"}
+            else value
+        )
+        if taken and key and before.pending[key].reason == UNKNOWN:
+            record = {"task": task, "step": key, **pack(result)}
+        elif taken and not key:
+            record = {"task": task, "done": True, **pack(result)}
+        else:
+            record = {"task": task, "decided": key, **pack(value)}
+        self._journal.append(record)
+        self._note(task, record)
+
+    def restore(self, queue: TaskQueue, retry_failed: bool) -> dict[int, Facts]:
+        """Put a new queue in the state that the journal tells of."""
+        facts = dict[int, Facts]()
+        for name, record in self._ended.items():
+            if "done" not in record and retry_failed:
+                continue
+            i = queue._index[name]
+            usd = record.get("usd")
+            spent = None if usd is None else Decimal(usd)
+            facts[i] = Facts(
+                record.get("attempts", 1), spent, record.get("tokens"), True
+            )
+            if queue._state[i]:
+                continue  # it was stopped by what failed before it
+            if "done" in record:
+                queue._results[i] = unpack(record)
+                queue._done(i)
+            else:
+                state = CANCELLED if "cancelled" in record else FAILED
+                kind = record.get("failed", "CancelledError")
+                error = SchedulerError(
+                    f"{kind}: {record['message']} (in an earlier run)"
+                )
+                queue._fail(i, error, state)
+        return facts
+
+    def steps(self, task: str) -> Steps:
+        """The steps of a task that is about to run."""
+        return Steps(task, self.run, self._journal, self.before(task))
+
+    def add(self, task: Task, by: str | None) -> None:
+        """Keep a task that was added, unless an earlier run has."""
+        shown = json.loads(json.dumps(told(task)))
+        if task.id in self._shown:
+            if wrong := _difference(self._shown[task.id][0], shown):
+                raise JournalError(f"{self._journal.path}: {wrong}")
+        else:
+            self._journal.append({"added": shown, "by": by})
+            self._shown[task.id] = (shown, by or "")

@@ -1,0 +1,250 @@
+"""The doors: run tasks, or go on with a run, from async code and from plain code."""
+# pyright: reportPrivateUsage=false
+# ruff: noqa: SLF001 - the queue is told who runs it
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack, closing
+from contextvars import copy_context
+from os import PathLike
+from secrets import token_hex
+from typing import Any, Unpack
+
+from waybell_scheduler._attend import Attendant, doing
+from waybell_scheduler._call import Caller
+from waybell_scheduler._crew import Crew
+from waybell_scheduler._errors import QueueError, SchedulerError
+from waybell_scheduler._journal import Journal
+from waybell_scheduler._past import Past
+from waybell_scheduler._progress import Teller, watched
+from waybell_scheduler._queue import TaskQueue, running
+from waybell_scheduler._results import RunResult
+from waybell_scheduler._settings import Common, Settings, Terms
+from waybell_scheduler._steps import Pending, current
+from waybell_scheduler._task import Task
+
+
+Tasks = Iterable[Task] | TaskQueue
+
+
+async def arun(tasks: Tasks, **settings: Unpack[Settings]) -> RunResult:
+    """Run tasks, each as soon as its own dependencies are done.
+
+    Args:
+        tasks: The tasks, or a `TaskQueue` of them, to which more may be added while
+            they run. Inside a task it is `TaskQueue.current()`.
+        **settings: See `Settings`.
+
+    Returns:
+        What came of every task; failures are in it, and raise nothing.
+
+    Raises:
+        SchedulerError: Tasks or settings make no sense; nothing has started.
+        JournalError: The journal is not theirs, or could not be written.
+    """
+    return await _arun(tasks, Terms.of(settings))
+
+
+async def _arun(tasks: Tasks | None, terms: Terms) -> RunResult:
+    async with AsyncExitStack() as stack:
+        past = journal = None
+        if terms.journal is not None:
+            journal = stack.enter_context(closing(Journal(terms.journal)))
+            given = tasks.tasks if isinstance(tasks, TaskQueue) else tasks
+            past = Past(journal, given, terms.decisions)
+        return await _go(_queue(tasks, past, terms), terms, past, journal, stack)
+
+
+def _queue(tasks: Tasks | None, past: Past | None, terms: Terms) -> TaskQueue:
+    """The queue to run."""
+    if isinstance(tasks, TaskQueue):
+        if past is not None and past.fresh is False:
+            raise SchedulerError(
+                "give the tasks themselves to go on with a journal, no queue"
+            )
+        if tasks._live is not None:
+            raise SchedulerError("this queue is being run already")
+        return tasks
+    return TaskQueue(
+        past.tasks if past is not None else tasks or (), terms.stop_on_failure
+    )
+
+
+async def _go(
+    queue: TaskQueue,
+    terms: Terms,
+    past: Past | None,
+    journal: Journal | None,
+    stack: AsyncExitStack,
+) -> RunResult:
+    facts = {} if past is None else past.restore(queue, terms.retry_failed)
+    caller = Caller(terms.bus, terms.agents, terms.call)
+    for i, task in enumerate(queue.tasks):
+        if task.run is None and not queue._state[i]:
+            caller.check(task)
+    bus = terms.bus if watched(terms.bus) else None
+    teller = None
+    if bus is not None or terms.on_event is not None:
+        teller = Teller(bus, terms.on_event)
+        stack.push_async_callback(teller.close)
+    run = past.run if past is not None else token_hex(8)
+    attend = Attendant(
+        queue, terms, run=run, teller=teller, past=past, journal=journal,
+        closing=lambda: crew.closing,
+    )  # fmt: skip
+    quiet = teller is None and terms.log is None
+    tokens = running.set(queue), current.set(None)  # what tasks see around them
+    crew = Crew(
+        queue,
+        terms.max_concurrent,
+        attend,
+        None if quiet else attend.ended,
+        plain=quiet and terms.plain,
+        call=terms.call,
+        limits=None if terms.agent_limit is None else terms.limit,
+    )
+    running.reset(tokens[0])
+    current.reset(tokens[1])
+    crew.facts.update(facts)
+    queue._live = Live(crew, caller, past)
+    try:
+        await crew.run()
+    finally:
+        queue._live = None
+    return RunResult(queue, crew.seconds, crew.facts, _named(queue, crew.pending))
+
+
+def _named(
+    queue: TaskQueue, pending: Mapping[int, Mapping[str, Pending]]
+) -> dict[str, Pending]:
+    """What is waited for, by task, or task and step."""
+    return {
+        f"{queue.tasks[i].id}/{key}" if key else queue.tasks[i].id: each
+        for i, waits in pending.items()
+        for key, each in waits.items()
+    }
+
+
+class Live:
+    """What a queue tells of tasks that are added while it is run."""
+
+    __slots__ = ("_caller", "_crew", "_past", "_restored", "_thread")
+
+    def __init__(self, crew: Crew, caller: Caller, past: Past | None) -> None:
+        self._crew, self._caller, self._past = crew, caller, past
+        self._thread = threading.get_ident()
+        self._restored: set[str] = set() if past is None else past.restored()
+
+    def check(self, task: Task) -> bool:
+        """Check a task that is to be added; False if the journal has brought it back.
+
+        Raises:
+            QueueError: Nobody can do it, or this is another thread.
+            JournalError: The journal has another one of that name.
+        """
+        if threading.get_ident() != self._thread:
+            raise QueueError(
+                f"{task.id!r} was added from another thread: "
+                "use loop.call_soon_threadsafe(queue.add, task)"
+            )
+        self._caller.check(task)
+        if task.id in self._restored:
+            self._restored.discard(task.id)
+            assert self._past is not None
+            self._past.add(task, doing.get())
+            return False
+        return True
+
+    def added(self, i: int) -> None:
+        """Take a task up that was added."""
+        if self._past is not None:
+            self._past.add(self._crew.queue.tasks[i], doing.get())
+        self._crew.added()
+
+
+def run(tasks: Tasks, **settings: Unpack[Settings]) -> RunResult:
+    """`arun` from plain code, also where an event loop is running, as in a notebook."""
+    terms = Terms.of(settings)
+    return _wait(lambda: _arun(tasks, terms))
+
+
+async def aresume(
+    journal: str | PathLike[str],
+    decisions: Mapping[str, Any] | None = None,
+    *,
+    tasks: Iterable[Task] | None = None,
+    **settings: Unpack[Common],
+) -> RunResult:
+    """Go on with a run that was suspended, or that ended with its process.
+
+    Args:
+        journal: Its file.
+        decisions: Answers by the names in `RunResult.pending`: True goes on (repeats
+            what may have been done, grants what was asked), False fails, anything
+            else is taken for the result; `{"value": x}` takes x, whatever it is.
+        tasks: Its tasks, if they have functions, which no journal can keep.
+        **settings: See `Settings`.
+
+    Raises:
+        JournalError: The journal is empty, of other tasks, or waits for nothing of
+            the name of a decision.
+    """
+    return await _arun(tasks, _resuming(journal, decisions, settings))
+
+
+def resume(
+    journal: str | PathLike[str],
+    decisions: Mapping[str, Any] | None = None,
+    *,
+    tasks: Iterable[Task] | None = None,
+    **settings: Unpack[Common],
+) -> RunResult:
+    """`aresume` from plain code."""
+    terms = _resuming(journal, decisions, settings)
+    return _wait(lambda: _arun(tasks, terms))
+
+
+def _resuming(
+    journal: str | PathLike[str],
+    decisions: Mapping[str, Any] | None,
+    settings: Common,
+) -> Terms:
+    return Terms.of({**settings, "journal": journal, "decisions": decisions})
+
+
+def _wait(main: Callable[[], Coroutine[Any, Any, RunResult]]) -> RunResult:
+    """Run a coroutine to its end, on a thread of its own where this one has a loop."""
+    if asyncio._get_running_loop() is None:  # documented for loops
+        return asyncio.run(main())
+    ended: list[RunResult | BaseException] = []
+    began: list[Callable[[], object]] = []
+
+    async def supervised() -> None:
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        assert task is not None
+        began.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        ended.append(await main())
+
+    def work() -> None:
+        try:
+            asyncio.run(supervised())
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(
+        target=copy_context().run, args=(work,), name="waybell run"
+    )
+    thread.start()
+    try:
+        thread.join()
+    except BaseException:  # Ctrl-C in a notebook: leave nothing running
+        for cancel in began:
+            cancel()
+        thread.join()
+        raise
+    result = ended[-1]
+    if isinstance(result, BaseException):
+        raise result
+    return result

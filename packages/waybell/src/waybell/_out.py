@@ -1,0 +1,71 @@
+"""Where a command writes: its console, and the files of a run, which lose nothing."""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from waybell_decisions import DecisionLog
+from waybell_trace import Tracer
+
+
+FILES = ("traces.jsonl", "traces.starts.jsonl", "decisions.jsonl")
+
+
+class Refused(Exception):
+    """The run cannot begin; the message says why."""
+
+
+class SafeConsole(Console):
+    """A console that says when nobody reads it any more."""
+
+    __slots__ = ()
+
+    def on_broken_pipe(self) -> None:
+        """Raise, where a plain one would exit with 1."""
+        raise BrokenPipeError
+
+
+def refuse_unwritable(out: Path) -> None:
+    """Say early what is known to fail later, before anything is read."""
+    place = out.absolute()
+    while not os.path.exists(place):  # noqa: PTH110 - the one that never raises
+        place = place.parent
+    if not place.is_dir():
+        raise Refused(f"--out: {place} is not a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise Refused(f"--out: {place}: Permission denied")
+
+
+@contextlib.contextmanager
+def files(out: Path, more: Iterable[str] = ()) -> Generator[tuple[Tracer, DecisionLog]]:
+    """Fresh files in the output folder; earlier ones are moved aside, never lost.
+
+    Args:
+        out: The folder.
+        more: Names of other files that the run will write.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            names = [*FILES, *more]
+            _put_aside([path for name in names if (path := out / name).exists()])
+            tracer = stack.enter_context(Tracer(out / FILES[0]))
+            log = stack.enter_context(DecisionLog(out / FILES[2]))
+        except OSError as error:
+            raise Refused(f"--out: {out}: {error.strerror or error}") from None
+        yield tracer, log
+
+
+def _put_aside(old: list[Path]) -> None:
+    numbers = itertools.count(1)
+    while old:
+        aside = old[0].with_name(f"earlier-{next(numbers)}")
+        with contextlib.suppress(FileExistsError):
+            aside.mkdir()
+            while old:
+                path = old.pop()
+                path.rename(aside / path.name)

@@ -1,0 +1,1 @@
+"""`waybell run`: a team and its tasks from a file."""

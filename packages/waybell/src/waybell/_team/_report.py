@@ -1,0 +1,110 @@
+"""What `waybell run` prints and writes when it has ended."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from waybell._desk._report import plain
+from waybell_agents import Team
+from waybell_scheduler import RunResult, TaskResult
+
+
+FILES = ("results.json", "results.md")
+Spending = Mapping[str, Mapping[str, Any]]
+
+
+def spent(agents: Spending) -> str:
+    """Tokens and dollars of all agents."""
+    tokens = sum(one["tokens"] for one in agents.values())
+    costs = [one["usd"] for one in agents.values()]
+    known = [cost for cost in costs if cost is not None]
+    least = "" if len(known) == len(costs) else "at least "
+    return f"{tokens:,} tokens, {least}{_usd(sum(known, Decimal(0)))}"
+
+
+def _usd(amount: Decimal | None) -> str:
+    return "unknown" if amount is None else f"${amount.normalize():f}"
+
+
+def show(
+    console: Console, team: Team, result: RunResult, agents: Spending, out: Path
+) -> None:
+    """Print the results nobody else needed, what failed, and what it took."""
+    needed = {name for task in team.tasks for name in task.depends_on}
+    for name, one in result.items():
+        if one.status == "done" and name not in needed:
+            console.print(f"\n{plain(name)}", style="bold")
+            console.print(plain(_text(one.value)), soft_wrap=True)
+    console.print()
+    for name, one in result.items():
+        if one.status in ("failed", "cancelled"):
+            console.print(f"Failed {plain(name)}: {plain(_error(one))}", soft_wrap=True)
+    if agents:
+        console.print(_table(agents))
+    counts = ", ".join(f"{many} {status}" for status, many in result.summary().items())
+    console.print(f"{result.status.capitalize()}: {counts}; {spent(agents)}")
+    console.print(f"Files  {out}: {', '.join(FILES)}, traces.jsonl, decisions.jsonl")
+
+
+def _table(agents: Spending) -> Table:
+    table = Table("agent", box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("calls", "tokens", "cost"):
+        table.add_column(title, justify="right")
+    for name, one in agents.items():
+        table.add_row(name, f"{one['calls']:,}", f"{one['tokens']:,}", _usd(one["usd"]))
+    return table
+
+
+def write(out: Path, team: Team, result: RunResult, agents: Spending) -> None:
+    """Write the results for programs and for people."""
+    whole = {
+        "team": team.name,
+        "status": result.status,
+        "tasks": {name: _told(one) for name, one in result.items()},
+        "agents": agents,
+        "pending": {
+            name: {"reason": pending.reason, "data": pending.data}
+            for name, pending in result.pending.items()
+        },
+    }
+    text = json.dumps(whole, ensure_ascii=False, indent=2, default=str)
+    (out / FILES[0]).write_text(text + "\n", "utf-8", errors="replace")
+    parts = [f"# {team.name}: {result.status}"]
+    for name, one in result.items():
+        body = _text(one.value) if one.status == "done" else _error(one)
+        parts.append(f"## {name}: {one.status}\n\n{body}".rstrip())
+    text = "\n\n".join(parts)
+    (out / FILES[1]).write_text(text + "\n", "utf-8", errors="replace")
+
+
+def _told(one: TaskResult) -> dict[str, Any]:
+    typed = getattr(one.value, "value", None)
+    found = {
+        "status": one.status,
+        "value": one.value if typed is None else typed,
+        "error": _error(one) or None,
+        "stems_from": one.stems_from,
+        "seconds": round(one.seconds, 6),
+        "attempts": one.attempts,
+        "usd": one.usd,
+        "tokens": one.tokens,
+    }
+    return {name: fact for name, fact in found.items() if fact is not None}
+
+
+def _error(one: TaskResult) -> str:
+    if one.stems_from is not None:
+        return f"it needs {one.stems_from}"
+    return "" if one.error is None else f"{type(one.error).__name__}: {one.error}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=str)

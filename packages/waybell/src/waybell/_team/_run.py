@@ -1,0 +1,184 @@
+"""One run of `waybell run`: from the options to the exit code."""
+
+import asyncio
+import json
+import logging
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from waybell._desk._report import plain
+from waybell._out import Refused, SafeConsole, files, refuse_unwritable
+from waybell._team import _report as report
+from waybell._team._live import Progress
+from waybell_adapters import adapter
+from waybell_agents import AgentError, NoModelError, OpenMultiAgent, Team, TeamFileError
+from waybell_budget import BudgetPool
+from waybell_bus import EventBus
+from waybell_decisions import DecisionLog
+from waybell_scheduler import Pending, RunResult, SchedulerError
+from waybell_trace import Tracer
+
+
+_WORDS = {"yes": True, "true": True, "no": False, "false": False}
+
+
+def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
+    """Do what the options say and print it.
+
+    Raises:
+        Refused: An option or the file is wrong, or nothing can be written.
+        KeyboardInterrupt: It was interrupted; the message says what is left.
+    """
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")  # it may not be able to show every letter
+    for twice in ("waybell_budget", "waybell_deadline"):  # the results say it, too
+        logging.getLogger(twice).addHandler(logging.NullHandler())
+    console = SafeConsole(highlight=False, markup=False, emoji=False)
+    team = _team(options, build or adapter)
+    terms = _terms(options, team)
+    refuse_unwritable(options.out)
+    with files(options.out, report.FILES) as (tracer, log):
+        many = _many(tracer, log, asks=options.journal is not None)
+        try:
+            result = asyncio.run(_run(console, many, team, terms))
+        except (AgentError, SchedulerError) as error:
+            raise Refused(str(error)) from None
+        except OSError as error:
+            raise Refused(f"--journal: {options.journal}: {error}") from None
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_left(options, log)) from None
+        report.write(options.out, team, result, many.get_status()["agents"])
+    report.show(console, team, result, many.get_status()["agents"], options.out)
+    for line in _goes_on(options, result):
+        console.print(line, soft_wrap=True)
+    return {"done": 0, "suspended": 3}.get(result.status, 1)
+
+
+async def _run(
+    console: SafeConsole, many: OpenMultiAgent, team: Team, terms: Mapping[str, Any]
+) -> RunResult:
+    def spent() -> str:
+        return report.spent(many.get_status()["agents"])
+
+    with Progress(console, [task.id for task in team.tasks], spent) as progress:
+        return await many.arun_tasks(team=team, on_event=progress, **terms)
+
+
+def _team(options: Namespace, build: Callable[[str], Any]) -> Team:
+    try:
+        model = None if options.model is None else build(options.model)
+    except (TypeError, ValueError) as error:
+        raise Refused(f"--model: {error}") from None
+    try:
+        team = Team.load(options.file, model=model)
+        wanted = {task.agent or team.agents[0].name for task in team.tasks}
+        for config in team.agents:
+            if config.name in wanted:
+                config.model(None)  # before earlier files are moved aside
+    except NoModelError as error:
+        raise Refused(f"{error}; or say --model offline") from None
+    except TeamFileError as error:
+        raise Refused(str(error)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise Refused(f"{options.file}: {why}") from None
+    else:
+        return team
+
+
+def _terms(options: Namespace, team: Team) -> dict[str, Any]:
+    """The settings of the run."""
+    terms: dict[str, Any] = {}
+    if options.budget is not None:
+        try:
+            tokens = team.limits.get("tokens")
+            terms["budget"] = BudgetPool(usd=options.budget, tokens=tokens)
+        except (TypeError, ValueError) as error:
+            raise Refused(f"--budget: {error}") from None
+    if options.deadline is not None:
+        terms["deadline"] = options.deadline
+    if options.journal is not None:
+        terms |= {"journal": options.journal, "retry_failed": options.retry_failed}
+    elif options.decide or options.retry_failed:
+        word = "--decide" if options.decide else "--retry-failed"
+        raise Refused(f"{word} goes on with an earlier run: name its --journal")
+    if options.decide and options.journal is not None:
+        waits = list(_waiting(options.journal))
+        pairs = ((_full(key, waits), _value(value)) for key, value in options.decide)
+        terms["decisions"] = dict(pairs)
+    return terms
+
+
+def _waiting(journal: Path) -> Iterator[str]:
+    """The names of all that a journal's runs have waited for."""
+    try:
+        lines = journal.read_text("utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise Refused(f"--journal: {journal}: {error.strerror}") from None
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # of a crash, or no journal at all: who runs it will say so
+        match record:
+            case {"task": str(task), "pending": str(step)}:
+                yield f"{task}/{step}" if step else task
+            case _:
+                continue
+
+
+def _full(key: str, waits: list[str]) -> str:
+    """The whole name of what is waited for; the last of a task, by its id alone."""
+    of_task = [name for name in waits if name.rpartition("/")[0].split("/")[0] == key]
+    return key if key in waits or not of_task else of_task[-1]
+
+
+def _value(word: str) -> Any:
+    if word.lower() in _WORDS:
+        return _WORDS[word.lower()]
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
+
+
+def _many(tracer: Tracer, log: DecisionLog, *, asks: bool) -> OpenMultiAgent:
+    """The agents' house, whose bus is observed."""
+
+    def wait(name: str, arguments: Mapping[str, Any]) -> Pending:
+        return Pending(f"may {name} be called?", tool=name, arguments=dict(arguments))
+
+    def refuse(name: str, arguments: Mapping[str, Any]) -> str:
+        del name, arguments
+        return "nobody can be asked to approve it: the run keeps no --journal"
+
+    bus = EventBus()
+    bus.use(tracer.around)
+    bus.use(log.around)
+    approve = wait if asks else refuse
+    return OpenMultiAgent(bus=bus, approve=approve, tracer=tracer, log=log)
+
+
+def _goes_on(options: Namespace, result: RunResult) -> Iterator[str]:
+    """How to go on with what is suspended, or failed."""
+    words = ["waybell", "run", str(options.file), "--journal", str(options.journal)]
+    if result.status in ("failed", "stopped") and options.journal is not None:
+        again = shlex.join([*words, "--retry-failed"])
+        yield f"Again  {plain(again)}"
+    for name, pending in result.pending.items():
+        data = json.dumps(pending.data, ensure_ascii=False, default=str)
+        yield f"Waits  {plain(name)}: {plain(pending.reason)} {plain(data)}"
+        words += ["--decide", f"{name}=yes"]
+    if result.pending:
+        yield f"Go on  {plain(shlex.join(words))}"
+
+
+def _left(options: Namespace, log: DecisionLog) -> str:
+    if options.journal is None:
+        return f"What was done until then is in {log.path}."
+    return f"Say the same again to go on: what was done is in {options.journal}."
