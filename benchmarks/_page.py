@@ -82,19 +82,20 @@ def targets(report: Report) -> str:
         rows.append(
             (
                 target.what,
-                number(target.at_most) + unit,
+                number(target.at_most) + unit if target.at_most else "",
+                number(target.at_least) + unit if target.at_least else "",
                 number(target.aim) + unit if target.aim else "",
                 number(measured) + unit if measured is not None else "",
                 found.words,
             )
         )
-    return _table(["what", "at most", "aim", "measured", ""], rows)
+    return _table(["what", "at most", "at least", "aim", "measured", ""], rows)
 
 
 def section(result: CaseResult) -> str:
     """One case: heading, note, table."""
     case = result.case
-    shape = {"growth": _growth, "import": _imports, "value": _values}
+    shape = {"growth": _growth, "import": _imports, "rate": _rates, "value": _values}
     body = shape.get(case.kind, _times)(result)
     return "\n\n".join(filter(None, [f"### {case.title}", case.note, body]))
 
@@ -129,6 +130,14 @@ def _ratio(row: Row) -> tuple[str, str]:
 def _values(result: CaseResult) -> str:
     rows = [(_label(row), f"{row.cpu:,.0f}") for row in _ordered(result.rows)]
     return _table(["", result.case.unit], rows)
+
+
+def _rates(result: CaseResult) -> str:
+    rows = [
+        (_label(row), number(1_000_000 / row.wall), number(row.cpu))
+        for row in _ordered(result.rows)
+    ]
+    return _table(["", f"{result.case.unit} a second", "CPU µs"], rows)
 
 
 def _imports(result: CaseResult) -> str:

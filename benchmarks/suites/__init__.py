@@ -10,6 +10,8 @@ contestants to the cases of others go into `ADDITIONS`.
 """
 
 from benchmarks.suites import (
+    adapters,
+    adapters_clients,
     budget,
     budget_peers,
     budget_prices,
@@ -30,6 +32,7 @@ from benchmarks.suites import (
 
 #: Modules that only add contestants to the cases of others.
 ADDITIONS = (
+    adapters_clients,
     budget_peers,
     budget_prices,
     budget_race,
@@ -46,5 +49,6 @@ SUITES = (
     deadline.SUITE,
     decisions.SUITE,
     trace.SUITE,
+    adapters.SUITE,
     imports.SUITE,
 )

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from contextvars import ContextVar
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
+from io import BufferedReader
 from threading import Timer
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from urllib.parse import urljoin
 
 import requests
@@ -45,6 +46,8 @@ _CHARSETS = re.compile(
 )
 _MOST_ADDRESSES = 4
 _LONGEST = 86_400.0  # seconds, which a socket can wait
+_LONGEST_URL = 8000  # about what servers take
+_MOST_LINES = 1_000_000  # bytes of headers, sizes of chunks and trailers
 _CURRENT: ContextVar["Fetch"] = ContextVar("waybell_tools_fetch")
 
 
@@ -62,12 +65,38 @@ def _dialled(self: HTTPConnection) -> socket.socket:
     return fetch.dial(self.host.strip("[]"), self.port or 0)
 
 
+class _Wire(BufferedReader):
+    """What a server sends, read in pieces whose size is ours to say, not its."""
+
+    lines = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:  # http.client takes a chunk of -1 bytes for all
+            raise HTTPException("a size below 0")
+        return super().read(size)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        self.lines += len(line)
+        if self.lines > _MOST_LINES:
+            raise HTTPException("headers without end")
+        return line
+
+
+class _Answer(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp: Any = _Wire(cast("Any", self.fp).detach())
+
+
 class _Http(HTTPConnection):
     _new_conn = _dialled
+    response_class: Any = _Answer
 
 
 class _Https(HTTPSConnection):
     _new_conn = _dialled
+    response_class: Any = _Answer
 
 
 class _HttpPool(HTTPConnectionPool):
@@ -160,6 +189,9 @@ class Fetch:
         for _ in range(self._rules.max_redirects + 1):
             with closing(_Adapter()) as adapter:
                 self._in_time()
+                if len(url) > _LONGEST_URL:
+                    why = f"is longer than {_LONGEST_URL} characters"
+                    self._refuse(ToolDenied, why)
                 request = requests.Request("GET", url, _HEADERS).prepare()
                 check_url(url, request.url or "", self._rules.ports)
                 response = adapter.send(
@@ -172,7 +204,8 @@ class Fetch:
                 with response:
                     if not response.is_redirect:
                         return self._page(response)
-                    url = urljoin(response.url, response.headers["location"])
+                    place = response.headers["location"].encode("latin-1")
+                    url = urljoin(response.url, place.decode(errors="replace"))
         return self._refuse(
             ToolLimitError, f"more than {self._rules.max_redirects} redirects"
         )
@@ -213,6 +246,8 @@ class Fetch:
         raise failure
 
     def _page(self, response: requests.Response) -> dict[str, Any]:
+        if response.status_code < 200:
+            self._refuse(ToolError, f"ends with {response.status_code}")
         kind = response.headers.get("content-type", "")
         if kind and not _TEXT.match(kind):
             self._refuse(ToolError, f"is {kind[:100]}, not text")
@@ -229,6 +264,8 @@ class Fetch:
         packing = response.headers.get("content-encoding", "identity").lower()
         if packing not in ("identity", "gzip", ""):
             self._refuse(ToolError, f"is packed as {packing[:100]}, which nobody asked")
+        if response.headers.get("transfer-encoding", "chunked").lower() != "chunked":
+            self._refuse(ToolError, "is sent in an encoding that nobody asked")
         unpack = zlib.decompressobj(31) if packing == "gzip" else None
         most, size = self._rules.max_bytes, 0
         body = bytearray()
@@ -238,6 +275,8 @@ class Fetch:
             if max(size, len(body)) > most:
                 self._refuse(ToolLimitError, f"is larger than {most} bytes")
             self._in_time()
+        if unpack and size and (not unpack.eof or unpack.unused_data.strip(b"\0")):
+            self._refuse(ToolError, "is not one whole gzip stream")
         return bytes(body)
 
     def _left(self) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar, copy_context
 from functools import partial
+from os import getpid
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
@@ -31,12 +32,13 @@ class Halt:
                 return
         callback()
 
-    def ask(self) -> None:
-        """End the work, as far as it listens."""
+    def ask(self) -> bool:
+        """End the work, and say whether it listens."""
         with self._lock:
             self.asked = True
         for callback in self._callbacks:
             callback()
+        return bool(self._callbacks)
 
 
 HALT: ContextVar[Halt | None] = ContextVar("waybell_tools_halt", default=None)
@@ -74,13 +76,22 @@ DAEMONS = Daemons()
 class Job:
     """One call in a thread, in a copy of the caller's context, listed while it runs."""
 
-    __slots__ = ("_context", "_fn", "_jobs", "abandoned", "halt", "name", "started")
+    __slots__ = (
+        "_context",
+        "_fn",
+        "_jobs",
+        "abandoned",
+        "halt",
+        "name",
+        "pid",
+        "started",
+    )
 
     def __init__(
         self, name: str, fn: Callable[[], Any], started: float, jobs: "set[Job]"
     ) -> None:
         self.name, self._fn, self.started, self._jobs = name, fn, started, jobs
-        self.abandoned, self.halt = False, Halt()
+        self.abandoned, self.halt, self.pid = False, Halt(), getpid()
         self._context = copy_context()
 
     def __call__(self) -> Any:
@@ -97,7 +108,7 @@ class Job:
             self._jobs.discard(self)
 
     def abandon(self) -> None:
-        """Nobody waits for it any more."""
+        """Nobody waits for it any more; if it has ended, nothing happens."""
         self.abandoned = True
         self.halt.ask()
         if self in self._jobs:

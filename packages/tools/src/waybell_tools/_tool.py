@@ -83,7 +83,9 @@ class Tool:
 
 def _parsed(arguments: Any) -> Any:
     if isinstance(arguments, str):
-        return json.loads(arguments or "{}", parse_constant=_no_number)
+        return json.loads(
+            arguments or "{}", parse_constant=_no_number, object_pairs_hook=_object
+        )
     if isinstance(arguments, Mapping):
         return dict(cast("Mapping[str, Any]", arguments))
     return {} if arguments is None else arguments
@@ -91,6 +93,13 @@ def _parsed(arguments: Any) -> Any:
 
 def _no_number(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):  # who reads the text otherwise may see the other one
+        raise ValueError("a key is given twice")
+    return made
 
 
 def _problems(validator: Draft202012Validator, value: Any) -> Iterator[tuple[str, str]]:
@@ -154,8 +163,11 @@ def declared(
     signature = inspect.signature(fn)
     bound = frozenset[str](cast("Any", fn).keywords if isinstance(fn, partial) else ())
     plain = function_of(fn)
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        raise TypeError(f"{fn!r} yields: a tool returns one value, such as a list")
     try:
-        hints = get_type_hints(plain, include_extras=True)
+        hinted = plain.__init__ if isinstance(plain, type) else plain
+        hints = get_type_hints(hinted, include_extras=True)
     except NameError as error:
         raise TypeError(f"cannot read the type hints of {fn!r}: {error}") from error
     injected = frozenset(
