@@ -28,7 +28,9 @@ def span(number: int, parent: int | None, name: str | None, read: int | None,
     )  # fmt: skip
 
 
-def forest(shape: list[tuple[int, str | None, int | None, int | None]]) -> list[SpanRecord]:
+def forest(
+    shape: list[tuple[int, str | None, int | None, int | None]],
+) -> list[SpanRecord]:
     """Parents have lower numbers, so the list backwards has children first."""
     spans = []
     for number, (above, name, read, cost) in enumerate(shape):
@@ -38,7 +40,9 @@ def forest(shape: list[tuple[int, str | None, int | None, int | None]]) -> list[
 
 
 @given(shapes)
-def test_children_first_as_files_have_them_it_says_what_the_whole_file_says(shape) -> None:
+def test_children_first_as_files_have_them_it_says_what_the_whole_file_says(
+    shape,
+) -> None:
     spans = forest(shape)
     tally = Tally(lambda each: each.agent)
     for each in reversed(spans):
@@ -64,7 +68,9 @@ def test_in_any_order_nothing_is_lost_and_no_call_is_counted_twice(shape, rng) -
     for each in shuffled:
         tally.add(each)
     found = tally.finish()
-    assert sum(sums.calls for sums in found.values()) == sum(s.agent is not None for s in spans)
+    assert sum(sums.calls for sums in found.values()) == sum(
+        s.agent is not None for s in spans
+    )
     everything = SpanUsage()
     for sums in found.values():
         everything = everything.plus(sums.usage)

@@ -111,18 +111,27 @@ def looked_up(record: object, field: str) -> Any:
     found: Any = record
     rest = field
     while True:
-        fields = cast("dict[str, Any]", found if isinstance(found, dict) else {})
+        fields = _fields(found)
         if rest in fields:
             return fields[rest]
         name, dot, rest = rest.partition(".")
-        if isinstance(found, list):
-            items: list[Any] = found
-            place = int(name) if name.lstrip("-").isdecimal() else len(items)
-            found = items[place] if -len(items) <= place < len(items) else None
+        indexed = isinstance(found, list)
+        if indexed:
+            place = int(name) if name.lstrip("-").isdecimal() else None
+            found = _at(found, place)
         else:
             found = fields.get(name)
         if not dot or found is None:
             return found
+
+
+def _fields(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _at(items: list[Any], place: int | None) -> Any:
+    there = place is not None and -len(items) <= place < len(items)
+    return items[place] if there and place is not None else None
 
 
 def moment(text: str, now: Callable[[], float] = time.time) -> float:

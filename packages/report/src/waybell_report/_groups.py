@@ -116,14 +116,15 @@ class Groups:
         }
 
     def edges(self) -> list[list[Any]]:
-        """Caller, kind and name of the called, calls, failed; the most called first."""
+        """Caller, kind and name of the called, calls, failed; in the order of first calls."""
         found: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
         for (caller, kind, name, failed), count in self.calls.items():
             pair = found[caller, kind, name]
             pair[0] += count
             pair[1] += count * failed
-        most = sorted(found.items(), key=lambda item: (-item[1][1], -item[1][0]))
-        return [[*edge, *counts] for edge, counts in most[: 4 * _SHOWN]]
+        most = sorted(found, key=lambda edge: found[edge][::-1], reverse=True)
+        shown = set(most[: 4 * _SHOWN])
+        return [[*edge, *found[edge]] for edge in found if edge in shown]
 
 
 def _is_agent(node: Node, above: Node | None) -> bool:

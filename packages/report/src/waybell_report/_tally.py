@@ -133,10 +133,10 @@ class Tally:
         name = self._key(span)
         if name is not None:
             self._of(name).count(span)
+        owner, place, loose = self._climb(name, above, loose)
         self._seen[mine] = _Seen(name, above, counted)
         if len(self._seen) > self._recall:
             self._seen.popitem(last=False)
-        owner, place, loose = self._climb(name, above, loose)
         if owner is not None or place is None:
             self._book(owner or "", loose)
             loose = SpanUsage()

@@ -26,7 +26,7 @@ function layered({ nodes, edges }) {
   const state = new Map(), order = [];
   const visit = (id) => {
     state.set(id, 1);
-    for (const edge of out.get(id)) {
+    for (const edge of [...out.get(id)].reverse()) {
       if (state.get(edge.to) === 1) edge.back = true;
       else if (!state.has(edge.to)) visit(edge.to);
     }

@@ -20,7 +20,7 @@ function showVerdict(head) {
   $("run").replaceChildren("Waybell run ", bdi(head.title, { class: "strong" }));
   $("headline").replaceChildren(el("span", { class: "icon", "aria-hidden": "true" }, ICONS[verdict.state]), el("span", {}, ...headline(verdict)));
   const why = verdict.state === "handled" ? [bdi(verdict.agent, { class: "strong" }), ": "] : [];
-  if (verdict.error) why.push(el("bdi", {}, shown(verdict.error).slice(0, 400)));
+  if (verdict.error) why.push(el("bdi", {}, brief(verdict.error).slice(0, 400)));
   if (verdict.state === "failed" && verdict.name !== verdict.agent) why.push(el("span", { class: "quiet" }, " in span ", bdi(verdict.name)));
   if (verdict.state === "empty") why.push("The files hold no span and no decision yet. Run something with a Tracer, then make this page again.");
   $("why").replaceChildren(...why);
@@ -44,7 +44,7 @@ function showFirst() {
   const list = some.length ? el("section", { class: "failures" }, el("h2", {}, bad.length > some.length ? `Failed or unfinished: the first 100 of ${count(bad.length)}` : `Failed or unfinished (${count(bad.length)})`),
     el("ul", { tabindex: some.length > 3 ? "0" : null, "aria-label": some.length > 3 ? "Failed or unfinished, scrolls" : null }, ...some.map((i) => el("li", {}, el("button", { type: "button", onclick: () => select(i, { open: true }) },
       el("span", { class: D.flags[i] & FAILED ? "badge bad" : "badge open" }, D.flags[i] & FAILED ? "\u2715 failed" : "\u2026 unfinished"),
-      bdi(spanName(i), { class: "strong" }), el("span", { class: "why" }, el("bdi", {}, line(errorText(i)).slice(0, 300))), el("span", { class: "at" }, duration(D.start[i]))))))) : null;
+      el("bdi", { class: "strong" }, label(i)), el("span", { class: "why" }, el("bdi", {}, brief(errorText(i)).slice(0, 300))), el("span", { class: "at" }, duration(D.start[i]))))))) : null;
   $("first").replaceChildren(...[list, longest()].filter(Boolean));
 }
 
@@ -54,12 +54,12 @@ function longest() {
   const sum = order.reduce((total, i) => total + D.waited[i], 0);
   if (!sum) return null;
   order.sort((a, b) => D.waited[b] - D.waited[a]);
-  const top = order.slice(0, 5), rest = sum - top.reduce((total, i) => total + D.waited[i], 0);
+  const top = order.slice(0, order.length > 4 ? 3 : 4), rest = sum - top.reduce((total, i) => total + D.waited[i], 0);
   const part = (i) => {
-    const label = ownerName(i) && ownerName(i) !== spanName(i) ? `${spanName(i)} (${ownerName(i)})` : spanName(i);
+    const owner = ownerName(i), name = label(i), said = owner && owner !== name ? `${name} (${owner})` : name;
     const meter = el("i", { class: "meter" });
     meter.style.width = `${(100 * D.waited[i]) / sum}%`;
-    return el("li", {}, el("button", { type: "button", onclick: () => select(i, { open: true }) }, meter, bdi(label, { class: "strong" }), el("span", { class: "at" }, `${duration(D.waited[i])} \u00b7 ${percent(D.waited[i], sum)}`)));
+    return el("li", {}, el("button", { type: "button", onclick: () => select(i, { open: true }) }, meter, bdi(said, { class: "strong" }), el("span", { class: "at" }, `${duration(D.waited[i])} \u00b7 ${percent(D.waited[i], sum)}`)));
   };
   return el("section", { class: "longest" }, el("h2", {}, `Critical path: ${duration(sum)} in ${plural(order.length, "span")}`),
     el("ul", {}, ...top.map(part), rest > 0 ? el("li", { class: "rest" }, el("span", {}, "the others"), el("span", { class: "at" }, `${duration(rest)} \u00b7 ${percent(rest, sum)}`)) : null));

@@ -157,7 +157,7 @@ function crumbs(i) {
   const path = [];
   for (let up = D.parent[i]; up >= 0 && path.length < 8; up = D.parent[up]) path.unshift(up);
   if (!path.length) return null;
-  const items = path.map((up) => el("li", {}, el("button", { type: "button", class: "link", onclick: () => select(up, { open: true }) }, bdi(spanName(up)))));
+  const items = path.map((up) => el("li", {}, el("button", { type: "button", class: "link", onclick: () => select(up, { open: true }) }, el("bdi", {}, label(up)))));
   if (D.depth[i] > path.length) items.unshift(el("li", {}, `${count(D.depth[i] - path.length)} above`));
   return el("nav", { "aria-label": "Above it" }, el("ol", { class: "crumbs" }, ...items));
 }

@@ -21,7 +21,7 @@ function statTable(kind, title, rows, hint) {
     }
     body.replaceChildren(...order.map((row) => el("tr", {},
       el("th", { scope: "row" }, row[1] && row[0] !== "(others)" ? el("button", { type: "button", class: "link", onclick: () => showOwner(kind, row[0]) }, bdi(row[0])) : bdi(row[0] || "(no agent)")),
-      ...COLUMNS.slice(1).map(([name, column]) => el("td", { class: (column === 2 || column === 3) && row[column] ? "num bad" : "num", "data-name": name }, cell(row, column))))));
+      ...COLUMNS.slice(1).map(([name, column]) => el("td", { class: (column === 2 || column === 3) && row[column] ? "num bad" : row[column] ? "num" : "num none", "data-name": name }, cell(row, column))))));
   };
   const heads = COLUMNS.map(([name, column]) => {
     const said = column ? name : title.replace(/s$/, "");

@@ -51,6 +51,9 @@ function money(nano) {
   return `$${usd.toFixed(Math.min(9, 2 - Math.floor(Math.log10(usd))))}`;
 }
 
+// The class of an error without its modules, and the rest of its message.
+const brief = (error) => line(error).replace(/^(?:\w+\.)+(?=\w+(?::|$))/, "");
+
 const percent = (part, whole) => (whole > 0 ? `${digits((100 * part) / whole, part / whole < 0.1 ? 1 : 0)} %` : "0 %");
 
 // A moment of the run, `ns` after its first one, in universal time.

@@ -46,7 +46,8 @@ function fillRow(row, place_) {
   row.kind.className = `kind k${D.kind[i]}`;
   row.kind.textContent = LETTERS[D.kind[i]];
   row.kind.title = KINDS[D.kind[i]];
-  row.label.textContent = line(spanName(i));
+  row.label.textContent = label(i);
+  row.label.title = line(spanName(i));
   row.more.replaceChildren(...badges(i, open, level > deep ? level : 0));
   row.time.textContent = flags & UNFINISHED ? "no end" : duration(D.len[i]);
   row.lane.replaceChildren(...bars(i));
@@ -55,7 +56,7 @@ function fillRow(row, place_) {
 
 function badges(i, open, level) {
   const found = [], flags = D.flags[i];
-  if (flags & FAILED) found.push(el("span", { class: "badge bad" }, "\u2715 failed"));
+  if (flags & FAILED) found.push(el("span", { class: "badge bad", title: "Failed" }, "\u2715"));
   if (flags & UNFINISHED) found.push(el("span", { class: "badge open" }, "\u2026 unfinished"));
   if (flags & ORPHAN) found.push(el("span", { class: "badge", title: "Its parent is not in the page" }, "no parent"));
   if (flags & CIRCLE) found.push(el("span", { class: "badge", title: "Its parents form a circle" }, "circle"));
