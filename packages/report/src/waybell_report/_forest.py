@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from waybell_report._node import CIRCLE, CRITICAL, ORPHAN, SKEWED, TIMELESS, Node
+from waybell_report._node import CIRCLE, ORPHAN, SKEWED, TIMELESS, Node
 from waybell_trace import SpanUsage
 
 
@@ -18,7 +18,7 @@ class Forest:
         moments: Other times that the run spans, in nanoseconds since 1970.
     """
 
-    __slots__ = ("first", "known", "last", "nodes", "path", "roots", "twice")
+    __slots__ = ("first", "known", "last", "nodes", "roots", "twice")
 
     def __init__(self, spans: Iterable[Node], moments: Iterable[int] = ()) -> None:
         each = list(spans)
@@ -31,7 +31,6 @@ class Forest:
         self.last = max(*times, *ends, self.first, 0)
         self.roots = self._planted()
         self.nodes = self._ordered()
-        self.path = [segment for root in self.roots for segment in self._critical(root)]
 
     def _planted(self) -> list[Node]:
         roots: list[Node] = []
@@ -76,30 +75,6 @@ class Forest:
                 ahead.append((child, node.depth + 1, node.start))
             order.append(node)
         return order
-
-    def _critical(self, root: Node) -> Iterator[tuple[Node, int, int]]:
-        """What the end of `root` waited for: spans, each with a begin and an end."""
-        ahead = [(root, root.over(self.last))]
-        while ahead:
-            node, until = ahead.pop()
-            node.flags |= CRITICAL
-            now = until
-            for child in sorted(node.below, key=self._end, reverse=True):
-                ended = min(child.over(self.last), until)
-                if now <= node.start:
-                    break
-                # One that ended after the next began has not held that up.
-                if ended > now or child.start >= ended:
-                    continue
-                if ended < now:
-                    yield node, ended, now
-                ahead.append((child, ended))
-                now = max(child.start, node.start)
-            if now > node.start:
-                yield node, node.start, now
-
-    def _end(self, node: Node) -> int:
-        return node.over(self.last)
 
 
 def used(nodes: list[Node]) -> dict[tuple[str, str], SpanUsage]:

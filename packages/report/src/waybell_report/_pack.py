@@ -12,9 +12,14 @@ import orjson
 from waybell_report._forest import Forest
 from waybell_report._groups import Groups
 from waybell_report._node import Decision
+from waybell_trace import SpanUsage
 
 
 _LONG: Final = 48  # characters from which a text is stored once for all spans
+_UNKNOWN: Final = SpanUsage()
+_USAGE: Final = (
+    "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "waybell.cost.nano_usd",
+)  # fmt: skip
 _ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
@@ -80,7 +85,6 @@ def core(forest: Forest, groups: Groups, log: list[Decision], more: Any) -> byte
         "cost": (_known(used.nano_usd) for used in spent),
         "marks": (len(node.marks) for node in nodes),
         "mark": signed(mark for node in nodes for mark in node.marks),
-        "path": _path(forest, place),
         "dtime": signed(_steps([d.time - forest.first for d in log])),
         "dspan": (place.get(d.key, -1) + 1 for d in log),
         "dname": (kinds.place(d.name) for d in log),
@@ -88,12 +92,16 @@ def core(forest: Forest, groups: Groups, log: list[Decision], more: Any) -> byte
         "dof": _answered(log),
     }
     packed = {name: varints(numbers) for name, numbers in columns.items()}
+    ids = "".join(node.key[1] for node in nodes if _ID.fullmatch(node.key[1]))
+    if regular := len(ids) == 16 * len(nodes):
+        packed["id"] = bytes.fromhex(ids)
     tables = {"names": names, "owners": owners, "errors": errors, "kinds": kinds}
     head = {
         **more,
         "first": str(forest.first),
         "length": forest.last - forest.first,
         "spans": len(nodes),
+        "ids": None if regular else [node.key[1] for node in nodes],
         "tables": {name: [*table.places] for name, table in tables.items()},
         "columns": [[name, len(column)] for name, column in packed.items()],
     }
@@ -101,24 +109,24 @@ def core(forest: Forest, groups: Groups, log: list[Decision], more: Any) -> byte
     return b"".join([len(written).to_bytes(4, "little"), written, *packed.values()])
 
 
-def detail(forest: Forest, log: list[Decision]) -> bytes:
+def detail(forest: Forest, groups: Groups, log: list[Decision]) -> bytes:
     """What is shown of one span at a time: a head, then a JSON line for each of them.
 
     Attributes become the number of their list of names, then the values; a long text
-    becomes `{"t": its number}`.
+    becomes `{"t": its number}`, and `[]` stands for what is in a column of the core.
+
+    Args:
+        forest: The spans.
+        groups: Their groups.
+        log: The decisions, in order of time.
     """
     shapes, texts = Table(), Table()
-    rows = [_row(item.detail, shapes, texts) for item in [*forest.nodes, *log]]
+    rows = [_row(n.detail, shapes, texts, groups.used[n.key]) for n in forest.nodes]
+    rows += [_row(made.detail, shapes, texts, _UNKNOWN) for made in log]
     traces = Table()
-    ids = "".join(
-        node.key[1] if _ID.fullmatch(node.key[1]) else "" for node in forest.nodes
-    )
-    regular = len(ids) == 16 * len(forest.nodes)
     head = {
         "traces": [traces.place(node.key[0]) for node in forest.roots],
         "trace": [*traces.places],
-        "ids": ids if regular else [node.key[1] for node in forest.nodes],
-        "orphans": [node.parent[1] for node in forest.roots if node.parent],
         "shapes": [*shapes.places],
         "texts": [orjson.Fragment(text) for text in texts.places],
         "decisions": [d.id for d in log],
@@ -144,12 +152,6 @@ def _from_parent(forest: Forest) -> Iterable[int]:
         above.append(node.start)
 
 
-def _path(forest: Forest, place: dict[tuple[str, str], int]) -> Iterable[int]:
-    """Of each part of the critical path: its span, where it begins in it, its length."""
-    for node, begin, end in forest.path:
-        yield from (place[node.key], begin - node.start, end - begin)
-
-
 def _steps(numbers: list[int]) -> Iterable[int]:
     return (after - before for before, after in pairwise([0, *numbers]))
 
@@ -164,8 +166,12 @@ def _known(number: int | None) -> int:
     return 0 if number is None else number + 1
 
 
-def _row(packed: bytes, shapes: Table, texts: Table) -> bytes:
+def _row(packed: bytes, shapes: Table, texts: Table, spent: SpanUsage) -> bytes:
     found = orjson.loads(packed)
+    columns = zip(_USAGE, (*spent[:2], spent.nano_usd), strict=True)
+    for name, number in columns:
+        if number is not None and found.get("a", {}).get(name) == number:
+            found["a"][name] = []
     if "a" in found:
         found["a"] = _shaped(found["a"], shapes, texts)
     if "r" in found:

@@ -182,7 +182,7 @@ class _Run:
             "usage": {**usage, "cost": groups.usage.nano_usd},
         }
         more = {"groups": groups.rows(), "edges": groups.edges()}
-        data = core(forest, groups, self.log, more), detail(forest, self.log)
+        data = core(forest, groups, self.log, more), detail(forest, groups, self.log)
         told = sentence(found)
         html = page(title, told, head, *data)
         return Report(html, told, len(forest.nodes), len(self.log), notes)

@@ -64,7 +64,8 @@ async function loadCore() {
   let at = 4 + size;
   const raw = {};
   for (const [name, length] of head.columns) {
-    raw[name] = numbers(bytes.subarray(at, at + length));
+    const part = bytes.subarray(at, at + length);
+    raw[name] = name === "id" ? part : numbers(part);
     at += length;
   }
   Object.assign(D, { head, n, first: head.first, length: head.length, tables: head.tables });
@@ -76,7 +77,8 @@ async function loadCore() {
   rollUp(raw);
   D.markAt = offsets(raw.marks);
   D.mark = unzigzag(raw.mark);
-  readPath(raw.path);
+  D.ids = head.ids || raw.id;
+  findPath();
   readDecisions(raw);
 }
 
@@ -106,6 +108,7 @@ function plant(start) {
 function rollUp(raw) {
   const { n, parent } = D;
   D.bad = new Int32Array(n);
+  D.own = { input: raw.input, output: raw.output, cost: raw.cost };
   for (const name of ["input", "output", "cost"]) {
     const own = raw[name], sum = new Float64Array(n).fill(-1);
     for (let i = n - 1; i >= 0; i--) {
@@ -122,19 +125,36 @@ function rollUp(raw) {
 
 const known = (n) => (n < 0 ? null : n);
 
-function readPath(raw) {
-  const many = raw.length / 3;
-  const spans = new Int32Array(many);
-  D.pathFrom = new Float64Array(many);
-  D.pathLen = new Float64Array(many);
-  D.waited = new Float64Array(D.n);
-  for (let k = 0; k < many; k++) {
-    spans[k] = raw[3 * k];
-    D.pathFrom[k] = raw[3 * k + 1];
-    D.pathLen[k] = raw[3 * k + 2];
-    D.waited[spans[k]] += raw[3 * k + 2];
+// The critical path: what the end of each root waited for, from its end backwards.
+function findPath() {
+  const spans = [], from = [], length = [];
+  const ended = (i) => D.start[i] + D.len[i];
+  const add = (i, begin, end) => { spans.push(i); from.push(begin - D.start[i]); length.push(end - begin); };
+  const ahead = [];
+  for (let root = 0; root < D.n; root = D.end[root]) ahead.push([root, ended(root)]);
+  while (ahead.length) {
+    const [i, until] = ahead.pop();
+    D.flags[i] |= CRITICAL;
+    const below = [];
+    for (let k = i + 1; k < D.end[i]; k = D.end[k]) below.push(k);
+    below.sort((a, b) => ended(b) - ended(a));
+    let now = until;
+    for (const k of below) {
+      const over = Math.min(ended(k), until);
+      if (now <= D.start[i]) break;
+      // One that ended after the next began has not held that up.
+      if (over > now || D.start[k] >= over) continue;
+      if (over < now) add(i, over, now);
+      ahead.push([k, over]);
+      now = Math.max(D.start[k], D.start[i]);
+    }
+    if (now > D.start[i]) add(i, D.start[i], now);
   }
-  D.path = groupBy(spans, D.n);
+  D.pathFrom = Float64Array.from(from);
+  D.pathLen = Float64Array.from(length);
+  D.waited = new Float64Array(D.n);
+  spans.forEach((i, k) => { D.waited[i] += length[k]; });
+  D.path = groupBy(Int32Array.from(spans), D.n);
 }
 
 function readDecisions(raw) {
@@ -174,10 +194,12 @@ function fields(packed) {
   return L.head.shapes[packed[0]].map((key, i) => [key, value(packed[i + 1])]);
 }
 
+const COLUMN = { "gen_ai.usage.input_tokens": "input", "gen_ai.usage.output_tokens": "output", "waybell.cost.nano_usd": "cost" };
+
 function detailOf(i) {
   const row = JSON.parse(L.rows[i]);
   return {
-    attributes: fields(row.a),
+    attributes: fields(row.a).map(([key, found]) => [key, Array.isArray(found) ? D.own[COLUMN[key]][i] - 1 : found]),
     events: (row.e || []).map(([at, name, found]) => ({ at, name, attributes: fields(found) })),
     links: row.l || [],
     name: row.n || "",
@@ -188,7 +210,20 @@ function detailOf(i) {
 }
 
 const decisionOf = (k) => fields(JSON.parse(L.rows[D.n + k]).a);
-const spanId = (i) => (typeof L.head.ids === "string" ? L.head.ids.slice(16 * i, 16 * i + 16) : L.head.ids[i]);
+
+function spanId(i) {
+  if (Array.isArray(D.ids)) return D.ids[i];
+  return Array.from(D.ids.subarray(8 * i, 8 * i + 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// Which span has this id, if it is one.
+function withId(words) {
+  if (Array.isArray(D.ids)) return D.ids.indexOf(words);
+  if (!/^[0-9a-f]{16}$/.test(words)) return -1;
+  const wanted = words.match(/../g).map((byte) => parseInt(byte, 16));
+  for (let i = 0; i < D.n; i++) if (wanted.every((byte, k) => D.ids[8 * i + k] === byte)) return i;
+  return -1;
+}
 
 function rootOf(i) {
   while (D.parent[i] >= 0) i = D.parent[i];
@@ -223,11 +258,12 @@ function matches(words) {
       (D.tool[i] && names[D.tool[i] - 1]) || (D.error[i] && errors[D.error[i] - 1]);
     if (!found && L.ready) {
       const row = L.rows[i];
-      found = spanId(i) === wanted || (row.toLowerCase().includes(escaped) && inValues(i, wanted));
+      found = row.toLowerCase().includes(escaped) && inValues(i, wanted);
       if (!found && byText) for (const [, t] of row.matchAll(/"t":(\d+)/g)) found = found || texts[t];
     }
     hit[i] = found ? 1 : 0;
   }
+  if (withId(wanted) >= 0) hit[withId(wanted)] = 1;
   if (L.ready) L.head.trace.forEach((id, k) => { if (id === wanted) markTrace(k, hit); });
   return hit;
 }

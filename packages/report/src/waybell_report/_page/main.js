@@ -22,6 +22,7 @@ function showVerdict(head) {
   const why = verdict.state === "handled" ? [bdi(verdict.agent, { class: "strong" }), ": "] : [];
   if (verdict.error) why.push(el("bdi", {}, brief(verdict.error).slice(0, 400)));
   if (verdict.state === "failed" && verdict.name !== verdict.agent) why.push(el("span", { class: "quiet" }, " in span ", bdi(verdict.name)));
+  if (verdict.state === "unfinished") why.push("It was in span ", bdi(verdict.name, { class: "strong" }), `; ${plural(verdict.unfinished, "span")} never ended.`);
   if (verdict.state === "empty") why.push("The files hold no span and no decision yet. Run something with a Tracer, then make this page again.");
   $("why").replaceChildren(...why);
   if (verdict.at !== null) $("why").append(" ", el("button", { type: "button", id: "goto", class: "link", onclick: () => { tell("tab", "spans"); select(verdict.at, { open: true }); } }, "Show it"));
@@ -49,20 +50,31 @@ function showFirst() {
 }
 
 function longest() {
-  const order = [];
-  for (let i = 0; i < D.n; i++) if (D.waited[i] > 0) order.push(i);
-  const sum = order.reduce((total, i) => total + D.waited[i], 0);
-  if (!sum) return null;
-  order.sort((a, b) => D.waited[b] - D.waited[a]);
-  const top = order.slice(0, order.length > 4 ? 3 : 4), rest = sum - top.reduce((total, i) => total + D.waited[i], 0);
-  const part = (i) => {
+  const groups = new Map();
+  let sum = 0, spans = 0;
+  for (let i = 0; i < D.n; i++) {
+    if (!(D.waited[i] > 0)) continue;
     const owner = ownerName(i), name = label(i), said = owner && owner !== name ? `${name} (${owner})` : name;
+    const group = groups.get(said) || { said, many: 0, time: 0, at: i };
+    group.many++;
+    group.time += D.waited[i];
+    if (D.waited[i] > D.waited[group.at]) group.at = i;
+    groups.set(said, group);
+    sum += D.waited[i];
+    spans++;
+  }
+  if (!sum) return null;
+  const order = [...groups.values()].sort((a, b) => b.time - a.time), top = order.slice(0, order.length > 4 ? 3 : 4);
+  const rest = sum - top.reduce((total, group) => total + group.time, 0);
+  const at = (time) => el("span", { class: "at" }, `${duration(time)} \u00b7 ${percent(time, sum)}`);
+  const part = ({ said, many, time, at: place }) => {
     const meter = el("i", { class: "meter" });
-    meter.style.width = `${(100 * D.waited[i]) / sum}%`;
-    return el("li", {}, el("button", { type: "button", onclick: () => select(i, { open: true }) }, meter, bdi(said, { class: "strong" }), el("span", { class: "at" }, `${duration(D.waited[i])} \u00b7 ${percent(D.waited[i], sum)}`)));
+    meter.style.width = `${(100 * time) / sum}%`;
+    return el("li", {}, el("button", { type: "button", onclick: () => select(place, { open: true }) }, meter, bdi(said, { class: "strong" }),
+      many > 1 ? el("span", { class: "quiet" }, `\u00d7${count(many)}`) : null, at(time)));
   };
-  return el("section", { class: "longest" }, el("h2", {}, `Critical path: ${duration(sum)} in ${plural(order.length, "span")}`),
-    el("ul", {}, ...top.map(part), rest > 0 ? el("li", { class: "rest" }, el("span", {}, "the others"), el("span", { class: "at" }, `${duration(rest)} \u00b7 ${percent(rest, sum)}`)) : null));
+  return el("section", { class: "longest" }, el("h2", {}, `Critical path: ${duration(sum)} in ${plural(spans, "span")}`),
+    el("ul", {}, ...top.map(part), order.length > top.length ? el("li", { class: "rest" }, el("span", {}, "the others"), at(rest)) : null));
 }
 
 function showTab(name, focus) {
@@ -210,6 +222,7 @@ async function start() {
     tree.middle(S.row);
     redraw();
   }
+  $("bar").hidden = !D.n;
   if (!D.n) $("tree").replaceChildren(el("p", { class: "blank" }, "No span was recorded. Tracer(path) writes them to a file, and bus.use(tracer.around) makes one of every delivery."));
   performance.mark("waybell-waterfall");
   await painted();

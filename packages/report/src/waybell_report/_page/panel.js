@@ -26,9 +26,9 @@ function pretty(text) {
 }
 
 // A text of the run, as long as it may be; it can be scrolled with the keyboard too.
-function block(found, label) {
+function block(found, label, kind) {
   const text = shown(pretty(rawText(found)));
-  const box = el("pre", { tabindex: "0", role: "group", "aria-label": label, dir: "auto" }, text);
+  const box = el("pre", { class: kind, tabindex: "0", role: "group", "aria-label": label, dir: "auto" }, text);
   return [box, isCut(found) && el("p", { class: "note" }, `The first ${count(rawText(found).length)} of ${count(found.n)} characters.`)];
 }
 
@@ -112,7 +112,7 @@ function errorOf(i, detail) {
   if (!(D.flags[i] & FAILED)) return null;
   const thrown = detail.events.filter((event) => event.name === "exception").map((event) => new Map(event.attributes));
   const stacks = thrown.map((found) => found.get("exception.stacktrace")).filter(Boolean);
-  return section("Error", el("p", { class: "message" }, shown(errorText(i))), stacks.flatMap((stack) => block(stack, "Stack")));
+  return section("Error", el("p", { class: "message" }, shown(errorText(i))), stacks.flatMap((stack) => block(stack, "Stack", "stack")));
 }
 
 function spend(i) {
@@ -231,6 +231,7 @@ function showPanel(content, focus) {
   panel.replaceChildren(...content.filter(Boolean));
   panel.hidden = false;
   panel.scrollTop = 0;
+  for (const stack of panel.querySelectorAll(".stack")) stack.scrollTop = stack.scrollHeight; // its cause is last
   document.body.classList.add("with-panel");
   if (focus) panel.focus();
 }

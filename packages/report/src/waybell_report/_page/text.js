@@ -54,7 +54,10 @@ function money(nano) {
 // The class of an error without its modules, and the rest of its message.
 const brief = (error) => line(error).replace(/^(?:\w+\.)+(?=\w+(?::|$))/, "");
 
-const percent = (part, whole) => (whole > 0 ? `${digits((100 * part) / whole, part / whole < 0.1 ? 1 : 0)} %` : "0 %");
+function percent(part, whole) {
+  const share = whole > 0 ? (100 * part) / whole : 0;
+  return share > 0 && share < 0.1 ? "<0.1 %" : `${digits(share, share < 10 ? 1 : 0)} %`;
+}
 
 // A moment of the run, `ns` after its first one, in universal time.
 function moment(ns) {

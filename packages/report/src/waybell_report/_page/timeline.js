@@ -52,6 +52,7 @@ function paintBrush() {
 }
 
 function paintTicks() {
+  if (!D.length) return;
   const box = $("ticks"), length = S.to - S.from;
   const wanted = Math.max(2, Math.min(8, Math.floor(box.clientWidth / 96)));
   const raw = length / wanted, power = 10 ** Math.floor(Math.log10(raw));
@@ -62,9 +63,11 @@ function paintTicks() {
     tick.style.left = `${(100 * (at - S.from)) / length}%`;
     ticks.push(tick);
   }
+  let last = -1;
   for (const k of loose()) {
     const share = (D.dtime[k] - S.from) / length;
-    if (share < 0 || share > 1) continue;
+    if (share < 0 || share > 1 || (last >= 0 && (share - last) * box.clientWidth < 10)) continue;
+    last = share;
     const mark = el("button", { type: "button", class: "loose", tabindex: "-1", title: `${line(decisionName(k))}, of no span` }, "\u25c6");
     mark.style.left = `${100 * share}%`;
     mark.addEventListener("click", () => tell("decision", k));
@@ -77,7 +80,7 @@ function paintTicks() {
 function loose() {
   if (!S.loose) {
     S.loose = [];
-    for (let k = 0; k < D.dn && S.loose.length < 200; k++) if (D.dspan[k] < 0) S.loose.push(k);
+    for (let k = 0; k < D.dn; k++) if (D.dspan[k] < 0) S.loose.push(k);
   }
   return S.loose;
 }

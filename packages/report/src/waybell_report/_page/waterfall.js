@@ -27,7 +27,7 @@ function place(item, from, to) {
 }
 
 function fillRow(row, place_) {
-  const i = S.rows[place_], flags = D.flags[i], open = !S.shut[i] || S.show !== "all";
+  const i = S.rows[place_], flags = D.flags[i], open = !D.children[i] || !S.shut[i] || S.show !== "all";
   row.id = `row-${i}`;
   row.span = i;
   const level = D.depth[i];
@@ -60,7 +60,7 @@ function badges(i, open, level) {
   if (flags & UNFINISHED) found.push(el("span", { class: "badge open" }, "\u2026 unfinished"));
   if (flags & ORPHAN) found.push(el("span", { class: "badge", title: "Its parent is not in the page" }, "no parent"));
   if (flags & CIRCLE) found.push(el("span", { class: "badge", title: "Its parents form a circle" }, "circle"));
-  if (level) found.push(el("span", { class: "badge" }, `level ${level + 1}`));
+  if (level) found.push(el("span", { class: "badge" }, narrow.matches ? `L${level + 1}` : `level ${level + 1}`));
   if (!open) {
     found.push(el("span", { class: "badge count" }, `+${count(D.end[i] - i - 1)}`));
     if (D.bad[i]) found.push(el("span", { class: "badge bad" }, `\u2715 ${count(D.bad[i])}`));
