@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from waybell_report._node import CIRCLE, ORPHAN, SKEWED, TIMELESS, Node
+from waybell_report._node import CIRCLE, CRITICAL, ORPHAN, SKEWED, TIMELESS, Node
 from waybell_trace import SpanUsage
 
 
@@ -31,6 +31,7 @@ class Forest:
         self.last = max(*times, *ends, self.first, 0)
         self.roots = self._planted()
         self.nodes = self._ordered()
+        self._critical()
 
     def _planted(self) -> list[Node]:
         roots: list[Node] = []
@@ -63,18 +64,37 @@ class Forest:
         order: list[Node] = []
         ahead = [(root, 0, self.first) for root in reversed(self.roots)]
         while ahead:
-            node, node.depth, above = ahead.pop()
+            node, depth, above = ahead.pop()
+            node.depth = depth
             if node.flags & TIMELESS:
                 node.start = above
             node.below.sort(key=_start)
             over = node.over(self.last)
             for child in reversed(node.below):
-                outside = child.start and child.start < node.start
-                outside = outside or child.over(self.last) > over
-                child.flags |= SKEWED * bool(outside)
-                ahead.append((child, node.depth + 1, node.start))
+                early = 0 < child.start < node.start
+                child.flags |= SKEWED * (early or child.over(self.last) > over)
+                ahead.append((child, depth + 1, node.start))
             order.append(node)
         return order
+
+    def _critical(self) -> None:
+        """Flag what the end of each tree waited for, from its end backwards."""
+        ahead = [(root, root.over(self.last)) for root in self.roots]
+        while ahead:
+            node, until = ahead.pop()
+            node.flags |= CRITICAL
+            now = until
+            for child in sorted(node.below, key=self._end, reverse=True):
+                ended = min(child.over(self.last), until)
+                if now <= node.start:
+                    break
+                # One that ended after the next began has not held that up.
+                if child.start < ended <= now:
+                    ahead.append((child, ended))
+                    now = max(child.start, node.start)
+
+    def _end(self, node: Node) -> int:
+        return node.over(self.last)
 
 
 def used(nodes: list[Node]) -> dict[tuple[str, str], SpanUsage]:

@@ -26,7 +26,7 @@ class Group:
     unfinished: int = 0
     calls: int = 0
     times: list[int] = field(default_factory=list[int])  # nanoseconds
-    usage: SpanUsage = SpanUsage()
+    usage: SpanUsage = field(default_factory=SpanUsage)
 
     def add(self, node: Node) -> None:
         """Count one call."""

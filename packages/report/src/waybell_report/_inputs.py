@@ -73,12 +73,12 @@ class Inputs:
         if not 0 < path.stat().st_size < _WHOLE:
             return
         try:
-            found = orjson.loads(path.read_bytes())
+            found: Any = orjson.loads(path.read_bytes())
         except orjson.JSONDecodeError:
             return
         with tempfile.TemporaryDirectory() as folder:
             line = Path(folder, "line.jsonl")
-            messages = found if isinstance(found, list) else [found]
+            messages: list[Any] = found if type(found) is list else [found]
             line.write_bytes(b"\n".join(map(orjson.dumps, messages)))
             with SpanReader(line) as reader:
                 if spans := list(reader):
@@ -131,9 +131,9 @@ def find(source: StrPath | Iterable[StrPath]) -> Inputs:
     Raises:
         ReportError: Something is not there, cannot be read, or has no records by its look.
     """
-    several = isinstance(source, Iterable) and not isinstance(source, str)
+    names = [source] if isinstance(source, str | os.PathLike) else source
     inputs = Inputs()
-    for name in source if several else [source]:  # type: ignore[list-item]  # a path
+    for name in names:
         path = Path(name)
         try:
             found = _in_folder(path) if path.is_dir() else [(path, _kind(path))]

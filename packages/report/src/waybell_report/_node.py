@@ -8,7 +8,9 @@ from waybell_report._facets import agent_of, kind_of, model_of, tool_of, usage_o
 from waybell_trace import SpanRecord, SpanUsage
 
 
-FAILED, UNFINISHED, ORPHAN, CIRCLE, SKEWED, TIMELESS = (1 << bit for bit in range(6))
+FAILED, UNFINISHED, ORPHAN, CIRCLE, SKEWED, TIMELESS, CRITICAL = (
+    1 << bit for bit in range(7)
+)
 _LAST: Final = 2**63 - 1  # nanoseconds since 1970
 _MARKS = 64  # events of one span that the waterfall marks
 

@@ -11,7 +11,7 @@ import orjson
 
 from waybell_report._forest import Forest
 from waybell_report._groups import Groups
-from waybell_report._node import Decision
+from waybell_report._node import CRITICAL, Decision
 from waybell_trace import SpanUsage
 
 
@@ -74,7 +74,7 @@ def core(forest: Forest, groups: Groups, log: list[Decision], more: Any) -> byte
         "start": signed(_from_parent(forest)),
         "length": (node.over(forest.last) - node.start for node in nodes),
         "kind": (node.kind for node in nodes),
-        "flags": (node.flags for node in nodes),
+        "flags": (node.flags & ~CRITICAL for node in nodes),
         "name": (names.place(node.name) for node in nodes),
         "owner": (owners.place(groups.owner[node.key]) for node in nodes),
         "model": (names.one(node.model) for node in nodes),
@@ -187,5 +187,6 @@ def _shaped(found: dict[str, Any], shapes: Table, texts: Table) -> list[Any]:
 
 
 def _value(value: Any, texts: Table) -> Any:
-    long = isinstance(value, dict) or (isinstance(value, str) and len(value) > _LONG)
+    kind = type(value)
+    long = kind is dict or (kind is str and len(value) > _LONG)
     return {"t": texts.place(orjson.dumps(value))} if long else value

@@ -116,11 +116,22 @@ def report(
     if isinstance(limit, bool) or limit < 1:
         raise ValueError(f"limit must be a count of spans above 0, not {limit!r}")
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
-    run = _Run(find(paths), limit, progress)
+    inputs = find(paths)
+    if output is not None:
+        _spare(inputs, Path(output))
+    run = _Run(inputs, limit, progress)
     made = run.report(title or _named(Path(os.fspath(paths[0]))))
     if output is not None:
         made.save(output)
     return made
+
+
+def _spare(inputs: Inputs, output: Path) -> None:
+    for path in [*inputs.traces, *inputs.decisions]:
+        if output.exists() and output.samefile(path):
+            raise ReportError(
+                f"{output} is read from: name another output", str(output)
+            )
 
 
 def _named(path: Path) -> str:

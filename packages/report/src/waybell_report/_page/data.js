@@ -179,6 +179,12 @@ const spanName = (i) => D.tables.names[D.name[i]] || "(no name)";
 // What a row shows: the kind stands before it already.
 const label = (i) => line(spanName(i).replace(/^(?:invoke_agent|execute_tool) (?=.)/, ""));
 const ownerName = (i) => D.tables.owners[D.owner[i]];
+
+function said(i) {
+  const owner = ownerName(i), name = label(i);
+  return owner && owner !== name ? `${name} (${owner})` : name;
+}
+
 const errorText = (i) => (D.error[i] ? D.tables.errors[D.error[i] - 1] : "");
 const modelName = (i) => (D.model[i] ? D.tables.names[D.model[i] - 1] : "");
 const toolName = (i) => (D.tool[i] ? D.tables.names[D.tool[i] - 1] : "");

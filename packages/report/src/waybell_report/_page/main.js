@@ -45,7 +45,7 @@ function showFirst() {
   const list = some.length ? el("section", { class: "failures" }, el("h2", {}, bad.length > some.length ? `Failed or unfinished: the first 100 of ${count(bad.length)}` : `Failed or unfinished (${count(bad.length)})`),
     el("ul", { tabindex: some.length > 3 ? "0" : null, "aria-label": some.length > 3 ? "Failed or unfinished, scrolls" : null }, ...some.map((i) => el("li", {}, el("button", { type: "button", onclick: () => select(i, { open: true }) },
       el("span", { class: D.flags[i] & FAILED ? "badge bad" : "badge open" }, D.flags[i] & FAILED ? "\u2715 failed" : "\u2026 unfinished"),
-      el("bdi", { class: "strong" }, label(i)), el("span", { class: "why" }, el("bdi", {}, brief(errorText(i)).slice(0, 300))), el("span", { class: "at" }, duration(D.start[i]))))))) : null;
+      el("bdi", { class: "strong" }, said(i)), el("span", { class: "why" }, el("bdi", {}, brief(errorText(i)).slice(0, 300))), el("span", { class: "at" }, duration(D.start[i]))))))) : null;
   $("first").replaceChildren(...[list, longest()].filter(Boolean));
 }
 
@@ -54,12 +54,11 @@ function longest() {
   let sum = 0, spans = 0;
   for (let i = 0; i < D.n; i++) {
     if (!(D.waited[i] > 0)) continue;
-    const owner = ownerName(i), name = label(i), said = owner && owner !== name ? `${name} (${owner})` : name;
-    const group = groups.get(said) || { said, many: 0, time: 0, at: i };
+    const group = groups.get(said(i)) || { text: said(i), many: 0, time: 0, at: i };
     group.many++;
     group.time += D.waited[i];
     if (D.waited[i] > D.waited[group.at]) group.at = i;
-    groups.set(said, group);
+    groups.set(group.text, group);
     sum += D.waited[i];
     spans++;
   }
@@ -67,10 +66,10 @@ function longest() {
   const order = [...groups.values()].sort((a, b) => b.time - a.time), top = order.slice(0, order.length > 4 ? 3 : 4);
   const rest = sum - top.reduce((total, group) => total + group.time, 0);
   const at = (time) => el("span", { class: "at" }, `${duration(time)} \u00b7 ${percent(time, sum)}`);
-  const part = ({ said, many, time, at: place }) => {
+  const part = ({ text, many, time, at: place }) => {
     const meter = el("i", { class: "meter" });
     meter.style.width = `${(100 * time) / sum}%`;
-    return el("li", {}, el("button", { type: "button", onclick: () => select(place, { open: true }) }, meter, bdi(said, { class: "strong" }),
+    return el("li", {}, el("button", { type: "button", onclick: () => select(place, { open: true }) }, meter, bdi(text, { class: "strong" }),
       many > 1 ? el("span", { class: "quiet" }, `\u00d7${count(many)}`) : null, at(time)));
   };
   return el("section", { class: "longest" }, el("h2", {}, `Critical path: ${duration(sum)} in ${plural(spans, "span")}`),
