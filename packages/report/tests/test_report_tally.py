@@ -44,12 +44,12 @@ def test_children_first_as_files_have_them_it_says_what_the_whole_file_says(
     shape,
 ) -> None:
     spans = forest(shape)
-    tally = Tally(lambda each: each.agent)
+    tally = Tally({"": lambda each: each.agent})
     for each in reversed(spans):
         tally.add(each)
     said = {
         name: (sums.calls, sums.usage)
-        for name, sums in tally.finish().items()
+        for name, sums in tally.finish()[""].items()
         if name or sums.usage != SpanUsage()
     }
     whole = Traces(spans).by(lambda each: each.agent)
@@ -64,10 +64,10 @@ def test_in_any_order_nothing_is_lost_and_no_call_is_counted_twice(shape, rng) -
              int(s.parent_id), s.agent, None, None) for s in spans]  # fmt: skip
     shuffled = spans[:]
     rng.shuffle(shuffled)
-    tally = Tally(lambda each: each.agent)
+    tally = Tally({"": lambda each: each.agent})
     for each in shuffled:
         tally.add(each)
-    found = tally.finish()
+    found = tally.finish()[""]
     assert sum(sums.calls for sums in found.values()) == sum(
         s.agent is not None for s in spans
     )
@@ -78,25 +78,25 @@ def test_in_any_order_nothing_is_lost_and_no_call_is_counted_twice(shape, rng) -
 
 
 def test_a_late_child_of_a_parent_that_repeats_it_is_not_counted_twice() -> None:
-    tally = Tally(lambda each: each.agent)
+    tally = Tally({"": lambda each: each.agent})
     tally.add(span(0, None, "writer", 100, 7))
     tally.add(span(1, 0, None, 40, None))
-    assert tally.finish()["writer"].usage == SpanUsage(100, None, None, None, 7)
+    assert tally.finish()[""]["writer"].usage == SpanUsage(100, None, None, None, 7)
 
 
 def test_parents_in_a_circle_end() -> None:
-    tally = Tally(lambda each: each.agent)
+    tally = Tally({"": lambda each: each.agent})
     for number, parent in ((0, 1), (1, 0), (2, 2)):
         tally.add(span(number, parent, None, 5, None))
-    total = sum(sums.usage.input_tokens or 0 for sums in tally.finish().values())
+    total = sum(sums.usage.input_tokens or 0 for sums in tally.finish()[""].values())
     assert total in (5, 10, 15)
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    tally = Tally(lambda each: each.agent, recall=10)
+    tally = Tally({"": lambda each: each.agent}, recall=10)
     for number in range(1_000):
         tally.add(span(number, None, None, 1, None))
-    assert tally.finish()[""].usage.input_tokens == 1_000
+    assert tally.finish()[""][""].usage.input_tokens == 1_000
     assert len(tally._seen) == 10
 
 

@@ -18,10 +18,10 @@ from waybell_decisions import DecisionLog
 from waybell_report._inputs import Inputs, ReportError
 from waybell_report._terminal import (
     Words,
-    console,
     count,
     emit,
     opened,
+    put,
     run,
     visible,
     warn,
@@ -209,16 +209,15 @@ def _print_counts(found: dict[str, int], options: argparse.Namespace) -> None:
         emit(found)
         return
     width = max((len(f"{times:,}") for times in found.values()), default=0)
-    out = console()
     for name, times in found.items():
-        out.print(Text(f"{times:>{width},}  {visible(name)}"))
+        put(Text(f"{times:>{width},}  {visible(name)}"))
 
 
 def _print(record: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         emit(record)
     else:
-        console().print(listed(record))
+        put(listed(record))
 
 
 def listed(record: dict[str, Any]) -> Text:

@@ -2,22 +2,24 @@
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from rich.text import Text
 
 from waybell_report._details import Details
-from waybell_report._forest import Forest, used
+from waybell_report._forest import Forest
+from waybell_report._groups import Groups
 from waybell_report._inputs import ReportError
 from waybell_report._node import CRITICAL, ORPHAN, UNFINISHED, Node, node
 from waybell_report._select import Newest
 from waybell_report._terminal import (
     Words,
-    console,
     count,
     dollars,
     emit,
     opened,
+    put,
     run,
     seconds,
     visible,
@@ -37,6 +39,7 @@ examples:
 
 exit codes: 0 shown, 1 nothing matches, 2 there is nothing to read.
 """
+_COLOURS = {"failed": "red", "unfinished": "yellow", "ok": "green"}
 _SPANS = 100_000  # that are read, at most: the newest, and those that failed before
 
 
@@ -73,10 +76,11 @@ def _show(options: argparse.Namespace) -> int:
         )
     wanted = _wanted(forest, options)
     shown = [each for each in forest.nodes if each.key in wanted]
+    groups = Groups(forest)
     if options.json:
-        _as_json(forest, shown)
+        _as_json(groups, shown)
     else:
-        _as_tree(forest, shown, options.limit, kept.seen)
+        _as_tree(forest, groups, shown, options.limit, kept.seen)
     return 0 if shown else 1
 
 
@@ -96,11 +100,9 @@ def _wanted(forest: Forest, options: argparse.Namespace) -> set[tuple[str, str]]
     return found
 
 
-def _as_json(forest: Forest, shown: Iterable[Node]) -> None:
-    once = used(forest.nodes)
+def _as_json(groups: Groups, shown: Iterable[Node]) -> None:
     for each in shown:
-        spent = once[each.key]
-        emit(_plain(each, spent))
+        emit(_plain(each, groups.used[each.key]))
 
 
 def _plain(each: Node, spent: SpanUsage) -> dict[str, Any]:
@@ -124,56 +126,32 @@ def _plain(each: Node, spent: SpanUsage) -> dict[str, Any]:
     }
 
 
-def _as_tree(forest: Forest, shown: list[Node], limit: int, seen: int) -> None:
-    out = console()
-    owner = {each.key: each.agent or "" for each in forest.nodes}
-    found = verdict(forest, owner)
-    colour = {"failed": "red", "unfinished": "yellow", "ok": "green"}.get(
-        found["state"], ""
-    )
-    out.print(Text(visible(sentence(found), 500), style=f"bold {colour}".strip()))
-    totals = Total(forest)
-    out.print(Text(totals.line(seen), style="dim"))
-    once = used(forest.nodes)
-    for number, (each, stem) in enumerate(_stems(shown)):
-        if number >= limit:
-            out.print(
-                Text(f"... and {len(shown) - limit} more (--limit {len(shown)})", "dim")
-            )
-            break
-        out.print(_line(each, stem, once[each.key]))
+def _as_tree(
+    forest: Forest, groups: Groups, shown: list[Node], limit: int, seen: int
+) -> None:
+    found = verdict(forest, groups.owner)
+    colour = _COLOURS.get(found["state"], "")
+    put(Text(visible(sentence(found), 500), style=f"bold {colour}".strip()))
+    put(Text(_totals(forest, groups, seen), style="dim"))
+    for each, stem in islice(_stems(shown), limit):
+        put(_line(each, stem, groups.used[each.key]))
+    if (more := len(shown) - limit) > 0:
+        put(Text(f"... and {more:,} more (--limit {len(shown)})", "dim"))
 
 
-class Total:
-    """The figures of a run on one line.
-
-    Args:
-        forest: The spans.
-    """
-
-    __slots__ = ("_failed", "_forest", "_usage")
-
-    def __init__(self, forest: Forest) -> None:
-        self._forest = forest
-        self._failed = sum(each.failed for each in forest.nodes)
-        self._usage = SpanUsage()
-        for usage in used(forest.nodes).values():
-            self._usage = self._usage.plus(usage)
-
-    def line(self, seen: int) -> str:
-        """Traces, spans, failures, time, tokens, cost."""
-        forest = self._forest
-        traces = len({each.key[0] for each in forest.nodes})
-        count = len(forest.nodes)
-        parts = [
-            f"{traces} trace" + "s" * (traces != 1),
-            f"{count:,} span" + "s" * (count != 1) + f" of {seen:,}" * (seen > count),
-            f"{self._failed} failed",
-            seconds((forest.last - forest.first) / 1e9),
-            f"{self._usage.tokens:,} tokens",
-            dollars(self._usage.nano_usd),
-        ]
-        return " · ".join(parts)
+def _totals(forest: Forest, groups: Groups, seen: int) -> str:
+    """Traces, spans, failures, time, tokens, cost."""
+    traces = len({each.key[0] for each in forest.nodes})
+    number = len(forest.nodes)
+    parts = [
+        f"{traces} trace" + "s" * (traces != 1),
+        f"{number:,} span" + "s" * (number != 1) + f" of {seen:,}" * (seen > number),
+        f"{sum(each.failed for each in forest.nodes)} failed",
+        seconds((forest.last - forest.first) / 1e9),
+        f"{groups.usage.tokens:,} tokens",
+        dollars(groups.usage.nano_usd),
+    ]
+    return " · ".join(parts)
 
 
 def _stems(shown: list[Node]) -> Iterator[tuple[Node, str]]:

@@ -59,9 +59,7 @@ def _stats(options: argparse.Namespace) -> int:
         raise ReportError(
             "no span in " + ", ".join(map(str, inputs.traces or inputs.decisions))
         )
-    found = {
-        kind: kinds[kind].finish() for kind in _KINDS if options.by in (None, kind)
-    }
+    found = {kind: kinds[kind] for kind in _KINDS if options.by in (None, kind)}
     if options.json:
         by_name = {k: {n: _plain(s) for n, s in v.items()} for k, v in found.items()}
         emit({"spans": _plain(every), **by_name})

@@ -18,11 +18,11 @@ from waybell_report._facets import usage_of
 from waybell_report._inputs import Inputs, ReportError
 from waybell_report._terminal import (
     Words,
-    console,
     count,
     dollars,
     emit,
     opened,
+    put,
     run,
     seconds,
     visible,
@@ -113,7 +113,7 @@ def _print(line: Line, *, as_json: bool) -> None:
     if as_json:
         emit(line[1])
     else:
-        console().print(line[2])
+        put(line[2])
 
 
 class Growing:

@@ -1,7 +1,7 @@
 """Sums over spans of any number, in memory that grows with what runs at one moment."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil, exp, log
 from typing import Final
@@ -11,6 +11,8 @@ from waybell_trace import SpanRecord, SpanUsage
 
 
 Key = tuple[str, str]  # of a trace, and of a span in it
+Namer = Callable[[SpanRecord], str | None]
+_NONE: Final = SpanUsage()
 _EXACT: Final = 4_096  # durations of a group that are kept as they are
 _STEP: Final = log(1.01)  # beyond that, to within a hundredth
 _AGENT, _MODEL, _TOOL, _TOPIC = map(KINDS.index, ("agent", "model", "tool", "topic"))
@@ -94,9 +96,17 @@ def tool_named(span: SpanRecord) -> str | None:
 class _Seen:
     """A span that was counted, for those below it that come late."""
 
-    name: str | None
+    names: list[str | None]  # by kind of group
     above: Key | None
     counted: SpanUsage  # its own, where nothing below it said so
+
+
+@dataclass(slots=True)
+class _Below:
+    """What came of the spans below one that is yet to come."""
+
+    loose: list[SpanUsage]  # by kind of group: what is in none of it yet
+    known: SpanUsage  # what is known at all
 
 
 class Tally:
@@ -106,75 +116,106 @@ class Tally:
     Of one that comes later than its parent, what that one has told already is left out.
 
     Args:
-        key: Names the group of a span; None for a span that only adds its usage to the
-            group of the nearest span above it.
+        keys: By kind of group, what names the group of a span; None for a span that only
+            adds its usage to the group of the nearest span above it.
         recall: How many spans are remembered for those that come late.
     """
 
-    __slots__ = ("_key", "_recall", "_seen", "_waiting", "groups")
+    __slots__ = ("_groups", "_keys", "_recall", "_seen", "_waiting", "every")
 
-    def __init__(
-        self, key: Callable[[SpanRecord], str | None], recall: int = 50_000
-    ) -> None:
-        self._key, self._recall = key, recall
-        self.groups: dict[str, Sums] = {}
-        # By the parent that is awaited: what is in no group yet, and what is known below.
-        self._waiting: dict[Key, tuple[SpanUsage, SpanUsage]] = {}
+    def __init__(self, keys: Mapping[str, Namer], recall: int = 50_000) -> None:
+        self._keys, self._recall = keys, recall
+        self._groups: list[dict[str, Sums]] = [{} for _ in keys]
+        self._waiting: dict[Key, _Below] = {}
         self._seen: OrderedDict[Key, _Seen] = OrderedDict()
+        self.every = Sums()
 
     def add(self, span: SpanRecord) -> None:
         """Count a span."""
         mine = span.trace_id, span.span_id
         above = (span.trace_id, span.parent_id) if span.parent_id else None
-        loose, below = self._waiting.pop(mine, (SpanUsage(), SpanUsage()))
-        own = usage_of(span)
-        counted = SpanUsage(*map(_unless, own, below))
-        loose, known = loose.plus(counted), SpanUsage(*map(_either, own, below))
-        name = self._key(span)
-        if name is not None:
-            self._of(name).count(span)
-        owner, place, loose = self._climb(name, above, loose)
-        self._seen[mine] = _Seen(name, above, counted)
+        own, below = usage_of(span), self._waiting.pop(mine, None)
+        counted, known = own, own
+        if below is not None:
+            counted = SpanUsage(*map(_unless, own, below.known))
+            known = SpanUsage(*map(_either, own, below.known))
+        loose = [counted] * len(self._keys)
+        if below is not None:
+            loose = [_plus(counted, each) for each in below.loose]
+        self.every.count(span)
+        names = [key(span) for key in self._keys.values()]
+        for name, groups in zip(names, self._groups, strict=True):
+            if name is not None:
+                _of(groups, name).count(span)
+        if loose[0] == _NONE == known and loose.count(_NONE) == len(loose):
+            place = None  # nothing to tell
+        else:
+            place = self._settle(names, above, loose)
+        if place is not None:
+            waits = self._waiting.setdefault(place, _Below([_NONE] * len(loose), _NONE))
+            waits.loose = list(map(_plus, waits.loose, loose))
+            waits.known = _plus(waits.known, known)
+        self._seen[mine] = _Seen(names, above, counted)
         if len(self._seen) > self._recall:
             self._seen.popitem(last=False)
-        if owner is not None or place is None:
-            self._book(owner or "", loose)
-            loose = SpanUsage()
-        if place is not None:
-            before = self._waiting.get(place, (SpanUsage(), SpanUsage()))
-            self._waiting[place] = before[0].plus(loose), before[1].plus(known)
 
-    def _climb(
-        self, owner: str | None, place: Key | None, loose: SpanUsage
-    ) -> tuple[str | None, Key | None, SpanUsage]:
-        """Go past the parents that came before their child, and leave out what they told."""
+    def _settle(
+        self, names: list[str | None], place: Key | None, loose: list[SpanUsage]
+    ) -> Key | None:
+        """Book what has found its group; returns which span the rest waits for.
+
+        Goes past the parents that came before their child, and leaves out what they told.
+        """
+        owners = names[:]
         for _ in range(1_000):  # ids of foreign files may form a circle
             seen = self._seen.get(place) if place else None
             if seen is None:
                 break
-            owner = seen.name if owner is None else owner
-            loose = SpanUsage(*map(_unless, loose, seen.counted))
+            owners = [
+                b if a is None else a for a, b in zip(owners, seen.names, strict=True)
+            ]
+            loose[:] = [SpanUsage(*map(_unless, each, seen.counted)) for each in loose]
             place = seen.above
-        return owner, place, loose
+        for kind, owner in enumerate(owners):
+            if loose[kind] != _NONE and (owner is not None or place is None):
+                sums = _of(self._groups[kind], owner or "")
+                sums.usage = _plus(sums.usage, loose[kind])
+                loose[kind] = _NONE
+        return place
 
-    def _of(self, name: str) -> Sums:
-        return self.groups.setdefault(name, Sums())
+    def finish(self) -> dict[str, dict[str, Sums]]:
+        """The groups by kind: those that failed first, then what took longest.
 
-    def _book(self, name: str, usage: SpanUsage) -> None:
-        if usage != SpanUsage():
-            sums = self._of(name)
-            sums.usage = sums.usage.plus(usage)
-
-    def finish(self) -> dict[str, Sums]:
-        """The groups, those that failed first, then what took longest; "" has no group."""
-        for loose, _ in self._waiting.values():
-            self._book("", loose)
+        What is in no group is in "".
+        """
+        for below in self._waiting.values():
+            for groups, loose in zip(self._groups, below.loose, strict=True):
+                if loose != _NONE:
+                    sums = _of(groups, "")
+                    sums.usage = _plus(sums.usage, loose)
         self._waiting.clear()
-        order = sorted(
-            self.groups.items(),
-            key=lambda item: (-item[1].failed, -item[1].latencies.total, item[0]),
-        )
-        return dict(order)
+        return {
+            kind: dict(sorted(groups.items(), key=_first))
+            for kind, groups in zip(self._keys, self._groups, strict=True)
+        }
+
+
+def _of(groups: dict[str, Sums], name: str) -> Sums:
+    sums = groups.get(name)
+    if sums is None:
+        sums = groups[name] = Sums()
+    return sums
+
+
+def _first(group: tuple[str, Sums]) -> tuple[int, float, str]:
+    name, sums = group
+    return -sums.failed, -sums.latencies.total, name
+
+
+def _plus(one: SpanUsage, other: SpanUsage) -> SpanUsage:
+    if other == _NONE:
+        return one
+    return other if one == _NONE else one.plus(other)
 
 
 def _unless(own: int | None, below: int | None) -> int | None:
@@ -185,20 +226,23 @@ def _either(own: int | None, below: int | None) -> int | None:
     return own if below is None else below
 
 
-def tallies(spans: Iterable[SpanRecord]) -> tuple[dict[str, Tally], Sums]:
-    """The tallies of agents, topics, models and tools, and of everything together."""
-    kinds = {
-        "agents": Tally(agent_named),
-        "topics": Tally(topic_named),
-        "models": Tally(model_named),
-        "tools": Tally(tool_named),
-    }
-    whole = Tally(lambda _span: None)
-    every = Sums()
+def tallies(spans: Iterable[SpanRecord]) -> tuple[dict[str, dict[str, Sums]], Sums]:
+    """The groups of agents, topics, models and tools, and everything together."""
+    tally = Tally(
+        {
+            "agents": agent_named,
+            "topics": topic_named,
+            "models": model_named,
+            "tools": tool_named,
+            "": _nothing,
+        }
+    )
     for span in spans:
-        every.count(span)
-        whole.add(span)
-        for tally in kinds.values():
-            tally.add(span)
-    every.usage = whole.finish().get("", Sums()).usage
-    return kinds, every
+        tally.add(span)
+    groups = tally.finish()
+    tally.every.usage = groups.pop("").get("", Sums()).usage
+    return groups, tally.every
+
+
+def _nothing(_span: SpanRecord) -> None:
+    return None

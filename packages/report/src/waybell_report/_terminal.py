@@ -5,12 +5,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.text import Text
 
 from waybell_report._inputs import Inputs, ReportError, find
 
@@ -110,12 +112,29 @@ def warn(prog: str, inputs: Inputs) -> None:
             say(f"{prog}: {count} {'line is' if count == 1 else 'lines are'} {what}")
 
 
+class _Quiet(Console):
+    """A console that leaves a reader who has gone to `run`."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error again."""
+        raise BrokenPipeError
+
+
+@cache
 def console() -> Console:
     """For standard output: in colour on a terminal, plain and unwrapped elsewhere."""
-    shown = Console(highlight=False, soft_wrap=True)
+    shown = _Quiet(highlight=False, soft_wrap=True)
     if not shown.is_terminal:
         shown.width = 10_000  # nothing of a line is lost to a pipe
     return shown
+
+
+def put(line: Text) -> None:
+    """Print a line; to a pipe as it is, without the cost of a console."""
+    if console().is_terminal:
+        console().print(line)
+    else:
+        sys.stdout.write(f"{line.plain}\n")
 
 
 def watched(items: Iterable[T], what: str) -> Iterator[T]:
