@@ -35,10 +35,14 @@ class Recording(Session):
         """Put the run on file now; a call that still runs is noted as unfinished."""
         self.snapshot.save(self.path)
 
-    def __exit__(self, kind: object, *rest: object) -> None:
-        super().__exit__(kind, *rest)
-        if kind is None:
-            self.save()
+    def finish(self) -> None:
+        """Put the run on file, if it is within its budget.
+
+        Raises:
+            SnapMismatch: It is not, and nothing is written.
+        """
+        compare(self.snapshot, self.snapshot, **self.limits).check()
+        self.save()
 
 
 class Replay(Session):
@@ -53,8 +57,6 @@ class Replay(Session):
         tools: "live" to run the tools for real.
         check: Whether the end of the block compares the runs.
         allow: Kinds of changes that are allowed, as in `compare`.
-        max_usd: US dollars, as in `compare`.
-        max_tokens: As in `compare`.
         patience: Seconds that a call which was cancelled when recorded waits for that.
         **settings: Those of `Recording`.
 
@@ -64,7 +66,7 @@ class Replay(Session):
     """
 
     __slots__ = (
-        "_allow", "_calls", "_check", "_limits", "_missing", "_patience", "_tools", "recorded",
+        "_allow", "_calls", "_check", "_missing", "_patience", "_tools", "recorded",
     )  # fmt: skip
 
     def __init__(
@@ -74,8 +76,6 @@ class Replay(Session):
         tools: Literal["replay", "live"] = "replay",
         check: bool = True,
         allow: Iterable[str] = ("latency",),
-        max_usd: Any = None,
-        max_tokens: int | None = None,
         patience: float = 10.0,
         **settings: Any,
     ) -> None:
@@ -84,7 +84,6 @@ class Replay(Session):
         super().__init__(path, **settings)
         self.recorded = Snapshot.load(path)
         self._allow, self._check = tuple(allow), check
-        self._limits = {"max_usd": max_usd, "max_tokens": max_tokens}
         self._patience, self._tools = patience, tools
         self._missing: list[RecordingMissing] = []
         self._calls = defaultdict[Any, list[Node]](list)
@@ -93,13 +92,7 @@ class Replay(Session):
 
     def compare(self) -> Comparison:
         """The run until now beside the recorded one."""
-        return compare(
-            self.recorded,
-            self.snapshot,
-            matchers=self.given,
-            allow=self._allow,
-            **self._limits,
-        )
+        return compare(self.recorded, self.snapshot, allow=self._allow, **self.limits)
 
     def check(self) -> None:
         """Complain of what was not recorded, or is not as recorded.
@@ -112,9 +105,9 @@ class Replay(Session):
             raise self._missing[0]
         self.compare().check()
 
-    def __exit__(self, kind: object, *rest: object) -> None:
-        super().__exit__(kind, *rest)
-        if kind is None and self._check:
+    def finish(self) -> None:
+        """`check`, if that was not declined."""
+        if self._check:
             self.check()
 
     def play(self, node: Node) -> Node | None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -39,12 +40,14 @@ class Session:
             environment: patterns, or a function of a text that returns it without
             its secrets (twice the same as once). False stores all as it is.
         matchers: What may vary, by paths: see `compare`.
+        max_usd: US dollars that it may cost at its end, as in `compare`.
+        max_tokens: Tokens that it may take, as in `compare`.
         clock: Measures latencies, in seconds; the running loop's by default.
     """
 
     __slots__ = (
         "_clean", "_clock", "_closed", "_lock", "_root", "_tasks",
-        "given", "matchers", "path",
+        "limits", "matchers", "path",
     )  # fmt: skip
 
     def __init__(
@@ -53,11 +56,17 @@ class Session:
         *,
         redact: Redact = True,
         matchers: Mapping[str, Matcher] | None = None,
+        max_usd: Decimal | str | float | None = None,
+        max_tokens: int | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.path = Path(path)
         self.matchers = Matchers(matchers)
-        self.given = matchers
+        self.limits: dict[str, Any] = {
+            "matchers": matchers,
+            "max_usd": max_usd,
+            "max_tokens": max_tokens,
+        }
         self._clean = Redactor(redact)
         self._clock = clock or _now
         self._closed = False
@@ -205,11 +214,20 @@ class Session:
     async def hang(self, node: Node, played: Node, deadline: Any) -> None:
         """Wait to be cancelled as that call was, if it was."""
 
+    def close(self) -> None:
+        """End the run: what is asked from now on is refused."""
+        self._closed = True
+
+    def finish(self) -> None:
+        """Do what is to be done at the end of a run without an error."""
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._closed = True
+        self.close()
+        if kind is None:
+            self.finish()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
