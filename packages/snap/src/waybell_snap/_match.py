@@ -179,7 +179,7 @@ def _canonical(value: Any, ids: dict[str, str], *, own: bool) -> Any:
         return int(value)
     named: Any = value
     if isinstance(value, dict):
-        value = dict(sorted(named.items()))
+        value = named["$tuple"] if "$tuple" in named else dict(sorted(named.items()))
 
     def item(part: Any, name: Any) -> Any:
         if name in _IDS and isinstance(part, str) and not own:

@@ -54,9 +54,10 @@ def _container(value: Any, brief: bool) -> Any:
         return _mapping(inner, brief)
     if isinstance(value, AbstractSet):
         return sorted((_encoded(item, brief) for item in inner), key=dumps)
-    if isinstance(value, Sequence):
-        return [_encoded(item, brief) for item in inner]
-    return _unknown(value)
+    if not isinstance(value, Sequence):
+        return _unknown(value)
+    items = [_encoded(item, brief) for item in inner]
+    return {"$tuple": items} if isinstance(value, tuple) and not brief else items
 
 
 def _names(value: Any) -> Sequence[str] | None:
@@ -130,6 +131,10 @@ def _dict(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     return {decode(key): decode(value) for key, value in pairs}
 
 
+def _tuple(items: list[Any]) -> tuple[Any, ...]:
+    return tuple(decode(items))
+
+
 def _refuse(name: str) -> Any:
     raise NotReplayable(f"a {name} was recorded by its type only")
 
@@ -139,7 +144,9 @@ def encode_error(error: BaseException) -> dict[str, Any]:
     if isinstance(error, AdapterError):
         return {**outline(error), "adapter": error.to_dict()}
     state = {name: part for name, part in vars(error).items() if name != "__notes__"}
-    found = {"args": encode(error.args), "state": encode(state)}
+    made: Any = error.__reduce__()  # An OSError keeps less in its args than it takes.
+    args = made[1] if made[0] is type(error) else error.args
+    found = {"args": encode(list(args)), "state": encode(state)}
     return {**outline(error), **{name: part for name, part in found.items() if part}}
 
 
@@ -210,5 +217,6 @@ _MADE: dict[str, Any] = {
     "$float": float,
     "$map": _dict,
     "$reply": Reply.from_dict,
+    "$tuple": _tuple,
     "$type": _refuse,
 }
