@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from waybell import __version__
-from waybell._command import main
+from waybell._command import _unknown, main
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def test_help_lists_the_commands_with_their_summaries(
 ) -> None:
     assert main(words) == 0
     out = capsys.readouterr().out
-    assert "demo  Answer a question from a folder of text and code" in out
+    assert re.search(r"demo +Answer a question from a folder of text and code", out)
 
 
 @pytest.mark.parametrize("word", ["-V", "--version", "version"])
@@ -54,7 +55,8 @@ def test_a_command_like_no_other_names_those_there_are(
     assert main(["xyzzy"]) == 2
     err = capsys.readouterr().err
     assert "did you mean" not in err
-    assert "There are: demo" in err
+    assert "There are: " in err
+    assert "demo" in err
 
 
 @pytest.mark.usefixtures("broken")
@@ -70,15 +72,20 @@ def test_help_survives_a_command_whose_package_is_missing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["--help"]) == 0
-    assert "broken  (needs waybell-absent-part)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert re.search(r"broken +\(needs waybell-absent-part\)", out)
 
 
 def test_help_loads_neither_rich_nor_any_package() -> None:
     code = (
-        "import sys; from waybell._command import main; main(['--help']); "
+        "import sys; from waybell._command import _unknown, main; main(['--help']); "
         "print([m for m in sys.modules if m.startswith('waybell_') or m == 'rich'])"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_command_of_a_package_that_is_not_installed_says_what_to_install() -> None:
+    assert "pip install waybell-report" in _unknown("report", {})

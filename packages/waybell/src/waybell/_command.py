@@ -1,11 +1,16 @@
 """The `waybell` command: subcommands come from the packages that are installed."""
 
+import ast
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 
 
 GROUP = "waybell.commands"
+_REPORTS = {"chrome", "decisions", "report", "show", "stats", "tail"}  # not always here
 
 
 def _commands() -> dict[str, EntryPoint]:
@@ -13,11 +18,27 @@ def _commands() -> dict[str, EntryPoint]:
 
 
 def _summary(point: EntryPoint) -> str:
+    """The first line of a command's docstring, without loading it and what it needs."""
+    package, _, rest = point.module.partition(".")
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        return f"(needs {package.replace('_', '-')})"
+    source = Path(spec.origin)
+    if rest:
+        source = source.parent.joinpath(*rest.split(".")).with_suffix(".py")
     try:
-        text = point.load().__doc__ or ""
-    except ModuleNotFoundError as error:
-        return f"(needs {_distribution(error)})"
-    return text.strip().partition("\n")[0]
+        body = ast.parse(source.read_bytes()).body
+    except (OSError, SyntaxError):
+        return ""
+    text = next(
+        (
+            ast.get_docstring(node) or ""
+            for node in body
+            if isinstance(node, ast.FunctionDef) and node.name == point.attr
+        ),
+        "",
+    )
+    return text.partition("\n")[0]
 
 
 def _distribution(error: ModuleNotFoundError) -> str:
@@ -42,7 +63,9 @@ def _unknown(name: str, commands: dict[str, EntryPoint]) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 - only on this path
 
     near = get_close_matches(name, commands, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    if name in _REPORTS:
+        return f"waybell {name} needs waybell-report: pip install waybell-report"
+    hint = f"; did you mean {near[0]}?" if near else "."
     return f"waybell: no command {name!r}{hint} There are: {', '.join(commands)}."
 
 
@@ -54,13 +77,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 when it worked, 2 when the words were off, 130 when it was
-        interrupted; else what the subcommand returned.
+        interrupted, 141 when the reader of its output has gone; else what the
+        subcommand returned.
     """
     try:
-        return _main(list(sys.argv[1:] if argv is None else argv))
+        code = _main(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Nobody reads any more, not even what the interpreter flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
 
 
 def _main(words: list[str]) -> int:

@@ -37,17 +37,18 @@ were off, or there is nothing to read or no place to write, 130 interrupted.
 
 
 # fmt: off
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The words of this command."""
+    words = argparse.ArgumentParser(
         prog="waybell demo",
         description=_ABOUT,
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add = words.add_argument
     add("path", metavar="PATH", nargs="?",
         help="a folder, or one file; by default the docs and sources of Waybell")
-    what = parser.add_mutually_exclusive_group()
+    what = words.add_mutually_exclusive_group()
     what.add_argument("--ask", metavar="TEXT", type=_text, help="the question")
     what.add_argument("--check", action="store_true",
         help="regression check: 30 questions the desk was developed on")
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", metavar="DIR", type=Path, default=Path("waybell-out"),
         help="where the files go [waybell-out]")
     add("--seed", metavar="N", type=int, default=1, help="of the injected faults [1]")
-    return parser
+    return words
 # fmt: on
 
 
@@ -82,7 +83,7 @@ def command(argv: Sequence[str], *, build: Callable[[str], Any] | None = None) -
         The exit code, as `--help` lists them.
     """
     try:
-        options = _parser().parse_args(argv)
+        options = parser().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
 

@@ -1,0 +1,61 @@
+"""`waybell chrome`: a run for chrome://tracing and ui.perfetto.dev."""
+
+import argparse
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from waybell_report._inputs import ReportError
+from waybell_report._terminal import (
+    Words,
+    count,
+    emit,
+    opened,
+    run,
+    say,
+    warn,
+    watched,
+)
+from waybell_trace import Traces
+
+
+_MORE = """\
+examples:
+  waybell chrome                          writes trace.chrome.json
+  waybell chrome runs/7 -o seven.json     open it in chrome://tracing or Perfetto
+
+The whole run is held in memory, at most --limit spans of it: the first ones.
+
+exit codes: 0 written, 2 there is nothing to read or no place to write.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words of this command."""
+    words = Words("chrome", "Write a run as a Chrome trace.", _MORE)
+    add = words.add_argument
+    add("-o", "--output", metavar="FILE", type=Path, default=Path("trace.chrome.json"),
+        help="where it goes [trace.chrome.json]")  # fmt: skip
+    add("--limit", metavar="N", type=count, default=500_000, help="spans [500000]")
+    return words
+
+
+def command(argv: Sequence[str]) -> int:
+    """Write a run for chrome://tracing and ui.perfetto.dev."""
+    return run(parser(), argv, _chrome)
+
+
+def _chrome(options: argparse.Namespace) -> int:
+    inputs = opened(options.path)
+    spans = list(islice(watched(inputs.spans(), "spans read:"), options.limit))
+    warn("waybell chrome", inputs)
+    if not spans:
+        raise ReportError(
+            "no span in " + ", ".join(map(str, inputs.traces or inputs.decisions))
+        )
+    Traces(spans).to_chrome(options.output)
+    if options.json:
+        emit({"file": str(options.output), "spans": len(spans)})
+    else:
+        say(f"{options.output}: {len(spans):,} spans; open it in ui.perfetto.dev")
+    return 0

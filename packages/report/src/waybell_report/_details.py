@@ -1,0 +1,88 @@
+"""What a span or a decision says beside its time, cut to what a page can carry."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, Final
+
+import orjson
+
+
+_EXACT: Final = 2**53 - 1
+# Characters that one text may have, by how many were kept before.
+_TIERS: Final = ((4_000_000, 65_536), (12_000_000, 4_096))
+_LEAST, _FAILED, _PARTS = 200, 8_192, 2_000
+
+
+class Details:
+    """Turns attributes into compact JSON, and keeps the sum of all texts in bounds.
+
+    A text that was cut is `{"s": its beginning, "n": its length}`, a list or mapping
+    `{"j": its JSON}`; `am` and `em` say how many attributes and events were left out.
+    `cut` counts the texts that were cut.
+    """
+
+    __slots__ = ("_kept", "cut")
+
+    def __init__(self) -> None:
+        self._kept = 0
+        self.cut = 0
+
+    def packed(self, value: Mapping[str, Any], *, failed: bool = False) -> bytes:
+        """JSON of one record, whose texts have been cut.
+
+        Args:
+            value: Its fields; those under `a` and in `e` are attributes.
+            failed: Keep more of it, whatever else was kept.
+        """
+        limit = next((most for kept, most in _TIERS if self._kept < kept), _LEAST)
+        limit = max(limit, _FAILED) if failed else limit
+        shown = {k: v for k, v in value.items() if v and k not in "ae"}
+        if attributes := value.get("a"):
+            shown["a"] = self._attributes(attributes, limit)
+            if (more := len(attributes) - _PARTS) > 0:
+                shown["am"] = more
+        if events := value.get("e"):
+            some = events[:_PARTS]
+            shown["e"] = [[t, n[:500], self._attributes(a, limit)] for t, n, a in some]
+            if (more := len(events) - _PARTS) > 0:
+                shown["em"] = more
+        packed = orjson.dumps(shown)
+        self._kept += len(packed)
+        return packed
+
+    def forget(self, packed: bytes) -> None:
+        """What `packed` has kept is not in the page after all."""
+        self._kept -= len(packed)
+
+    def _attributes(self, found: Mapping[str, Any], limit: int) -> dict[str, Any]:
+        some = islice(found.items(), _PARTS)
+        return {key[:500]: self._value(value, limit) for key, value in some}
+
+    def _value(self, value: Any, limit: int) -> Any:
+        if isinstance(value, str):
+            return self._text(value, limit)
+        if isinstance(value, bool | None):
+            return value
+        if isinstance(value, int):
+            return value if -_EXACT <= value <= _EXACT else str(value)
+        if isinstance(value, float):
+            return value if value - value == 0 else str(value)
+        if isinstance(value, bytes):
+            return self._text(f"base64: {b64encode(value).decode()}", limit)
+        try:
+            written = orjson.dumps(value, default=_other).decode()
+        except TypeError:  # integers beyond 64 bits, very deep nesting
+            written = repr(value)
+        text = self._text(written, limit)
+        return {"j": text} if isinstance(text, str) else {"j": text["s"], **text}
+
+    def _text(self, text: str, limit: int) -> Any:
+        if len(text) <= limit:
+            return text
+        self.cut += 1
+        return {"s": text[:limit], "n": len(text)}
+
+
+def _other(value: object) -> str:
+    return b64encode(value).decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,132 @@
+"""One span or decision as the page holds it."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from waybell_report._details import Details
+from waybell_report._facets import agent_of, kind_of, model_of, tool_of, usage_of
+from waybell_trace import SpanRecord, SpanUsage
+
+
+FAILED, UNFINISHED, ORPHAN, CIRCLE, SKEWED, TIMELESS, CRITICAL = (
+    1 << bit for bit in range(7)
+)
+_LAST: Final = 2**63 - 1  # nanoseconds since 1970
+_MARKS = 64  # events of one span that the waterfall marks
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A span, reduced to what the page needs; its details are JSON already."""
+
+    key: tuple[str, str]  # trace and span id
+    parent: tuple[str, str] | None
+    name: str
+    start: int
+    end: int | None
+    flags: int
+    kind: int
+    agent: str | None
+    model: str | None
+    tool: str | None
+    usage: SpanUsage
+    error: str
+    marks: tuple[int, ...]  # offsets of its events from its start
+    detail: bytes
+    depth: int = 0
+    below: list["Node"] = field(default_factory=list["Node"])
+
+    @property
+    def failed(self) -> bool:
+        """It ended in an error."""
+        return bool(self.flags & FAILED)
+
+    def over(self, last: int) -> int:
+        """When it ended, or the run's `last` moment if it never did."""
+        return last if self.end is None else max(self.end, self.start)
+
+
+@dataclass(slots=True, eq=False)
+class Decision:
+    """A record of the decision log; its details are JSON already."""
+
+    id: str
+    of: str | None
+    key: tuple[str, str]  # trace and span id, "" if it has none
+    name: str
+    agent: str | None
+    time: int
+    detail: bytes
+
+
+def node(span: SpanRecord, details: Details) -> Node:
+    """`span` as the page holds it."""
+    start, end = _moment(span.start_ns), span.end_ns
+    parent = (span.trace_id, span.parent_id) if span.parent_id else None
+    events = [(_moment(t) - start, name, found) for t, name, found in span.events]
+    resource = {
+        k: v for k, v in span.resource.items() if not k.startswith("telemetry.")
+    }
+    more = {
+        "a": span.attributes,
+        "e": events,
+        "l": span.links[:100],
+        "n": span.name if len(span.name) > 200 else "",
+        "r": sorted((k, str(v)[:200]) for k, v in resource.items()),
+    }
+    return Node(
+        key=(span.trace_id, span.span_id),
+        parent=parent,
+        name=span.name[:200],
+        start=start,
+        end=None if end is None else _moment(end),
+        flags=FAILED * span.failed
+        | UNFINISHED * (end is None)
+        | TIMELESS * (not start),
+        kind=kind_of(span),
+        agent=agent_of(span),
+        model=model_of(span),
+        tool=tool_of(span),
+        usage=usage_of(span),
+        error=_error(span)[:1000],
+        marks=tuple(t for t, name, _ in events[:_MARKS] if name != "exception"),
+        detail=details.packed(more, failed=span.failed or end is None),
+    )
+
+
+def decision(record: dict[str, Any], details: Details) -> Decision:
+    """A record of the decision log as the page holds it."""
+    fields = {k: v for k, v in record.items() if k not in _OWN}
+    time, of = record.get("time"), record.get("of")
+    seconds = time if isinstance(time, int | float) else 0
+    trace, span = (str(record.get(k) or "").lower() for k in ("trace_id", "span_id"))
+    agent = record.get("agent")
+    failed = record.get("outcome") in ("error", "failed")
+    return Decision(
+        id=str(record["id"]),
+        of=str(of) if of else None,
+        key=(trace, span),
+        name=str(record.get("decision", ""))[:200],
+        agent=agent[:200] if isinstance(agent, str) else None,
+        time=_moment(round(min(max(seconds, 0), 2**33) * 1e9)),
+        detail=details.packed({"a": fields}, failed=failed),
+    )
+
+
+_OWN: Final = {"v", "time", "seq", "trace_id", "span_id", "decision"}
+
+
+def _moment(ns: int) -> int:
+    return min(max(ns, 0), _LAST)
+
+
+def _error(span: SpanRecord) -> str:
+    if not span.failed:
+        return ""
+    if span.error:
+        return span.error
+    for _, name, found in reversed(span.events):
+        if name == "exception":
+            kind, text = (found.get(f"exception.{k}") for k in ("type", "message"))
+            return ": ".join(str(part) for part in (kind, text) if part)
+    return str(span.attributes.get("error.type") or "failed, and says not why")

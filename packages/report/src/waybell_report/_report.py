@@ -1,0 +1,227 @@
+"""A run as one page."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from waybell_report._details import Details
+from waybell_report._forest import Forest
+from waybell_report._groups import Groups
+from waybell_report._html import page
+from waybell_report._inputs import Inputs, ReportError, StrPath, find
+from waybell_report._node import Decision, Node, decision, node
+from waybell_report._pack import core, detail
+from waybell_report._select import Newest
+from waybell_report._verdict import sentence, verdict
+
+
+_SPANS = 100_000
+_FRAME = "width:100%;height:720px;border:1px solid #8884;border-radius:8px"
+
+
+class Report:
+    """A page about one run; a notebook shows it in a frame of its own.
+
+    `html` is the whole page, `verdict` a sentence, `spans` and `decisions` are how many
+    it shows, and `notes` say what was left out, was cut, or could not be read.
+
+    Args:
+        html: The page.
+        verdict: What became of the run.
+        spans: How many spans the page shows.
+        decisions: How many decisions.
+        notes: What a reader must know of its limits.
+    """
+
+    __slots__ = ("decisions", "html", "notes", "spans", "verdict")
+
+    def __init__(
+        self,
+        html: str,
+        verdict: str,
+        spans: int,
+        decisions: int,
+        notes: tuple[str, ...],
+    ) -> None:
+        self.html = html
+        self.verdict = verdict
+        self.spans = spans
+        self.decisions = decisions
+        self.notes = notes
+
+    def __repr__(self) -> str:
+        return (
+            f"<Report {self.verdict}; {self.spans} spans, {self.decisions} decisions>"
+        )
+
+    def save(self, path: StrPath) -> Path:
+        """Write the page, whole or not at all, for its owner only; returns where.
+
+        Raises:
+            ReportError: It cannot be written there.
+        """
+        file = Path(path)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handle, part = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as out:
+                    out.write(self.html)
+                Path(part).replace(file)
+            except BaseException:
+                Path(part).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ReportError(f"cannot write {file}: {why}", str(file)) from error
+        return file
+
+    def _repr_html_(self) -> str:
+        # No same-origin: the page can neither read the notebook nor run in its name.
+        document = escape(self.html)
+        return (
+            f'<iframe title="Report of a run: {escape(self.verdict)}" style="{_FRAME}" '
+            f'sandbox="allow-scripts" srcdoc="{document}"></iframe>'
+        )
+
+
+def report(
+    source: StrPath | Iterable[StrPath],
+    output: StrPath | None = None,
+    *,
+    title: str | None = None,
+    limit: int = _SPANS,
+    progress: Callable[[int], object] | None = None,
+) -> Report:
+    """The report of a run: one HTML file that asks the network for nothing.
+
+    Args:
+        source: The folder of a run (its `traces.jsonl`, with `traces.starts.jsonl`
+            beside it, and `decisions.jsonl`), or a file of either kind, or several;
+            spans may be any OTLP/JSON.
+        output: Where the page goes; without it nothing is written.
+        title: What the page is called; the name of the folder by default.
+        limit: How many spans the page shows: the newest, and a tenth as many that
+            failed before. It says so when it leaves some out.
+        progress: Called now and then with the number of spans read.
+
+    Raises:
+        ReportError: There is nothing to read, nothing in it is a span or a decision, or
+            the page cannot be written.
+        ValueError: `limit` is no count above 0.
+    """
+    if isinstance(limit, bool) or limit < 1:
+        raise ValueError(f"limit must be a count of spans above 0, not {limit!r}")
+    paths = [source] if isinstance(source, str | os.PathLike) else list(source)
+    inputs = find(paths)
+    if output is not None:
+        _spare(inputs, Path(output))
+    run = _Run(inputs, limit, progress)
+    made = run.report(title or _named(Path(os.fspath(paths[0]))))
+    if output is not None:
+        made.save(output)
+    return made
+
+
+def _spare(inputs: Inputs, output: Path) -> None:
+    for path in [*inputs.traces, *inputs.decisions]:
+        if output.exists() and output.samefile(path):
+            raise ReportError(
+                f"{output} is read from: name another output", str(output)
+            )
+
+
+def _named(path: Path) -> str:
+    whole = path.resolve()
+    return whole.name if whole.is_dir() else f"{whole.parent.name}/{whole.name}"
+
+
+class _Run:
+    """What was read, until it is a page."""
+
+    __slots__ = ("details", "inputs", "log", "logged", "spans")
+
+    def __init__(
+        self, inputs: Inputs, limit: int, progress: Callable[[int], object] | None
+    ) -> None:
+        self.inputs, self.details = inputs, Details()
+        self.spans = Newest(limit)
+        for number, span in enumerate(inputs.spans(), 1):
+            self._forget(self.spans.add(node(span, self.details)))
+            if progress and not number % 5_000:
+                progress(number)
+        self.logged, self.log = 0, list[Decision]()
+        for record in inputs.records():
+            self.logged += 1
+            self.log.append(decision(record, self.details))
+            if len(self.log) >= 2 * limit:
+                self._shorten(limit)
+        self._shorten(limit)
+        self.log.sort(key=lambda made: made.time)
+        if not (self.spans.seen or self.logged) and (inputs.torn or inputs.foreign):
+            raise _nothing(inputs)
+
+    def _forget(self, left_out: Node | Decision | None) -> None:
+        if left_out is not None:
+            self.details.forget(left_out.detail)
+
+    def _shorten(self, limit: int) -> None:
+        for left_out in self.log[:-limit]:
+            self._forget(left_out)
+        del self.log[:-limit]
+
+    def report(self, title: str) -> Report:
+        forest = Forest(self.spans.nodes(), (made.time for made in self.log))
+        groups = Groups(forest)
+        found = verdict(forest, groups.owner)
+        notes = tuple(self._notes(forest))
+        usage = {
+            "input": groups.usage.input_tokens,
+            "output": groups.usage.output_tokens,
+        }
+        head: dict[str, Any] = {
+            "title": title,
+            "verdict": found,
+            "notes": notes,
+            "length": forest.last - forest.first,
+            "spans": len(forest.nodes),
+            "decisions": len(self.log),
+            "agents": sum(1 for name in groups.agents if name),
+            "usage": {**usage, "cost": groups.usage.nano_usd},
+        }
+        more = {"groups": groups.rows(), "edges": groups.edges()}
+        data = core(forest, groups, self.log, more), detail(forest, groups, self.log)
+        told = sentence(found)
+        html = page(title, told, head, *data)
+        return Report(html, told, len(forest.nodes), len(self.log), notes)
+
+    def _notes(self, forest: Forest) -> Iterable[str]:
+        seen, shown = self.spans.seen, len(forest.nodes) + forest.twice
+        if seen > shown:
+            yield (
+                f"Of {seen:,} spans, {self.spans.failed:,} of them failed, the page shows "
+                f"{shown:,}: the newest, and failed ones before them. Sums are of these."
+            )
+        if self.logged > len(self.log):
+            yield f"Of {self.logged:,} decisions the page shows the last {len(self.log):,}."
+        if forest.twice:
+            yield f"{forest.twice:,} spans have the id of another; the later one is shown."
+        if self.details.cut:
+            yield f"{self.details.cut:,} long texts are cut; where, their length is said."
+        if self.inputs.torn:
+            yield f"{self.inputs.torn:,} lines were cut short, by a crash most likely."
+        if self.inputs.foreign:
+            yield f"{self.inputs.foreign:,} lines are neither spans nor decisions."
+
+
+def _nothing(inputs: Inputs) -> ReportError:
+    files = [*inputs.traces, *inputs.decisions]
+    counts = [(inputs.foreign, "are something else"), (inputs.torn, "are cut short")]
+    why = " and ".join(f"{count} {what}" for count, what in counts if count)
+    names = ", ".join(map(str, files))
+    return ReportError(
+        f"no span and no decision in {names}: of its lines, {why}", str(files[0])
+    )

@@ -1,0 +1,192 @@
+"""`waybell show`: a run as a tree, its failures first."""
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from rich.text import Text
+
+from waybell_report._details import Details
+from waybell_report._forest import Forest
+from waybell_report._groups import Groups
+from waybell_report._inputs import ReportError
+from waybell_report._node import CRITICAL, ORPHAN, UNFINISHED, Node, node
+from waybell_report._select import Newest
+from waybell_report._terminal import (
+    Words,
+    count,
+    dollars,
+    emit,
+    opened,
+    put,
+    run,
+    seconds,
+    visible,
+    warn,
+    watched,
+)  # fmt: skip
+from waybell_report._verdict import sentence, verdict
+from waybell_trace import SpanUsage
+
+
+_MORE = """\
+examples:
+  waybell show                          the newest run in waybell-out, or here
+  waybell show runs/7 --failed          what failed, and what led there
+  waybell show traces.jsonl --agent writer
+  waybell show --json | jq 'select(.failed)'
+
+exit codes: 0 shown, 1 nothing matches, 2 there is nothing to read.
+"""
+_COLOURS = {"failed": "red", "unfinished": "yellow", "ok": "green"}
+_SPANS = 100_000  # that are read, at most: the newest, and those that failed before
+
+
+def parser() -> argparse.ArgumentParser:
+    """The words of this command."""
+    words = Words(
+        "show", "A run as a tree of spans: who called whom, what failed.", _MORE
+    )
+    add = words.add_argument
+    add("--failed", action="store_true", help="only what failed, and what led there")
+    add(
+        "--agent", metavar="NAME", help="only this agent's spans and what is above them"
+    )
+    add("--trace", metavar="ID", default="", help="only the trace whose id begins so")
+    add("--limit", metavar="N", type=count, default=200, help="lines to print [200]")
+    return words
+
+
+def command(argv: Sequence[str]) -> int:
+    """Show a run as a tree, what failed first."""
+    return run(parser(), argv, _show)
+
+
+def _show(options: argparse.Namespace) -> int:
+    inputs = opened(options.path)
+    kept, details = Newest(_SPANS), Details()
+    for span in watched(inputs.spans(), "spans read:"):
+        kept.add(node(span, details))
+    warn("waybell show", inputs)
+    forest = Forest(kept.nodes())
+    if not forest.nodes:
+        raise ReportError(
+            "no span in " + ", ".join(map(str, inputs.traces or inputs.decisions))
+        )
+    wanted = _wanted(forest, options)
+    shown = [each for each in forest.nodes if each.key in wanted]
+    groups = Groups(forest)
+    if options.json:
+        _as_json(groups, shown)
+    else:
+        _as_tree(forest, groups, shown, options.limit, kept.seen)
+    return 0 if shown else 1
+
+
+def _wanted(forest: Forest, options: argparse.Namespace) -> set[tuple[str, str]]:
+    """The keys of the spans that were asked for and of those above them."""
+    found: set[tuple[str, str]] = set()
+    for each in forest.nodes:
+        if (
+            each.key[0].startswith(options.trace.lower())
+            and (each.failed or each.flags & UNFINISHED or not options.failed)
+            and options.agent in (None, each.agent)
+        ):
+            above: Node | None = each
+            while above is not None and above.key not in found:
+                found.add(above.key)
+                above = forest.known.get(above.parent) if above.parent else None
+    return found
+
+
+def _as_json(groups: Groups, shown: Iterable[Node]) -> None:
+    for each in shown:
+        emit(_plain(each, groups.used[each.key]))
+
+
+def _plain(each: Node, spent: SpanUsage) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "trace_id": each.key[0],
+        "span_id": each.key[1],
+        "parent_id": each.parent and each.parent[1],
+        "depth": each.depth,
+        "start": each.start / 1e9,
+        "seconds": None if each.end is None else (each.over(0) - each.start) / 1e9,
+        "failed": each.failed,
+        "unfinished": bool(each.flags & UNFINISHED),
+        "error": each.error or None,
+        "agent": each.agent,
+        "model": each.model,
+        "tool": each.tool,
+        "input_tokens": spent.input_tokens,
+        "output_tokens": spent.output_tokens,
+        "usd": None if spent.nano_usd is None else str(spent.usd),
+    }
+
+
+def _as_tree(
+    forest: Forest, groups: Groups, shown: list[Node], limit: int, seen: int
+) -> None:
+    found = verdict(forest, groups.owner)
+    colour = _COLOURS.get(found["state"], "")
+    put(Text(visible(sentence(found), 500), style=f"bold {colour}".strip()))
+    put(Text(_totals(forest, groups, seen), style="dim"))
+    for each, stem in islice(_stems(shown), limit):
+        put(_line(each, stem, groups.used[each.key]))
+    if (more := len(shown) - limit) > 0:
+        put(Text(f"... and {more:,} more (--limit {len(shown)})", "dim"))
+
+
+def _totals(forest: Forest, groups: Groups, seen: int) -> str:
+    """Traces, spans, failures, time, tokens, cost."""
+    traces = len({each.key[0] for each in forest.nodes})
+    number = len(forest.nodes)
+    parts = [
+        f"{traces} trace" + "s" * (traces != 1),
+        f"{number:,} span" + "s" * (number != 1) + f" of {seen:,}" * (seen > number),
+        f"{sum(each.failed for each in forest.nodes)} failed",
+        seconds((forest.last - forest.first) / 1e9),
+        f"{groups.usage.tokens:,} tokens",
+        dollars(groups.usage.nano_usd),
+    ]
+    return " · ".join(parts)
+
+
+def _stems(shown: list[Node]) -> Iterator[tuple[Node, str]]:
+    """Each span with the branch it hangs on; spans come parents first."""
+    last: dict[tuple[str, str] | None, tuple[str, str]] = {}
+    for each in shown:
+        last[each.parent if each.depth else None] = each.key
+    open_: list[bool] = []  # by depth: whether more come on that branch
+    for each in shown:
+        more = last[each.parent if each.depth else None] != each.key
+        del open_[each.depth :]
+        open_.append(more)
+        if not each.depth:
+            yield each, ""
+            continue
+        bars = "".join("│  " if on else "   " for on in open_[1:-1][:40])
+        yield each, bars + ("├─ " if more else "└─ ")
+
+
+def _line(each: Node, stem: str, spent: SpanUsage) -> Text:
+    line = Text(stem, style="dim")
+    state = "red" if each.failed else "yellow" if each.flags & UNFINISHED else ""
+    mark = "✗ " if each.failed else "… " if each.flags & UNFINISHED else ""
+    bold = " bold" * bool(each.flags & CRITICAL)
+    line.append(mark + visible(each.name, 80), style=(state + bold).strip())
+    took = None if each.end is None else (each.over(0) - each.start) / 1e9
+    line.append(
+        f"  {seconds(took) if took is not None else 'never ended'}", style="cyan"
+    )
+    if spent.tokens:
+        line.append(f"  {spent.tokens:,} tokens", style="dim")
+    if spent.nano_usd:
+        line.append(f"  {dollars(spent.nano_usd)}", style="green")
+    if each.flags & ORPHAN:
+        line.append("  (its parent is missing)", style="dim")
+    if each.error:
+        line.append(f"  {visible(each.error)}", style="red")
+    return line

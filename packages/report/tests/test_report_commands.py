@@ -1,0 +1,394 @@
+"""The commands as a shell meets them: words, output, exit codes, broken files."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from waybell_decisions import DecisionLog
+from waybell_report import _chrome, _decisions, _show, _stats, _tail
+from waybell_report._decisions import condition, looked_up, moment
+from waybell_trace import Tracer
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "show": _show.command, "stats": _stats.command, "decisions": _decisions.command,
+    "tail": _tail.command, "chrome": _chrome.command,
+}  # fmt: skip
+every = pytest.mark.parametrize("name", COMMANDS)
+Run = tuple[int, str, str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run with a failure, a cost, and two decisions."""
+    with (
+        Tracer(tmp_path / "traces.jsonl") as tracer,
+        DecisionLog(
+            tmp_path / "decisions.jsonl", now=iter(range(100, 200)).__next__
+        ) as log,
+    ):
+        with tracer.workflow("run"):
+            with tracer.agent("writer"), tracer.llm("small", provider="local") as span:
+                span.record_usage(input_tokens=1_200, output_tokens=30, usd="0.0125")
+            with (
+                pytest.raises(ValueError),
+                tracer.agent("painter"),
+                tracer.tool("brush"),
+            ):
+                raise ValueError("no \x1b[31mcolour")
+        log.record(decision="route", to="writer", confidence=0.9)
+        log.record(
+            decision="route", to="painter", confidence=0.4, given={"prompt": "Red"}
+        )
+        log.record(decision="retry", outcome="error")
+    return tmp_path
+
+
+@pytest.fixture
+def run(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Run]:
+    def call(name: str, *words: object) -> Run:
+        code = COMMANDS[name]([str(word) for word in words])
+        out, err = capfdbinary.readouterr()
+        return code, out.decode(), err.decode()
+
+    return call
+
+
+@every
+def test_help_tells_about_it_with_examples_and_exit_codes(name: str, run) -> None:
+    code, out, _ = run(name, "--help")
+    assert code == 0
+    assert f"waybell {name}" in out
+    assert "examples:" in out
+    assert "exit codes:" in out
+
+
+@every
+def test_words_that_are_off_are_exit_code_2(name: str, run) -> None:
+    code, _, err = run(name, "--nonsense")
+    assert code == 2
+    assert "--nonsense" in err
+
+
+@every
+def test_what_is_not_there_is_named_with_a_remedy(name: str, run, tmp_path) -> None:
+    code, out, err = run(name, tmp_path / "nowhere")
+    assert (code, out) == (2, "")
+    assert "nowhere" in err
+    assert "give the folder of a run" in err
+
+
+@every
+def test_a_folder_without_a_run_says_what_it_holds(name: str, run, tmp_path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    code, _, err = run(name, tmp_path)
+    assert code == 2
+    assert "notes.txt" in err
+
+
+@pytest.mark.parametrize("name", ["show", "stats", "chrome"])
+def test_a_file_without_a_span_is_an_error(name: str, run, tmp_path) -> None:
+    (tmp_path / "traces.jsonl").write_text("")
+    code, _, err = run(
+        name, tmp_path, *(["-o", tmp_path / "x"] if name == "chrome" else [])
+    )
+    assert code == 2
+    assert "no span in" in err
+
+
+def test_show_says_who_failed_then_draws_the_tree(folder, run) -> None:
+    code, out, err = run("show", folder)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("finished; 2 spans failed on the way, first painter:")
+    assert "5 spans" in lines[1]
+    assert "$0.0125" in lines[1]
+    assert "1,230 tokens" in lines[1]
+    assert lines[2].startswith("invoke_workflow run")
+    assert lines[3].startswith("├─ invoke_agent writer")
+    assert lines[4].startswith("│  └─ chat small")
+    assert "$0.0125" in lines[4]
+    assert lines[5].startswith("└─ ✗ invoke_agent painter")
+    assert lines[6].startswith("   └─ ✗ execute_tool brush")
+    assert "no \\u001b[31mcolour" in lines[6]
+    assert "\x1b" not in out
+
+
+def test_show_can_be_narrowed(folder, run) -> None:
+    _, out, _ = run("show", folder, "--failed")
+    assert "writer" not in out
+    assert "brush" in out
+    _, out, _ = run("show", folder, "--agent", "writer")
+    assert "painter" not in out.split("\n", 2)[2]
+    assert run("show", folder, "--trace", "ffffffff")[0] == 1
+    _, out, _ = run("show", folder, "--limit", "2")
+    assert "... and 3 more (--limit 5)" in out
+
+
+def test_show_as_json_is_a_line_a_span(folder, run) -> None:
+    _, out, _ = run("show", folder, "--json")
+    spans = [json.loads(line) for line in out.splitlines()]
+    assert [span["depth"] for span in spans] == [0, 1, 2, 1, 2]
+    model = spans[2]
+    assert (model["usd"], model["input_tokens"], model["failed"]) == (
+        "0.0125",
+        1200,
+        False,
+    )
+    assert [span["name"] for span in spans if span["failed"]] == [
+        "invoke_agent painter", "execute_tool brush",
+    ]  # fmt: skip
+
+
+def test_show_marks_what_never_ended_and_whose_parent_is_missing(tmp_path, run) -> None:
+    tracer = Tracer(tmp_path / "traces.jsonl")
+    span = tracer.span("open")
+    span.__enter__()
+    with tracer.span("inside"):
+        pass
+    _, out, _ = run("show", tmp_path)
+    assert "… open  never ended" in out
+    span.__exit__(None, None, None)
+    tracer.close()
+    ended = (tmp_path / "traces.jsonl").read_text().splitlines()
+    (tmp_path / "part.jsonl").write_text(ended[0] + "\n")
+    _, out, _ = run("show", tmp_path / "part.jsonl")
+    assert "(its parent is missing)" in out
+
+
+def test_show_draws_a_thousand_levels_without_recursion(tmp_path, run) -> None:
+    with Tracer(tmp_path / "traces.jsonl") as tracer:
+        spans = [tracer.span(f"level {n}") for n in range(1_100)]
+        for span in spans:
+            span.__enter__()
+        for span in reversed(spans):
+            span.__exit__(None, None, None)
+    code, out, _ = run("show", tmp_path, "--limit", "2000")
+    assert code == 0
+    assert "level 1099" in out
+
+
+def test_stats_count_by_name(folder, run) -> None:
+    code, out, _ = run("stats", folder)
+    assert code == 0
+    assert out.split("agents")[1].split()[10:12] != []
+    assert "painter" in out
+    assert "5 spans, 2 failed, 0 unfinished, 1,230 tokens, $0.0125" in out
+    _, out, _ = run("stats", folder, "--json")
+    found = json.loads(out)
+    assert found["agents"]["writer"]["usd"] == "0.0125"
+    assert found["agents"]["painter"]["failed"] == 1
+    assert found["models"]["small"]["input_tokens"] == 1200
+    assert found["tools"]["brush"]["calls"] == 1
+    assert found["spans"]["calls"] == 5
+    _, out, _ = run("stats", folder, "--json", "--by", "tools")
+    assert set(json.loads(out)) == {"spans", "tools"}
+
+
+def test_decisions_are_listed_filtered_and_counted(folder, run) -> None:
+    _, out, _ = run("decisions", folder)
+    assert [line.split()[1] for line in out.splitlines()] == ["route", "route", "retry"]
+    assert "to=writer" in out
+    for words, names in (
+        (["--where", "to=painter"], ["painter"]),
+        (["--where", "confidence>=0.5"], ["writer"]),
+        (["--where", "given.prompt~red"], ["painter"]),
+        (["--where", "decision=route", "--where", "to!=writer"], ["painter"]),
+        (
+            ["--since", "1970-01-01T00:01:41", "--until", "1970-01-01T00:01:42"],
+            ["painter"],
+        ),
+        (["--where", "decision=route", "--limit", "1"], ["painter"]),
+        (["--where", "decision=route", "--all"], ["writer", "painter"]),
+    ):
+        _, out, _ = run("decisions", folder, "--json", *words)
+        assert [json.loads(line)["to"] for line in out.splitlines()] == names
+    assert run("decisions", folder, "--where", "to=nobody") == (1, "", "")
+    _, out, _ = run("decisions", folder, "--count", "decision")
+    assert out == "2  route\n1  retry\n"
+    _, out, _ = run("decisions", folder, "--count", "decision", "--json")
+    assert json.loads(out) == {"route": 2, "retry": 1}
+
+
+@pytest.mark.parametrize("words", [
+    ["--where", "nothing"], ["--since", "yesterday"], ["--limit", "0"],
+])  # fmt: skip
+def test_a_condition_that_is_none_is_named(folder, run, words: list[str]) -> None:
+    code, _, err = run("decisions", folder, *words)
+    assert code == 2
+    assert repr(words[1]) in err
+
+
+def test_conditions_compare_only_what_can_be_compared() -> None:
+    record = {"n": 5, "s": "5", "list": [{"x": True}], "a.b": 1, "none": None}
+    for text, passes in (
+        ("n=5", True), ("s=5", True), ("n<6", True), ("s<6", True), ("n>five", False),
+        ("list.0.x=true", True), ("list.-1.x=true", True), ("list.7.x=true", False),
+        ("a.b=1", True), ("gone=null", True), ("gone!=null", False), ("none~x", False),
+        ("list~TRUE", True), ("n<=5", True), ("n>5", False), ("n.x=1", False),
+    ):  # fmt: skip
+        assert condition(text)(record) is passes, text
+    assert looked_up(record, "list.x") is None
+
+
+def test_moments_are_before_now_or_in_utc() -> None:
+    assert moment("10m", now=lambda: 1_000) == 400
+    assert moment("1.5h", now=lambda: 10_000) == 4_600
+    assert moment("1970-01-01T01:00") == 3_600
+    assert moment("1970-01-01T01:00+01:00") == 0
+
+
+def test_decisions_needs_a_log(folder, run) -> None:
+    code, _, err = run("decisions", folder / "traces.jsonl")
+    assert code == 2
+    assert "no decisions.jsonl" in err
+
+
+def test_torn_and_foreign_lines_are_said_and_left_out(folder, run) -> None:
+    with (folder / "traces.jsonl").open("a") as file:
+        file.write('hello\n{"resourceSpans":[')
+    with (folder / "decisions.jsonl").open("a") as file:
+        file.write("hello\n")
+    code, out, err = run("show", folder)
+    assert code == 0
+    assert "5 spans" in out
+    assert "waybell show: 1 line is cut short" in err
+    assert "waybell show: 1 line is neither span nor decision" in err
+    assert "1 line is neither" in run("decisions", folder, "--all")[2]
+
+
+def test_tail_merges_both_files_by_time(folder, run) -> None:
+    code, out, _ = run("tail", folder, "-n", "6", "--json")
+    assert code == 0
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert len(lines) == 6
+    times = [line["time"] for line in lines]
+    assert times == sorted(times)
+    assert {"span" in line for line in lines} == {True, False}
+    _, out, _ = run("tail", folder, "-n", "1")
+    assert "invoke_workflow run" in out
+
+
+def test_tail_follows_what_is_written_and_new_parts_of_a_log(
+    folder, capfdbinary
+) -> None:
+    log = DecisionLog(folder / "decisions.jsonl", rotate_bytes=600)
+    turns = iter(range(1_000))
+
+    def sleep(_seconds: float) -> None:
+        turn = next(turns)
+        if turn == 6:
+            raise KeyboardInterrupt
+        with (folder / "traces.jsonl").open("a") as file:
+            file.write('{"resourceSpans":[{"sco')  # not yet a line
+        log.record(decision="late", turn=turn, why="x" * 150)
+
+    code = _tail.command([str(folder), "-f", "--json", "-n", "1"], sleep=sleep)
+    log.close()
+    lines = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
+    assert code == 130
+    assert [line["turn"] for line in lines if line.get("decision") == "late"] == [
+        *range(6)
+    ]
+    assert len(list(folder.glob("decisions.0*.jsonl"))) >= 1
+
+
+def test_tail_waits_for_a_run_that_is_yet_to_come(tmp_path, capfdbinary) -> None:
+    turns = iter(range(10))
+
+    def sleep(_seconds: float) -> None:
+        if next(turns) == 2:
+            with DecisionLog(tmp_path / "run" / "decisions.jsonl") as log:
+                log.record(decision="first")
+        if next(turns) > 5:
+            raise KeyboardInterrupt
+
+    assert _tail.command([str(tmp_path / "run"), "-f"], sleep=sleep) == 130
+    assert b"first" in capfdbinary.readouterr().out
+
+
+def test_tail_begins_again_in_a_file_that_became_shorter(
+    folder, run, capfdbinary
+) -> None:
+    path = folder / "decisions.jsonl"
+    first = path.read_bytes().splitlines(keepends=True)[0]
+    turns = iter(range(10))
+
+    def sleep(_seconds: float) -> None:
+        if next(turns):
+            raise KeyboardInterrupt
+        path.write_bytes(first)
+
+    _tail.command([str(path), "-f", "--json"], sleep=sleep)
+    lines = capfdbinary.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert json.loads(lines[3]) == json.loads(first)
+
+
+def test_a_long_file_is_tailed_from_its_end(tmp_path, run) -> None:
+    with DecisionLog(tmp_path / "decisions.jsonl") as log:
+        for number in range(3_000):
+            log.record(decision="x", number=number)
+    _, out, _ = run("tail", tmp_path, "-n", "2", "--json")
+    assert [json.loads(line)["number"] for line in out.splitlines()] == [2_998, 2_999]
+
+
+def test_chrome_writes_what_viewers_read(folder, run, tmp_path) -> None:
+    out = tmp_path / "out.json"
+    code, _, err = run("chrome", folder, "-o", out)
+    assert code == 0
+    assert "5 spans" in err
+    assert sum(event["ph"] == "X" for event in json.loads(out.read_text())) == 5
+    _, told, _ = run("chrome", folder, "-o", out, "--json", "--limit", "2")
+    assert json.loads(told)["spans"] == 2
+    code, _, err = run("chrome", folder, "-o", tmp_path / "no" / "out.json")
+    assert code == 2
+    assert "out.json" in err
+
+
+def test_the_usual_folder_is_found_without_a_word(folder, run, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    assert run("stats")[0] == 0
+    (folder / "waybell-out").mkdir()
+    (folder / "waybell-out" / "decisions.jsonl").write_bytes(
+        (folder / "decisions.jsonl").read_bytes()
+    )
+    assert run("decisions")[0] == 0
+    assert run("stats")[0] == 2
+
+
+CALL = "import sys; from waybell_report._{0} import command; sys.exit(command(sys.argv[1:]))"
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path) -> None:
+    with DecisionLog(tmp_path / "decisions.jsonl") as log:
+        for _ in range(20_000):
+            log.record(decision="x", why="y" * 100)
+    words = [sys.executable, "-c", CALL.format("decisions"), str(tmp_path), "--all"]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.readline()
+        child.stdout.close()
+        assert child.stderr.read() == b""
+    assert child.returncode == 141
+
+
+def test_colours_are_for_terminals_only(folder) -> None:
+    main, side = os.openpty()
+    words = [sys.executable, "-c", CALL.format("show"), str(folder)]
+    shown = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    shown.pop("NO_COLOR", None)
+    for stdout, coloured in ((side, True), (subprocess.PIPE, False)):
+        done = subprocess.run(words, stdout=stdout, env=shown, check=True)
+        out = os.read(main, 100_000) if stdout is side else done.stdout
+        assert (b"\x1b[" in out) is coloured
+    os.close(main)
+    os.close(side)

@@ -1,0 +1,70 @@
+"""Recordings on disk: JSON that reads well in a diff, written wholly or not at all."""
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from waybell_snap._values import within
+
+
+SCHEMA = 1
+_LONE = re.compile("[\ud800-\udfff]")
+
+
+def read(path: Path) -> Any:
+    """The run in a file, of this or an older schema.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no recording, or of a newer schema.
+    """
+    try:
+        data: Any = json.loads(path.read_text("utf-8"))
+        schema = data["waybell_snap"]
+        run = data["run"]
+    except (ValueError, TypeError, KeyError) as error:
+        what = f"{path} is no recording ({error!r}): record it again"
+        raise ValueError(what) from error
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise ValueError(
+            f"{path} has schema {schema!r}, and this waybell-snap reads up to {SCHEMA}"
+        )
+    return _joined(run)
+
+
+def write(path: Path, run: Any) -> None:
+    """Put a run on file; a new file is its owner's only, an old one keeps its mode."""
+    data = {"waybell_snap": SCHEMA, "run": _split(run)}
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = _LONE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).chmod(path.stat().st_mode & 0o777)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _split(data: Any) -> Any:
+    """Long texts as their lines, which is what a diff compares."""
+    if isinstance(data, str) and "\n" in data:
+        return {"$lines": data.split("\n")}
+    return within(data, lambda item, _: _split(item))
+
+
+def _joined(data: Any) -> Any:
+    found: Any = data
+    if isinstance(data, dict) and "$lines" in found:
+        return "\n".join(found["$lines"])
+    return within(data, lambda item, _: _joined(item))

@@ -1,0 +1,242 @@
+"""A model whose calls are recorded, or answered from a recording."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from waybell_adapters import (
+    LLMAdapter,
+    Reply,
+    ReplyStream,
+    ScriptedAdapter,
+    Usage,
+    agenerate,
+    astream,
+)
+from waybell_adapters.testing import ModelRequest, RecordingAdapter
+from waybell_snap._tree import Node
+from waybell_snap._values import decode_error
+
+
+if TYPE_CHECKING:
+    from waybell_snap._session import Session
+
+_VOLATILE = ("attempts", "request_id")
+Prompt = Any  # as the adapters take it
+
+
+class Model:
+    """An adapter in a run; what it has beside the protocol is the adapter's.
+
+    Args:
+        session: The run.
+        adapter: The model.
+        name: What its calls are known by.
+    """
+
+    __slots__ = ("_adapter", "_name", "_session")
+
+    def __init__(self, session: "Session", adapter: LLMAdapter, name: str) -> None:
+        self._session, self._adapter, self._name = session, adapter, name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._adapter, name)
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: {self._adapter!r} in {self._session.path.name}>"
+
+    def generate(self, prompt: Prompt, **options: Any) -> Reply:
+        """Answer."""
+        return self._seam().generate(prompt, **options)
+
+    def stream(self, prompt: Prompt, **options: Any) -> ReplyStream:
+        """Answer piece by piece."""
+        return self._seam().stream(prompt, **options)
+
+    async def agenerate(self, prompt: Prompt, **options: Any) -> Reply:
+        """Answer."""
+        return await self._seam().agenerate(prompt, **options)
+
+    async def astream(self, prompt: Prompt, **options: Any) -> ReplyStream:
+        """Answer piece by piece."""
+        return await self._seam().astream(prompt, **options)
+
+    def _seam(self) -> RecordingAdapter:
+        if self._session.here().kind == "call":  # A part of a model that is recorded.
+            return RecordingAdapter(self._adapter)
+        call = _Call(self._session, self._adapter, self._name)
+        return RecordingAdapter(call, record=call.settle, replay=call.begin)
+
+
+class _Call:
+    """One call: what answers it, and what is noted of it.
+
+    It is asked through the seam of the adapters, which tells it of the request before it
+    asks, and of the outcome.
+    """
+
+    __slots__ = ("_adapter", "_name", "_node", "_played", "_session", "_started")
+
+    def __init__(self, session: "Session", adapter: LLMAdapter, name: str) -> None:
+        self._session, self._adapter, self._name = session, adapter, name
+
+    @property
+    def model(self) -> Any:
+        return getattr(self._adapter, "model", None)
+
+    def begin(self, request: ModelRequest) -> None:
+        """Note what is asked."""
+        asked = request.to_dict()
+        given = {name: part for name, part in asked.items() if part and name != "model"}
+        self._node = self._session.begin("call", self._name, request.operation, given)
+        self._started = self._session.now()
+        self._played = self._session.play(self._node)
+
+    def settle(self, _: ModelRequest, outcome: Reply | BaseException) -> None:
+        """Note what came of it."""
+        node, session = self._node, self._session
+        if not isinstance(outcome, Reply):
+            session.fail(node, outcome, self._started)
+        else:
+            session.end(node, _told(outcome), self._started)
+            node.asked = [
+                (c.name, session.clean(c.arguments)) for c in outcome.tool_calls
+            ]
+            session.wants(node)
+        if self._played is not None:
+            node.latency, node.pieces = self._played.latency, self._played.pieces
+        elif node.pieces is not None:
+            node.pieces = self._sizes(node.pieces, outcome)
+
+    def _sizes(self, pieces: list[str], outcome: object) -> list[Any]:
+        """The pieces as lengths, where the reply has them; never one half of a secret."""
+        text = "".join(pieces)
+        if self._session.clean(text) != text:
+            return [self._session.clean(text)]
+        if isinstance(outcome, Reply) and outcome.text == text:
+            return [len(piece) for piece in pieces]
+        return pieces or [""]
+
+    def generate(self, prompt: Prompt, **options: Any) -> Reply:
+        if self._played is None:
+            with self._session.inside(self._node):
+                return self._adapter.generate(prompt, **options)
+        self._session.answerable(self._node, self._played)
+        return self._line().generate(prompt, **options)
+
+    async def agenerate(self, prompt: Prompt, **options: Any) -> Reply:
+        if self._played is None:
+            with self._session.inside(self._node):
+                return await agenerate(self._adapter, prompt, **options)
+        await self._turn(options)
+        return await self._line().agenerate(prompt, **options)
+
+    def stream(self, prompt: Prompt, **options: Any) -> ReplyStream:
+        if self._played is None:
+            return _Tapped(self._adapter.stream(prompt, **options), self._node)
+        self._session.answerable(self._node, self._played)
+        return self._pieces(options)
+
+    async def astream(self, prompt: Prompt, **options: Any) -> ReplyStream:
+        if self._played is None:
+            return _Tapped(await astream(self._adapter, prompt, **options), self._node)
+        await self._turn(options)
+        return self._pieces(options)
+
+    async def _turn(self, options: dict[str, Any]) -> None:
+        """Let others run, as while a model works; as long as it takes to be cancelled."""
+        await asyncio.sleep(0)
+        await self._session.hang(self._node, self._known, options.get("deadline"))
+
+    def _line(self) -> ScriptedAdapter:
+        line = self._error() or Reply.from_dict(self._known.got)
+        return ScriptedAdapter([line])
+
+    def _pieces(self, options: dict[str, Any]) -> ReplyStream:
+        limits = {name: options.get(name) for name in ("deadline", "budget")}
+        error, pieces = self._error(), self._known.pieces
+        if error is not None and pieces is None:
+            raise error  # It was never opened.
+        reply = Reply.from_dict(self._known.got) if error is None else None
+
+        def source() -> Iterator[str]:
+            yield from cut(str(reply or ""), pieces)
+            if error is not None:
+                raise error
+
+        def finish(text: str, left: bool) -> Reply:
+            came = getattr(error, "reply", None) if reply is None else reply
+            if isinstance(came, Reply) and (not left or error or came == text):
+                return came
+            return _part(text, came)
+
+        return ReplyStream(source(), finish, **limits, blocking=False)
+
+    def _error(self) -> BaseException | None:
+        told = self._known.error
+        return None if told is None else decode_error(told)
+
+    @property
+    def _known(self) -> Node:
+        assert self._played is not None
+        return self._played
+
+
+class _Tapped(ReplyStream):
+    """A stream whose pieces are noted as they come."""
+
+    __slots__ = ("_noted", "_stream")
+
+    def __init__(self, stream: ReplyStream, node: Node) -> None:
+        super().__init__(())
+        self._stream = stream
+        self._noted = node.pieces = list[str]()
+
+    @property
+    def reply(self) -> Reply:
+        return self._stream.reply
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def __next__(self) -> str:
+        piece = next(self._stream)
+        self._noted.append(piece)
+        return piece
+
+    async def __anext__(self) -> str:
+        piece = await anext(self._stream)
+        self._noted.append(piece)
+        return piece
+
+
+def cut(text: str, pieces: list[Any] | None) -> Iterator[str]:
+    """The pieces of a text: their lengths are known, or themselves, or nothing."""
+    at = 0
+    for piece in [len(text)] if pieces is None else pieces:
+        if isinstance(piece, str):
+            yield piece
+        else:
+            yield text[at : at + piece]
+            at += piece
+
+
+def _part(text: str, whole: Reply | None) -> Reply:
+    """What was taken of a reply, whose cost is known only if it is free."""
+    begun = Reply(text, partial=True)
+    if whole is None:
+        return begun
+    counts = {**whole.usage, "output_tokens": begun.usage.output_tokens}
+    usage = Usage(**counts, estimated=True)
+    free = None if whole.cost else whole.cost
+    return Reply(text, usage=usage, cost=free, model=whole.model, partial=True)
+
+
+def _told(reply: Reply) -> dict[str, Any]:
+    """A reply without what is never the same, and what follows from the rest."""
+    told = reply.to_dict()
+    plain = Reply(reply.text, tool_calls=reply.tool_calls)
+    if plain.to_dict()["message"] == told["message"]:
+        del told["message"]
+    kept = ("text", "usage", "cost", "model", "stop_reason", "message")
+    return {k: v for k, v in told.items() if k not in _VOLATILE and (v or k in kept)}

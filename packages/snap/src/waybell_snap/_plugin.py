@@ -1,0 +1,213 @@
+"""The pytest plugin: the fixture `agent_run` and `@pytest.mark.replay`."""
+
+import contextlib
+import os
+import re
+import shlex
+from collections.abc import Generator, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from waybell_snap._quiet import Offline
+from waybell_snap._recording import Recording, Replay
+
+
+HOME = "__waybell__"
+_PLAIN, _ODD = re.compile(r"[\w.=+-]{1,60}"), re.compile(r"[^\w.=+-]+")
+_COMMON = {"matchers", "max_tokens", "max_usd", "redact"}
+_REPLAY = {"allow", "patience", "tools"}
+_RUNS = pytest.StashKey["Runs"]()
+_SEEN = pytest.StashKey["Seen"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.getgroup("waybell").addoption(
+        "--waybell-update",
+        action="store_true",
+        help="run agents for real, and keep what they did as the recordings to replay",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and refuse to update where nobody would look at it."""
+    config.addinivalue_line(
+        "markers",
+        "replay(tools='replay', matchers=..., redact=..., allow=..., max_usd=..., "
+        "max_tokens=...): how agent_run records, replays and compares",
+    )
+    if config.getoption("--waybell-update") and _in_ci():
+        raise pytest.UsageError(
+            "--waybell-update is for people who look at what changed, and CI is set; "
+            "for all that: CI= pytest --waybell-update"
+        )
+    config.stash[_SEEN] = Seen()
+    config.pluginmanager.register(config.stash[_SEEN], "waybell-snap-seen")
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
+def file_of(item: pytest.Item) -> Path:
+    """Where the recording of a test is: beside its file, by its name."""
+    names = item.nodeid.split("::")[1:]
+    name, bracket, case = ".".join(names).partition("[")
+    case = case.removesuffix("]")
+    if bracket and (not _PLAIN.fullmatch(case) or case != case.lower()):
+        # Not a name of a file, or not one on a disk that takes a for A.
+        mark = sha256(case.encode(errors="surrogatepass")).hexdigest()[:8]
+        case = f"{_ODD.sub('_', case)[:40]}-{mark}"
+    return (
+        item.path.parent
+        / HOME
+        / item.path.stem
+        / f"{name}{bracket and f'[{case}]'}.json"
+    )
+
+
+class Runs:
+    """The runs of one test: the fixture's value, which stands for the first of them.
+
+    Each is recorded if there is no recording yet or `--waybell-update` is given, and kept
+    when the test has passed; else it is replayed, and compared when the test has passed.
+
+    Args:
+        item: The test.
+        settings: Of the marker.
+    """
+
+    def __init__(self, item: pytest.Item, settings: dict[str, Any]) -> None:
+        self._item, self._settings = item, settings
+        self._runs: dict[str, Recording | Replay] = {}
+        self._stack = contextlib.ExitStack()
+
+    def run(self, name: str) -> Recording | Replay:
+        """A further run of the same test, kept in a file of its own."""
+        if not _PLAIN.fullmatch(name):
+            raise ValueError(
+                f"a run's name is made of letters, digits and -_.=+, not {name!r}"
+            )
+        return self._begun(name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._begun(""), name)
+
+    def _begun(self, name: str) -> Recording | Replay:
+        if name not in self._runs:
+            self._runs[name] = self._session(name)
+        return self._runs[name]
+
+    def _session(self, name: str) -> Recording | Replay:
+        path = file_of(self._item)
+        path = path.with_name(f"{path.stem}--{name}.json") if name else path
+        self._item.config.stash[_SEEN].used.add(path)
+        if self._item.config.getoption("--waybell-update"):
+            return _recording(path, self._settings)
+        if path.exists():
+            if self._settings.get("tools") != "live":
+                self._stack.enter_context(Offline())
+            return Replay(path, **self._settings)
+        if _in_ci():
+            where = os.path.relpath(path, self._item.config.rootpath)
+            pytest.fail(
+                f"no recording {where}, and in CI none is made. Make it, look at it and "
+                f"commit it:\n    pytest {shlex.quote(self._item.nodeid)} --waybell-update",
+                pytrace=False,
+            )
+        return _recording(path, self._settings)
+
+    def close(self, *, passed: bool) -> None:
+        """End the runs: keep or compare them, if the test has passed."""
+        runs, self._runs = list(self._runs.values()), {}
+        with self._stack:
+            for run in runs:
+                run.close()
+            for run in runs if passed else ():
+                run.finish()
+                self._item.config.stash[_SEEN].finished.add(file_of(self._item))
+
+
+def _recording(path: Path, settings: dict[str, Any]) -> Recording:
+    return Recording(path, **{k: v for k, v in settings.items() if k in _COMMON})
+
+
+@pytest.fixture
+def agent_run(request: pytest.FixtureRequest) -> Iterator[Runs]:
+    """Return the run of this test: `adapter`, `tools`, `watch`, `agent`, `output`."""
+    settings: dict[str, Any] = {}
+    for marker in reversed([*request.node.iter_markers("replay")]):
+        settings |= marker.kwargs
+    if unknown := sorted(settings.keys() - _COMMON - _REPLAY):
+        pytest.fail(f"@pytest.mark.replay has no {unknown[0]!r}", pytrace=False)
+    runs = request.node.stash[_RUNS] = Runs(request.node, settings)
+    yield runs
+    runs.close(passed=False)
+
+
+# The innermost wrapper: what it raises is the failure of the test itself.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Keep or compare the runs of a test that has passed."""
+    if any(m.name == "replay" for m in item.own_markers) and _RUNS not in item.stash:
+        pytest.fail("@pytest.mark.replay is for tests with agent_run", pytrace=False)
+    result = yield
+    if _RUNS in item.stash:
+        item.stash[_RUNS].close(passed=True)
+    return result
+
+
+class Seen:
+    """Which recordings have a test, and which do not."""
+
+    def __init__(self) -> None:
+        self.expected: set[Path] = set()  # the first run of each collected test
+        self.files: set[Path] = set()  # of tests, that were collected
+        self.used: set[Path] = set()
+        self.finished: set[Path] = set()  # the first run of tests that have passed
+        self.unused: set[str] = set()
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Note the recording that a test may have, whether it will run or not."""
+        if isinstance(item, pytest.Function):
+            self.files.add(item.path)
+            if "agent_run" in item.fixturenames:
+                self.expected.add(file_of(item))
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Look for recordings without a test; a worker tells the others."""
+        config = session.config
+        if not config.getoption("lf", default=False):
+            parts = [arg for arg in config.args if "::" in arg]
+            folder = config.invocation_params.dir
+            partly = {(folder / arg.partition("::")[0]).resolve() for arg in parts}
+            self.unused |= {str(path) for path in self._without(partly)}
+        told: Any = getattr(config, "workeroutput", {})  # of pytest-xdist
+        told["waybell_unused"] = sorted(self.unused)
+
+    def _without(self, partly: set[Path]) -> Iterator[Path]:
+        for home in {path.parent / HOME for path in self.files}:
+            for path in home.glob("*/*.json"):
+                test = home.parent / f"{path.parent.name}.py"
+                if test in self.files - partly or not test.exists():
+                    first = path.with_name(f"{path.stem.partition('--')[0]}.json")
+                    owned = {path, first} & self.expected
+                    if not owned or (first in self.finished and path not in self.used):
+                        yield path
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Hear from a worker of pytest-xdist."""
+        self.unused |= set(getattr(node, "workeroutput", {}).get("waybell_unused", ()))
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Tell of recordings without a test."""
+        if self.unused:
+            many = f"{len(self.unused)} recording{'s' * (len(self.unused) > 1)}"
+            terminalreporter.section("waybell")
+            terminalreporter.line(f"{many} without a test or a run, to be deleted:")
+            for path in sorted(self.unused):
+                terminalreporter.line(f"  {os.path.relpath(path)}")

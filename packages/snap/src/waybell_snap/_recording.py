@@ -1,0 +1,209 @@
+"""Recording a run, and replaying it."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from waybell_snap._changes import Comparison
+from waybell_snap._compare import compare
+from waybell_snap._errors import RecordingMissing
+from waybell_snap._match import canonical
+from waybell_snap._near import missing
+from waybell_snap._session import Session
+from waybell_snap._tree import UNFINISHED, Node, Snapshot
+from waybell_snap._values import NotReplayable, decode, decode_error, dumps
+
+
+_LIVE = 'run the tools for real with tools="live"'
+_WAS_CANCELLED = "it was cancelled when it was recorded"
+_CANCELLED = ("asyncio.exceptions.CancelledError", UNFINISHED)
+
+
+class Recording(Session):
+    """A run that happens for real, and is on file when its block ends without an error.
+
+    The calls of the adapters and tools it was given are noted with what asked them, and
+    nothing else changes for them. It needs no network of its own, and stores no secrets.
+    """
+
+    __slots__ = ()
+
+    def save(self) -> None:
+        """Put the run on file now; a call that still runs is noted as unfinished."""
+        self.snapshot.save(self.path)
+
+    def finish(self) -> None:
+        """Put the run on file, if it is within its budget.
+
+        Raises:
+            SnapMismatch: It is not, and nothing is written.
+        """
+        compare(self.snapshot, self.snapshot, **self.limits).check()
+        self.save()
+
+
+class Replay(Session):
+    """A run whose models, and tools, answer as recorded, without a network.
+
+    A call that was not recorded raises `RecordingMissing`; when the block ends without
+    an error, that is raised again if somebody swallowed it, and a run that is not the
+    recorded one raises `SnapMismatch`.
+
+    Args:
+        path: The recording.
+        tools: "live" to run the tools for real.
+        check: Whether the end of the block compares the runs.
+        allow: Kinds of changes that are allowed, as in `compare`.
+        patience: Seconds that a call which was cancelled when recorded waits for that.
+        **settings: Those of `Recording`.
+
+    Raises:
+        FileNotFoundError: There is no recording.
+        ValueError: The file is no recording, or of a newer schema.
+    """
+
+    __slots__ = (
+        "_allow", "_calls", "_check", "_missing", "_patience", "_tools", "recorded",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        tools: Literal["replay", "live"] = "replay",
+        check: bool = True,
+        allow: Iterable[str] = ("latency",),
+        patience: float = 10.0,
+        **settings: Any,
+    ) -> None:
+        if tools not in ("replay", "live"):
+            raise ValueError(f"tools is 'replay' or 'live', not {tools!r}")
+        super().__init__(path, **settings)
+        self.recorded = Snapshot.load(path)
+        self._allow, self._check = tuple(allow), check
+        self._patience, self._tools = patience, tools
+        self._missing: list[RecordingMissing] = []
+        self._calls = defaultdict[Any, list[Node]](list)
+        for node in _inner(Node.from_dict(self.recorded.root)):
+            self._calls[self._key(node)].append(node)
+
+    def compare(self) -> Comparison:
+        """The run until now beside the recorded one."""
+        return compare(self.recorded, self.snapshot, allow=self._allow, **self.limits)
+
+    def check(self) -> None:
+        """Complain of what was not recorded, or is not as recorded.
+
+        Raises:
+            RecordingMissing: A call was not recorded, whoever swallowed its error.
+            SnapMismatch: The run is another one.
+        """
+        if self._missing:
+            raise self._missing[0]
+        self.compare().check()
+
+    def finish(self) -> None:
+        """`check`, if that was not declined."""
+        if self._check:
+            self.check()
+
+    def play(self, node: Node) -> Node | None:
+        """The recorded call with this key that fits best, which nobody had yet.
+
+        Raises:
+            RecordingMissing: There is none.
+        """
+        if node.kind == "tool" and self._tools == "live":
+            return None
+        with self._lock:
+            known = self._calls.get(self._key(node), [])
+            free = [one for one in known if one.twin is None]
+            if free:
+                played = max(
+                    free, key=lambda one: _fit(node, one)
+                )  # The first of equals.
+                _bind(node, played)
+                return played
+        raise self._missed(node, known)
+
+    def answerable(self, node: Node, played: Node) -> None:
+        """Refuse what was cancelled when it was recorded, or is known by its type only.
+
+        Raises:
+            RecordingMissing: Nothing can be given.
+        """
+        error = played.error
+        why = _WAS_CANCELLED
+        if error is None or error["type"] not in _CANCELLED:
+            try:
+                decode(played.got) if error is None else decode_error(error)
+            except NotReplayable as unknown:
+                why = f"{unknown}; {_LIVE}" if node.kind == "tool" else str(unknown)
+            else:
+                return
+        raise self._missed(node, [played], why)
+
+    async def hang(self, node: Node, played: Node, deadline: Any) -> None:
+        """Wait to be cancelled as that call was, if it was, within deadline and patience."""
+        if played.error is None or played.error["type"] not in _CANCELLED:
+            return
+        left = self._patience if deadline is None else deadline.timeout(self._patience)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await asyncio.Event().wait()
+        if deadline is not None:
+            deadline.check()
+        now = f"and within {self._patience:g} s it is not cancelled now"
+        raise self._missed(node, [played], f"{_WAS_CANCELLED}, {now}")
+
+    def _key(self, node: Node) -> tuple[Any, ...]:
+        """What a call is known by: who asks whom how for what."""
+        call = node.kind == "call"
+        given = self.matchers.normal(f"{node.where()}.given", node.given, key=True)
+        asked = dumps(canonical(given, ids=call))
+        op = node.op if call else ""
+        return node.path(), node.kind, node.name, op, asked
+
+    def _missed(self, node: Node, known: list[Node], why: str = "") -> RecordingMissing:
+        every = [one for many in self._calls.values() for one in many]
+        error = missing(node, known, every, why or f"{self.path} does not have it")
+        self._missing.append(error)
+        return error
+
+
+def _inner(node: Node) -> Iterator[Node]:
+    """The calls and the tools inside a node, in order."""
+    for lane in node.lanes.values():
+        for one in lane.nodes:
+            if one.kind in ("call", "tool"):
+                yield one
+            yield from _inner(one)
+
+
+def _pairs(node: Node, known: Node) -> Iterable[tuple[Any, Any]]:
+    """What is around a call, and what was around a recorded one, outermost first."""
+    around = reversed([*node.line()]), reversed([*known.line()])
+    return zip(*around, strict=False)
+
+
+def _fit(node: Node, known: Node) -> int:
+    """How well what is around a call agrees with what was around a recorded one."""
+    total = 0
+    for one, two in _pairs(node, known):
+        if one.twin is two:
+            total += 3
+        elif one.twin is None and two.twin is None:
+            total += one.alike(two)
+        else:
+            total -= 100
+    return total
+
+
+def _bind(node: Node, known: Node) -> None:
+    """From now on a call belongs to a recorded one, and so does what is around them."""
+    for one, two in [(node, known), *_pairs(node, known)]:
+        if one.twin is None and two.twin is None:
+            one.twin, two.twin = two, one

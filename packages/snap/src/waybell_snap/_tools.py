@@ -1,0 +1,136 @@
+"""Tools whose calls are recorded, or answered from a recording."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from waybell_snap._tree import Node
+from waybell_snap._values import decode, decode_error
+from waybell_tools import ToolRegistry
+
+
+if TYPE_CHECKING:
+    from waybell_snap._session import Session
+
+
+class RecordedTools(ToolRegistry):
+    """The tools of a registry in a run: one set of tools, seen through both.
+
+    Args:
+        session: The run.
+        registry: Where the tools are, and new ones go.
+    """
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: "Session", registry: ToolRegistry) -> None:
+        for name in ToolRegistry.__slots__:
+            setattr(self, name, getattr(registry, name))
+        self._session = session
+
+    def __getitem__(self, name: str) -> Any:
+        """A tool whose function is part of the run too, whoever calls it."""
+        tool = super().__getitem__(name)
+        return replace(tool, fn=self._recorded(tool))
+
+    def call(self, name: str, arguments: Any = None, **options: Any) -> Any:
+        """Call a tool, or give what was recorded."""
+        work = super().call
+        call = _Call(self._session, name, "call", _parsed(arguments))
+        return call.run(lambda: work(name, arguments, **options))
+
+    async def acall(self, name: str, arguments: Any = None, **options: Any) -> Any:
+        """Await a tool, or what was recorded."""
+        work = super().acall
+        call = _Call(self._session, name, "call", _parsed(arguments))
+        deadline = options.get("deadline")
+        return await call.arun(lambda: work(name, arguments, **options), deadline)
+
+    def _recorded(self, tool: Any) -> Callable[..., Any]:
+        fn, name = tool.fn, tool.name
+
+        def call(arguments: dict[str, Any]) -> _Call | None:
+            here = self._session.here()
+            if (here.kind, here.name, here.op) == ("tool", name, "call"):
+                return None  # It was called through the door of the registry.
+            given = {k: v for k, v in arguments.items() if k not in tool.injected}
+            return _Call(self._session, name, "", given)
+
+        def run(**arguments: Any) -> Any:
+            begun = call(arguments)
+            return begun.run(lambda: fn(**arguments)) if begun else fn(**arguments)
+
+        async def arun(**arguments: Any) -> Any:
+            begun = call(arguments)
+            return await (
+                begun.arun(lambda: fn(**arguments)) if begun else fn(**arguments)
+            )
+
+        return arun if tool.is_async else run
+
+
+class _Call:
+    """One call of a tool.
+
+    Args:
+        session: The run.
+        name: The tool.
+        op: "call" through a registry, "" of the tool itself.
+        given: The arguments.
+    """
+
+    __slots__ = ("_node", "_played", "_session", "_started")
+
+    def __init__(self, session: "Session", name: str, op: str, given: Any) -> None:
+        self._session = session
+        self._node = session.begin("tool", name, op, given)
+        self._started = session.now()
+        self._played = session.play(self._node)
+
+    def run(self, work: Callable[[], Any]) -> Any:
+        if self._played is not None:
+            return self._known(self._played)
+        with self._noting():
+            value = work()
+        if isawaitable(value):  # A sync tool that gives a coroutine.
+            return self.arun(lambda: value)
+        self._session.end(self._node, value, self._started)
+        return value
+
+    async def arun(
+        self, work: Callable[[], Awaitable[Any]], deadline: Any = None
+    ) -> Any:
+        if self._played is not None:
+            await asyncio.sleep(0)
+            await self._session.hang(self._node, self._played, deadline)
+            return self._known(self._played)
+        with self._noting():
+            value = await work()
+        self._session.end(self._node, value, self._started)
+        return value
+
+    def _noting(self) -> Any:
+        return self._session.inside(self._node, self._started)
+
+    def _known(self, played: Node) -> Any:
+        """What was recorded, with all that happened inside."""
+        self._session.answerable(self._node, played)
+        node = self._node
+        node.got, node.error, node.latency = played.got, played.error, played.latency
+        node.lanes = played.lanes
+        if played.error is not None:
+            raise decode_error(played.error)
+        return decode(played.got)
+
+
+def _parsed(arguments: Any) -> Any:
+    """Arguments as a mapping where they are the JSON text of one."""
+    if not isinstance(arguments, str):
+        return arguments or {}
+    try:
+        return json.loads(arguments or "{}")
+    except ValueError:
+        return arguments

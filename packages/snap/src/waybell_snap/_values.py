@@ -1,0 +1,222 @@
+"""Any value as JSON, and back: what a recording holds."""
+
+import json
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from importlib import import_module
+from typing import Any
+
+from waybell_adapters import AdapterError, Reply
+
+
+class NotReplayable(TypeError):
+    """A recorded value that cannot be made again."""
+
+
+def encode(value: Any, *, brief: bool = False) -> Any:
+    """The value in what JSON has; what has no form there becomes its type's name.
+
+    Args:
+        value: Anything.
+        brief: It is to be read and compared, not to be made again: a reply is its text,
+            records have named fields (but for `seconds`, which differ each time).
+    """
+    try:
+        return _encoded(value, brief)
+    except RecursionError:  # a cycle, or as good as one
+        return _unknown(value)
+
+
+def _encoded(value: Any, brief: bool) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Reply) and not brief:
+        return {"$reply": value.to_dict()}
+    for kind, form in _SCALARS.items():
+        if isinstance(value, kind):
+            return form(value)
+    if isinstance(value, BaseException):
+        return {"$error": outline(value) if brief else encode_error(value)}
+    if brief and (names := _names(value)) is not None:
+        return {n: _encoded(getattr(value, n), brief) for n in names if n != "seconds"}
+    return _container(value, brief)
+
+
+def _container(value: Any, brief: bool) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _encoded(getattr(value, f.name), brief) for f in fields(value)}
+    inner: Any = value
+    if isinstance(value, Mapping):
+        return _mapping(inner, brief)
+    if isinstance(value, AbstractSet):
+        return sorted((_encoded(item, brief) for item in inner), key=dumps)
+    if not isinstance(value, Sequence):
+        return _unknown(value)
+    items = [_encoded(item, brief) for item in inner]
+    return {"$tuple": items} if isinstance(value, tuple) and not brief else items
+
+
+def _names(value: Any) -> Sequence[str] | None:
+    if is_dataclass(value) and not isinstance(value, type):
+        return [field.name for field in fields(value)]
+    named: Any = value
+    return getattr(named, "_fields", None) if isinstance(value, tuple) else None
+
+
+def _mapping(value: Mapping[Any, Any], brief: bool) -> Any:
+    if all(isinstance(name, str) and name[:1] != "$" for name in value):
+        return {str.__str__(name): _encoded(value[name], brief) for name in value}
+    return {"$map": [[_encoded(k, brief), _encoded(value[k], brief)] for k in value]}
+
+
+def _unknown(value: object) -> dict[str, str]:
+    return {"$type": _named(value)}
+
+
+def _named(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _float(value: float) -> Any:
+    return float(value) if math.isfinite(value) else {"$float": str(float(value))}
+
+
+def _bytes(value: bytes) -> Any:
+    return {"$bytes": b64encode(value).decode()}
+
+
+def _decimal(value: Decimal) -> Any:
+    return {"$decimal": str(value)}
+
+
+_SCALARS: dict[Any, Callable[[Any], Any]] = {
+    str: str.__str__,
+    int: int,
+    float: _float,
+    Decimal: _decimal,
+    bytes: _bytes,
+    bytearray: _bytes,
+}
+
+
+def within(data: Any, change: Callable[[Any, Any], Any]) -> Any:
+    """A list or a mapping with each item, given with its place, changed; else as it is."""
+    inner: Any = data
+    if isinstance(data, list):
+        return [change(item, number) for number, item in enumerate(inner)]
+    if isinstance(data, dict):
+        return {name: change(item, name) for name, item in inner.items()}
+    return data
+
+
+def decode(data: Any) -> Any:
+    """The value that `encode` was given, lists for other sequences.
+
+    Raises:
+        NotReplayable: It had no form in JSON.
+    """
+    found: Any = data
+    if isinstance(data, dict) and len(found) == 1:
+        ((name, inner),) = found.items()
+        if name in _MADE:
+            return _MADE[name](inner)
+    return within(data, lambda item, _: decode(item))
+
+
+def _dict(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    return {decode(key): decode(value) for key, value in pairs}
+
+
+def _tuple(items: list[Any]) -> tuple[Any, ...]:
+    return tuple(decode(items))
+
+
+def _refuse(name: str) -> Any:
+    raise NotReplayable(f"a {name} was recorded by its type only")
+
+
+def encode_error(error: BaseException) -> dict[str, Any]:
+    """An exception with all that is needed to raise it again."""
+    if isinstance(error, AdapterError):
+        return {**outline(error), "adapter": error.to_dict()}
+    state = {name: part for name, part in vars(error).items() if name != "__notes__"}
+    made: Any = error.__reduce__()  # An OSError keeps less in its args than it takes.
+    args = made[1] if made[0] is type(error) else error.args
+    found = {"args": encode(list(args)), "state": encode(state)}
+    return {**outline(error), **{name: part for name, part in found.items() if part}}
+
+
+def outline(error: BaseException) -> dict[str, Any]:
+    """The type and the message of an exception."""
+    return {"type": _named(error), "message": str(error)}
+
+
+def decode_error(data: Mapping[str, Any]) -> BaseException:
+    """The exception again, of the same class.
+
+    Raises:
+        NotReplayable: Its class cannot be found, or made of what was recorded.
+    """
+    kind = _class_of(data["type"])
+    if issubclass(kind, AdapterError):
+        known = AdapterError.from_dict(data["adapter"])
+        if type(known) is kind:
+            return known
+        args, state = known.args, vars(known)
+    else:
+        args, state = _parts(data.get("args", [])), _parts(data.get("state", {}))
+    try:
+        error = kind(*args)
+    except TypeError:  # it wants more than its `args` keep
+        error = kind.__new__(kind, *args)
+    vars(error).update(state)
+    return error
+
+
+def _parts(data: Any) -> Any:
+    """Parts of an exception, each as far as it can be made again."""
+
+    def part(item: Any, _: Any) -> Any:
+        try:
+            return decode(item)
+        except NotReplayable as error:
+            return f"<{error}>"
+
+    return within(data, part)
+
+
+def _class_of(name: str) -> type[BaseException]:
+    parts = name.split(".")
+    for size in range(len(parts) - 1, 0, -1):
+        try:
+            found: Any = import_module(".".join(parts[:size]))
+            for part in parts[size:]:
+                found = getattr(found, part)
+        except (ImportError, AttributeError):
+            continue
+        if isinstance(found, type) and issubclass(found, BaseException):
+            return found
+    raise NotReplayable(
+        f"no exception {name} to raise again: is its module importable?"
+    )
+
+
+def dumps(data: Any) -> str:
+    """One text for equal JSON."""
+    return json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+_MADE: dict[str, Any] = {
+    "$bytes": b64decode,
+    "$decimal": Decimal,
+    "$error": decode_error,
+    "$float": float,
+    "$map": _dict,
+    "$reply": Reply.from_dict,
+    "$tuple": _tuple,
+    "$type": _refuse,
+}
