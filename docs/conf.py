@@ -20,6 +20,7 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
+napoleon_use_ivar = True
 suppress_warnings = ["myst.xref_missing"]
 # Names of the standard library and private types have no page here, and no inventory
 # is fetched from anywhere; doc, ref and toctree references stay checked.
