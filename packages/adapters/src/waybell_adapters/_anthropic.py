@@ -1,18 +1,13 @@
 """Anthropic's Messages."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from waybell_adapters._anthropic_reader import AnthropicReader
 from waybell_adapters._blocks import Tool, blocks, calls, image, results
-from waybell_adapters._dialect import Ask, body_of, common
+from waybell_adapters._dialect import Ask, Dialect, body_of, common
 from waybell_adapters._place import Place
 from waybell_adapters._vendor import VendorAdapter
-
-
-def _dialect(_: str) -> "AnthropicDialect":
-    return AnthropicDialect()
 
 
 def _headers(key: str | None) -> dict[str, str]:
@@ -44,14 +39,14 @@ class AnthropicAdapter(VendorAdapter):
         path="/v1/messages",
         key="ANTHROPIC_API_KEY",
         url="ANTHROPIC_BASE_URL",
-        dialect=_dialect,
+        dialect=lambda _: AnthropicDialect(),
         headers=_headers,
         address=_address,
     )
     _max_tokens = 4096
 
 
-class AnthropicDialect:
+class AnthropicDialect(Dialect):
     """How Messages are asked and read."""
 
     __slots__ = ()
@@ -73,10 +68,6 @@ class AnthropicDialect:
     def reader(self) -> "AnthropicReader":
         """Begin to read a reply."""
         return AnthropicReader()
-
-    def adjust(self, body: Mapping[str, Any], message: str) -> bool:  # noqa: ARG002 - see there
-        """There is one form only."""
-        return False
 
 
 def _turns(messages: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
@@ -154,8 +145,3 @@ def _choice(choice: Any) -> Any:
     if choice in ("auto", "none"):
         return {"type": choice}
     return {"type": "any"} if choice == "required" else {"type": "tool", "name": choice}
-
-
-def from_spec(text: str, **options: Any) -> AnthropicAdapter:
-    """The model of `anthropic:name`."""
-    return AnthropicAdapter(text, **options)

@@ -13,7 +13,7 @@ from waybell_adapters._dialect import Dialect, Reader
 from waybell_adapters._events import BodyParser, LineParser, SSEParser, mended, objects
 from waybell_adapters._line import Line, LineCut
 from waybell_adapters._prompt import count_tokens
-from waybell_adapters._refusals import Refusal, refusal
+from waybell_adapters._refusals import refusal
 from waybell_adapters._reply import CallAttempt, Usage
 
 
@@ -31,18 +31,6 @@ _BLANK = (
 )
 _BODY = 64 * 1024  # bytes of an error's body that are read
 _IDS = ("request-id", "x-request-id", "x-litellm-call-id")
-
-
-class Refused(Exception):
-    """The server answered with an error.
-
-    Args:
-        refusal: What it said.
-    """
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.error)
-        self.refusal = refusal
 
 
 class Attempt:
@@ -94,7 +82,7 @@ class Attempt:
         """Send the request and look at the head of the answer.
 
         Raises:
-            Refused: It is an error.
+            Refusal: It is an error.
             ValueError: It is a page.
         """
         self.body = body
@@ -107,7 +95,7 @@ class Attempt:
         self.status = response.status
         if not self.answered:
             said = self._rest()
-            raise Refused(refusal(self.status, headers, said, time()))
+            raise refusal(self.status, headers, said, time())
         self._kind = headers.get("content-type", "")
         if "html" in self._kind:
             self.last = self._rest()
@@ -118,7 +106,7 @@ class Attempt:
 
         Raises:
             EOFError: The stream ended before the reply.
-            Refused: An error came in the stream.
+            Refusal: An error came in the stream.
             ValueError: What came cannot be understood.
         """
         response, reader = self._response, self.reader
@@ -246,7 +234,7 @@ class Attempt:
         if event.get("error") or event.get("type") == "error":
             none: Mapping[str, str] = {}
             headers = none if self._response is None else self._response.headers
-            raise Refused(refusal(None, headers, text, time()))
+            raise refusal(None, headers, text, time())
 
     def _rest(self) -> str:
         """The body of an answer that is no reply, as far as it is worth reading."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from urllib3.exceptions import ReadTimeoutError
 
-from waybell_adapters._attempt import LOST, Attempt, Refused
+from waybell_adapters._attempt import LOST, Attempt
 from waybell_adapters._dialect import Ask, Dialect, Price
 from waybell_adapters._errors import AdapterError, BadReply, ModelUnavailable
 from waybell_adapters._limits import BudgetLike, DeadlineLike, admit
@@ -17,7 +17,7 @@ from waybell_adapters._line import Line, LineCut
 from waybell_adapters._prompt import count_tokens
 from waybell_adapters._refusals import Refusal
 from waybell_adapters._reply import CallAttempt, Reply, Usage
-from waybell_adapters._retry import Failed, Patience, insist
+from waybell_adapters._retry import Patience, insist
 
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ class Call:
                 raise StopIteration
             try:
                 now = self._go_on()
-            except Failed as failed:
+            except Refusal as refusal:
                 # What came before it is given out first.
-                self._error = self._told(failed.refusal.error)
+                self._error = self._told(refusal.error)
                 now = self._now
         return now.pieces.popleft()
 
@@ -167,8 +167,8 @@ class Call:
         while True:
             try:
                 return self._attempt()
-            except Failed as failed:
-                error, now = failed.refusal.error, self._now
+            except Refusal as refusal:
+                error, now = refusal.error, self._now
                 if error.status not in (400, 422) or now is None:
                     raise
                 if not self._dialect.adjust(now.body, f"{error.args[0]} {error.body}"):
@@ -191,8 +191,8 @@ class Call:
             step()
         except LOST as error:
             self._lost(error)
-        except Refused as error:
-            self._fail(error.refusal)
+        except Refusal as refusal:
+            self._fail(refusal)
         except ValueError as error:
             self._fail(Refusal(BadReply(str(error)), again=False, paid=True))
 
@@ -230,7 +230,7 @@ class Call:
         said = f"{type(error).__name__}: {error.args[0]}"
         self._made.append(now.record(said, usage))
         now.drop()
-        raise Failed(found)
+        raise found
 
     def _told(self, error: AdapterError) -> AdapterError:
         error.provider = self._dialect.provider

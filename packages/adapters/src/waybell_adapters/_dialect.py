@@ -75,9 +75,9 @@ class Dialect(Protocol):
         """Begin to read a reply."""
         ...
 
-    def adjust(self, body: Mapping[str, Any], message: str) -> bool:
+    def adjust(self, body: Mapping[str, Any], message: str) -> bool:  # noqa: ARG002 - for those that can
         """Learn from the refusal of a body; True if it would now be another."""
-        ...
+        return False
 
 
 class Price:

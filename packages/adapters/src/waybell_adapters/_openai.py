@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from waybell_adapters._blocks import Tool, blocks, calls, image, text_of
+from waybell_adapters._blocks import as_function, blocks, calls, image, text_of
 from waybell_adapters._blocks import results as results_of
-from waybell_adapters._dialect import Ask, body_of, common
+from waybell_adapters._dialect import Ask, Dialect, body_of, common
 from waybell_adapters._openai_reader import OpenAIReader, asked
 from waybell_adapters._place import Place, bearer
 from waybell_adapters._vendor import VendorAdapter
@@ -52,7 +52,7 @@ class OpenAIAdapter(VendorAdapter):
     )
 
 
-class OpenAIDialect:
+class OpenAIDialect(Dialect):
     """How Chat Completions are asked and read.
 
     Args:
@@ -80,7 +80,7 @@ class OpenAIDialect:
         names = {"max_tokens": self._limit, "output_schema": "response_format"}
         made = {"tool_choice": _choice, "output_schema": _format}
         if ask.tools:
-            body["tools"] = [_tool(tool) for tool in ask.tools]
+            body["tools"] = [as_function(tool) for tool in ask.tools]
         return body_of(ask, body | common(ask, names, made))
 
     def reader(self) -> "OpenAIReader":
@@ -153,13 +153,6 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
 _FOREIGN = ("tool_use", "tool_result", "thinking", "redacted_thinking")
 
 
-def _tool(tool: Tool | dict[str, Any]) -> dict[str, Any]:
-    if isinstance(tool, dict):
-        return tool
-    function = {"name": tool.name, "description": tool.description}
-    return {"type": "function", "function": {**function, "parameters": tool.schema}}
-
-
 def _choice(choice: Any) -> Any:
     if choice in ("auto", "none", "required") or not isinstance(choice, str):
         return choice
@@ -186,8 +179,3 @@ def _strict(schema: Any) -> bool:
     ):
         return False
     return all(map(_strict, fields.values()))
-
-
-def from_spec(text: str, **options: Any) -> OpenAIAdapter:
-    """The model of `openai:name`."""
-    return OpenAIAdapter(text, **options)

@@ -226,7 +226,8 @@ class VendorAdapter:
                     timeout=self._timeout,
                 )  # fmt: skip
             except AdapterError as error:
-                raise self._place.named(error, self.model) from None
+                error.provider, error.model = self._place.provider, self.model
+                raise error from None
             wire = self._wires.setdefault(pid, made)
             self._wires = {pid: wire}  # those of a parent process are not ours
         return wire
