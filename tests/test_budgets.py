@@ -20,7 +20,7 @@ LINES = {
     "bus": 2250,  # five verbs, four overflow policies, deadlock detection
     "deadline": 960,  # one timer for all walls; docs/decisions/deadline-one-timer.md
     "patterns": 1850,  # seven patterns and a journal, not one noun
-    "tools": 2450,  # every built-in is a wall against a hostile prompt
+    "tools": 2660,  # every built-in is a wall against a hostile prompt
     "trace": 1500,  # the encoder and the reader
     "waybell": 1850,  # the research desk is an application of its own
 }
