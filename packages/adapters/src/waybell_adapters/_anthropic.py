@@ -19,33 +19,6 @@ def _address(text: str) -> str:
     return text.strip().rstrip("/").removesuffix("/v1")
 
 
-class AnthropicAdapter(VendorAdapter):
-    """A model behind Anthropic's Messages or any server that speaks them.
-
-    `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` are read at the first call; to whom the
-    key goes is said at `OpenAIAdapter`, like the options. Where `max_tokens` is not
-    given, 4,096 are asked for, as the vendor wants a limit. Thinking and its signatures
-    are in `Reply.message`, to be sent back as it is.
-
-    Args:
-        model: Its name there.
-        options: See `OpenAIAdapter`; `base_url` is without the `/v1`.
-    """
-
-    __slots__ = ()
-    _place = Place(
-        provider="anthropic",
-        home="https://api.anthropic.com",
-        path="/v1/messages",
-        key="ANTHROPIC_API_KEY",
-        url="ANTHROPIC_BASE_URL",
-        dialect=lambda _: AnthropicDialect(),
-        headers=_headers,
-        address=_address,
-    )
-    _max_tokens = 4096
-
-
 class AnthropicDialect(Dialect):
     """How Messages are asked and read."""
 
@@ -145,3 +118,30 @@ def _choice(choice: Any) -> Any:
     if choice in ("auto", "none"):
         return {"type": choice}
     return {"type": "any"} if choice == "required" else {"type": "tool", "name": choice}
+
+
+class AnthropicAdapter(VendorAdapter):
+    """A model behind Anthropic's Messages or any server that speaks them.
+
+    `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` are read at the first call; to whom the
+    key goes is said at `OpenAIAdapter`, like the options. Where `max_tokens` is not
+    given, 4,096 are asked for, as the vendor wants a limit. Thinking and its signatures
+    are in `Reply.message`, to be sent back as it is.
+
+    Args:
+        model: Its name there.
+        options: See `OpenAIAdapter`; `base_url` is without the `/v1`.
+    """
+
+    __slots__ = ()
+    _place = Place(
+        provider="anthropic",
+        home="https://api.anthropic.com",
+        path="/v1/messages",
+        key="ANTHROPIC_API_KEY",
+        url="ANTHROPIC_BASE_URL",
+        dialect=AnthropicDialect,
+        headers=_headers,
+        address=_address,
+    )
+    _max_tokens = 4096

@@ -67,6 +67,9 @@ class Dialect(Protocol):
     provider: str
     lines: bool  # it streams JSON by lines, not server-sent events
 
+    def __init__(self, url: str) -> None:
+        """Speak to the server at this address."""
+
     def body(self, ask: Ask) -> dict[str, Any]:
         """The request's JSON."""
         ...

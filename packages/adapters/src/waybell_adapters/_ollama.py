@@ -49,31 +49,6 @@ def _has_port(text: str) -> bool:
     )
 
 
-class OllamaAdapter(VendorAdapter):
-    """A model that Ollama runs.
-
-    `OLLAMA_HOST` is read at the first call, in Ollama's own forms (a host, a port, both,
-    a URL); without it the model runs on this machine. Settings like `num_ctx` and
-    `top_k` are given by name. It needs no key; `api_key=` is sent if given.
-
-    Args:
-        model: Its name there.
-        options: See `OpenAIAdapter`.
-    """
-
-    __slots__ = ()
-    _place = Place(
-        provider="ollama",
-        home=f"http://127.0.0.1:{_PORT}",
-        path="/api/chat",
-        key=None,
-        url="OLLAMA_HOST",
-        dialect=lambda _: OllamaDialect(),
-        headers=bearer,
-        address=address,
-    )
-
-
 class OllamaDialect(Dialect):
     """How a chat with Ollama is asked and read."""
 
@@ -204,3 +179,28 @@ def _base64(picture: Image) -> str:
 def _asked(call: ToolCall) -> dict[str, Any]:
     function = {"name": call.name, "arguments": dict(call.arguments)}
     return {"id": call.id, "function": function}
+
+
+class OllamaAdapter(VendorAdapter):
+    """A model that Ollama runs.
+
+    `OLLAMA_HOST` is read at the first call, in Ollama's own forms (a host, a port, both,
+    a URL); without it the model runs on this machine. Settings like `num_ctx` and
+    `top_k` are given by name. It needs no key; `api_key=` is sent if given.
+
+    Args:
+        model: Its name there.
+        options: See `OpenAIAdapter`.
+    """
+
+    __slots__ = ()
+    _place = Place(
+        provider="ollama",
+        home=f"http://127.0.0.1:{_PORT}",
+        path="/api/chat",
+        key=None,
+        url="OLLAMA_HOST",
+        dialect=OllamaDialect,
+        headers=bearer,
+        address=address,
+    )

@@ -20,50 +20,19 @@ _REFUSED_LIMIT = re.compile(
 )
 
 
-def _dialect(url: str) -> "OpenAIDialect":
-    return OpenAIDialect(official="//api.openai.com/" in url)
-
-
-class OpenAIAdapter(VendorAdapter):
-    """A model behind OpenAI's Chat Completions or any compatible server.
-
-    `OPENAI_API_KEY` and `OPENAI_BASE_URL` are read at the first call. The key of the
-    environment goes to OpenAI or to the URL of the environment only: a server given as
-    `base_url` gets `api_key`, or none.
-
-    Args:
-        model: Its name there.
-        options: `api_key`, `base_url` (with the `/v1`), `price` (dollars for a million
-            tokens: `{"input": 3, "output": 15, "cache_read": 0.3}`), `attempts`,
-            `timeout` (seconds of silence), `headers`, `session` (a `requests.Session`
-            with proxies and certificates), `connections` (calls at once), `backoff` and
-            `max_wait` (seconds between attempts: the first pause, the longest).
-    """
-
-    __slots__ = ()
-    _place = Place(
-        provider="openai",
-        home="https://api.openai.com/v1",
-        path="/chat/completions",
-        key="OPENAI_API_KEY",
-        url="OPENAI_BASE_URL",
-        dialect=_dialect,
-        headers=bearer,
-    )
-
-
 class OpenAIDialect(Dialect):
     """How Chat Completions are asked and read.
 
     Args:
-        official: It is OpenAI's own server, which knows the newest names.
+        url: The server; OpenAI's own knows the newest names.
     """
 
     __slots__ = ("_limit", "_no_usage", "_switched")
     provider = "openai"
     lines = False
 
-    def __init__(self, *, official: bool = False) -> None:
+    def __init__(self, url: str) -> None:
+        official = "//api.openai.com/" in url
         self._limit = "max_completion_tokens" if official else "max_tokens"
         self._switched = False
         self._no_usage = False
@@ -179,3 +148,31 @@ def _strict(schema: Any) -> bool:
     ):
         return False
     return all(map(_strict, fields.values()))
+
+
+class OpenAIAdapter(VendorAdapter):
+    """A model behind OpenAI's Chat Completions or any compatible server.
+
+    `OPENAI_API_KEY` and `OPENAI_BASE_URL` are read at the first call. The key of the
+    environment goes to OpenAI or to the URL of the environment only: a server given as
+    `base_url` gets `api_key`, or none.
+
+    Args:
+        model: Its name there.
+        options: `api_key`, `base_url` (with the `/v1`), `price` (dollars for a million
+            tokens: `{"input": 3, "output": 15, "cache_read": 0.3}`), `attempts`,
+            `timeout` (seconds of silence), `headers`, `session` (a `requests.Session`
+            with proxies and certificates), `connections` (calls at once), `backoff` and
+            `max_wait` (seconds between attempts: the first pause, the longest).
+    """
+
+    __slots__ = ()
+    _place = Place(
+        provider="openai",
+        home="https://api.openai.com/v1",
+        path="/chat/completions",
+        key="OPENAI_API_KEY",
+        url="OPENAI_BASE_URL",
+        dialect=OpenAIDialect,
+        headers=bearer,
+    )
