@@ -109,17 +109,8 @@ class Attempt:
             Refusal: An error came in the stream.
             ValueError: What came cannot be understood.
         """
-        response, reader = self._response, self.reader
-        if response is None:
-            raise LineCut
-        try:
-            chunk = response.read1(65536, decode_content=self._packed)
-        except LOST:
-            if reader.stop is None or self._line.cut:
-                raise
-            reader.done = True  # the model had said its last word
-            return
-        for text in self._texts(chunk):
+        reader, chunk = self.reader, self._chunk()
+        for text in () if chunk is None else self._texts(chunk):
             self._take(text)
             if reader.done:
                 return  # whatever follows is not of this reply
@@ -127,6 +118,17 @@ class Attempt:
             if reader.stop is None:
                 raise EOFError("the stream ended before the reply did")
             reader.done = True
+
+    def _chunk(self) -> bytes | None:
+        response = self._response
+        if response is None:
+            raise LineCut
+        try:
+            return response.read1(65536, decode_content=self._packed)
+        except LOST:
+            if self.reader.stop is None or self._line.cut:
+                raise
+            return None  # the model had said its last word
 
     def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
         """The reply's fields, of what has come.
@@ -204,13 +206,16 @@ class Attempt:
             if "error" in event or event.get("type") == "error":
                 self._check(event, text)
             piece = self._read(event)
-            self._length += len(piece or text)
+            self._bound(len(piece or text))
             if piece:
                 self._add(piece)
-        if self._length > LONGEST:
-            raise ValueError(f"a reply of more than {LONGEST} characters")
         if not events and "[DONE]" in text:
             self.reader.done = True
+
+    def _bound(self, more: int) -> None:
+        self._length += more
+        if self._length > LONGEST:
+            raise ValueError(f"a reply of more than {LONGEST} characters")
 
     def _read(self, event: dict[str, Any]) -> str:
         try:
