@@ -563,3 +563,57 @@ def test_a_server_that_tells_the_key_is_not_repeated(serve, connect, wire, vendo
         model.generate("hi")
     error = caught.value
     assert key not in f"{error} {error!r} {vars(error)} {error.to_dict()}"
+
+
+def test_the_older_form_of_a_call_is_read(serve, connect, wire):
+    deltas = [
+        {"function_call": {"name": "f", "arguments": '{"a":'}},
+        {"function_call": {"arguments": " 1}"}},
+    ]
+    server = serve(wire.http(200, wire.chat(*deltas, stop="function_call")))
+    reply = connect(server).generate("hi")
+    assert [(c.name, c.arguments) for c in reply.tool_calls] == [("f", {"a": 1})]
+    assert reply.stop_reason == "tool_use"
+
+
+def test_what_stands_beside_a_call_goes_back_with_it(serve, connect, wire):
+    function = {"name": "f", "arguments": "{}"}
+    signed = {
+        "index": 0,
+        "id": "a",
+        "function": function,
+        "extra_content": {"sig": "s"},
+    }
+    answer = wire.http(200, wire.chat({"tool_calls": [signed]}, stop="tool_calls"))
+    server = serve(answer, wire.whole("openai"))
+    model = connect(server)
+    reply = model.generate("hi")
+    result = {"role": "tool", "tool_call_id": "a", "content": "1"}
+    model.generate([{"role": "user", "content": "hi"}, reply.message, result])
+    [sent] = server.requests[1].json["messages"][1]["tool_calls"]
+    assert sent["extra_content"] == {"sig": "s"}
+
+
+def test_a_call_of_no_tool_is_a_bad_reply_that_is_paid(serve, connect, wire, spies):
+    deltas = [
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"arguments": "{}"}}]}
+    ]
+    budget = spies.Budget()
+    server = serve(wire.http(200, wire.chat(*deltas, stop="tool_calls")))
+    with pytest.raises(BadReply, match="names no tool") as caught:
+        connect(server).generate("hi", budget=budget)
+    assert (
+        len(caught.value.attempts) == len(server.requests) == len(budget.charged) == 1
+    )
+
+
+@each_vendor
+def test_a_picture_of_nothing_is_refused_before_anything_is_sent(
+    serve, connect, wire, vendor
+):
+    server = serve(wire.whole(vendor))
+    said = [{"role": "user", "content": [{"type": "image", "source": {}}]}]
+    with pytest.raises(ValueError, match="needs a source") as caught:
+        connect(server, vendor).generate(said)
+    assert server.requests == []
+    assert not isinstance(caught.value, AdapterError)

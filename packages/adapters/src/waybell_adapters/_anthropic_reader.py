@@ -132,17 +132,15 @@ class AnthropicReader:
         self, at: int, block: dict[str, Any], *, half: bool
     ) -> list[dict[str, Any]]:
         """A block as it is sent back; nothing if it is empty or its end is missing."""
-        text = self._text(at)
-        match block.get("type"):
-            case "text":
-                return [{**block, "text": text}] if text else []
-            case "thinking":
-                whole = {**block, "thinking": block.get("thinking", "") + text}
-                return [whole] if block.get("signature") or not half else []
-            case _ if "input" in block or block.get("type") == "tool_use":
-                return self._call(block, text, half=half)
-            case _:
-                return [dict(block)]
+        text, kind = self._text(at), block.get("type")
+        if kind == "text":
+            return [{**block, "text": text}] if text else []
+        if kind == "thinking":
+            whole = {**block, "thinking": block.get("thinking", "") + text}
+            return [whole] if block.get("signature") or not half else []
+        if "input" in block or kind == "tool_use":
+            return self._call(block, text, half=half)
+        return [dict(block)]
 
     def _call(
         self, block: dict[str, Any], text: str, *, half: bool

@@ -13,7 +13,7 @@ from waybell_adapters._dialect import Dialect, Reader
 from waybell_adapters._events import BodyParser, LineParser, SSEParser, mended, objects
 from waybell_adapters._line import Line, LineCut
 from waybell_adapters._prompt import count_tokens
-from waybell_adapters._refusals import Refusal, refusal
+from waybell_adapters._refusals import refusal
 from waybell_adapters._reply import CallAttempt, Usage
 
 
@@ -31,18 +31,6 @@ _BLANK = (
 )
 _BODY = 64 * 1024  # bytes of an error's body that are read
 _IDS = ("request-id", "x-request-id", "x-litellm-call-id")
-
-
-class Refused(Exception):
-    """The server answered with an error.
-
-    Args:
-        refusal: What it said.
-    """
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.error)
-        self.refusal = refusal
 
 
 class Attempt:
@@ -94,7 +82,7 @@ class Attempt:
         """Send the request and look at the head of the answer.
 
         Raises:
-            Refused: It is an error.
+            Refusal: It is an error.
             ValueError: It is a page.
         """
         self.body = body
@@ -107,7 +95,7 @@ class Attempt:
         self.status = response.status
         if not self.answered:
             said = self._rest()
-            raise Refused(refusal(self.status, headers, said, time()))
+            raise refusal(self.status, headers, said, time())
         self._kind = headers.get("content-type", "")
         if "html" in self._kind:
             self.last = self._rest()
@@ -118,20 +106,11 @@ class Attempt:
 
         Raises:
             EOFError: The stream ended before the reply.
-            Refused: An error came in the stream.
+            Refusal: An error came in the stream.
             ValueError: What came cannot be understood.
         """
-        response, reader = self._response, self.reader
-        if response is None:
-            raise LineCut
-        try:
-            chunk = response.read1(65536, decode_content=self._packed)
-        except LOST:
-            if reader.stop is None or self._line.cut:
-                raise
-            reader.done = True  # the model had said its last word
-            return
-        for text in self._texts(chunk):
+        reader, chunk = self.reader, self._chunk()
+        for text in () if chunk is None else self._texts(chunk):
             self._take(text)
             if reader.done:
                 return  # whatever follows is not of this reply
@@ -139,6 +118,17 @@ class Attempt:
             if reader.stop is None:
                 raise EOFError("the stream ended before the reply did")
             reader.done = True
+
+    def _chunk(self) -> bytes | None:
+        response = self._response
+        if response is None:
+            raise LineCut
+        try:
+            return response.read1(65536, decode_content=self._packed)
+        except LOST:
+            if self.reader.stop is None or self._line.cut:
+                raise
+            return None  # the model had said its last word
 
     def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
         """The reply's fields, of what has come.
@@ -216,13 +206,16 @@ class Attempt:
             if "error" in event or event.get("type") == "error":
                 self._check(event, text)
             piece = self._read(event)
-            self._length += len(piece or text)
+            self._bound(len(piece or text))
             if piece:
                 self._add(piece)
-        if self._length > LONGEST:
-            raise ValueError(f"a reply of more than {LONGEST} characters")
         if not events and "[DONE]" in text:
             self.reader.done = True
+
+    def _bound(self, more: int) -> None:
+        self._length += more
+        if self._length > LONGEST:
+            raise ValueError(f"a reply of more than {LONGEST} characters")
 
     def _read(self, event: dict[str, Any]) -> str:
         try:
@@ -246,7 +239,7 @@ class Attempt:
         if event.get("error") or event.get("type") == "error":
             none: Mapping[str, str] = {}
             headers = none if self._response is None else self._response.headers
-            raise Refused(refusal(None, headers, text, time()))
+            raise refusal(None, headers, text, time())
 
     def _rest(self) -> str:
         """The body of an answer that is no reply, as far as it is worth reading."""

@@ -139,6 +139,14 @@ def _tool(item: Any, where: str) -> Tool | dict[str, Any]:
     return Tool(fields["name"], str(fields.get("description") or ""), schema)
 
 
+def as_function(tool: Tool | dict[str, Any]) -> dict[str, Any]:
+    """A tool as OpenAI and Ollama have it."""
+    if isinstance(tool, dict):
+        return tool
+    function = {"name": tool.name, "description": tool.description}
+    return {"type": "function", "function": {**function, "parameters": tool.schema}}
+
+
 def _of_kind(content: Any, kind: str) -> list[dict[str, Any]]:
     if not content or isinstance(content, str):
         return []

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from urllib3.exceptions import ReadTimeoutError
 
-from waybell_adapters._attempt import LOST, Attempt, Refused
+from waybell_adapters._attempt import LOST, Attempt
 from waybell_adapters._dialect import Ask, Dialect, Price
 from waybell_adapters._errors import AdapterError, BadReply, ModelUnavailable
 from waybell_adapters._limits import BudgetLike, DeadlineLike, admit
 from waybell_adapters._line import Line, LineCut
-from waybell_adapters._prompt import count_tokens
 from waybell_adapters._refusals import Refusal
 from waybell_adapters._reply import CallAttempt, Reply, Usage
-from waybell_adapters._retry import Failed, Patience, insist
+from waybell_adapters._retry import Patience, insist
 
 
 if TYPE_CHECKING:
@@ -97,9 +96,9 @@ class Call:
                 raise StopIteration
             try:
                 now = self._go_on()
-            except Failed as failed:
+            except Refusal as refusal:
                 # What came before it is given out first.
-                self._error = self._told(failed.refusal.error)
+                self._error = self._told(refusal.error)
                 now = self._now
         return now.pieces.popleft()
 
@@ -126,7 +125,7 @@ class Call:
         usage, cost = _NOTHING, cast(Decimal | None, Decimal(0))
         # A request that was sent may be paid for, though no answer came.
         if self._paid or (self._line.up and not self._failed):
-            usage = self._usage(text, cut=cut)
+            usage = self._usage(now, text, cut=cut)
             cost = self._terms.cost(usage)
         if not self._failed:
             made.append(now.record("cut short" if cut else None, usage))
@@ -167,8 +166,8 @@ class Call:
         while True:
             try:
                 return self._attempt()
-            except Failed as failed:
-                error, now = failed.refusal.error, self._now
+            except Refusal as refusal:
+                error, now = refusal.error, self._now
                 if error.status not in (400, 422) or now is None:
                     raise
                 if not self._dialect.adjust(now.body, f"{error.args[0]} {error.body}"):
@@ -191,8 +190,8 @@ class Call:
             step()
         except LOST as error:
             self._lost(error)
-        except Refused as error:
-            self._fail(error.refusal)
+        except Refusal as refusal:
+            self._fail(refusal)
         except ValueError as error:
             self._fail(Refusal(BadReply(str(error)), again=False, paid=True))
 
@@ -204,14 +203,11 @@ class Call:
             deadline.check()
         said = _said(error, late=late, cut=line.cut)
         # A kept connection that ends before any answer was closed while it was idle.
-        idle = line.reused and not late and self._status is None
+        now = self._now
+        idle = line.reused and not late and (now is None or now.status is None)
         paid = line.up and not idle
         again = _HOPELESS.search(said) is None
         self._fail(Refusal(ModelUnavailable(said), again=again, paid=paid))
-
-    @property
-    def _status(self) -> int | None:
-        return None if self._now is None else self._now.status
 
     def _fail(self, found: Refusal) -> NoReturn:
         now, error, scrub = self._now, found.error, self._terms.scrub
@@ -226,11 +222,11 @@ class Call:
         error.status = error.status or now.status
         now.id = None if now.id is None else scrub(now.id)
         self._failed, self._paid = True, found.paid
-        usage = self._usage("", cut=True) if found.paid else None
+        usage = self._usage(now, "", cut=True) if found.paid else None
         said = f"{type(error).__name__}: {error.args[0]}"
         self._made.append(now.record(said, usage))
         now.drop()
-        raise Failed(found)
+        raise found
 
     def _told(self, error: AdapterError) -> AdapterError:
         error.provider = self._dialect.provider
@@ -241,11 +237,11 @@ class Call:
 
     def _charge(self, found: Refusal) -> None:
         """Book an attempt that failed after the server may have done its work."""
-        budget = self._terms.budget
-        if not found.paid or budget is None:
+        budget, now = self._terms.budget, self._now
+        if not found.paid or budget is None or now is None:
             return
         self._paid = False  # it is booked here, and not with the reply
-        usage = self._usage("", cut=True)
+        usage = self._usage(now, "", cut=True)
         usd, model = self._terms.cost(usage), self._ask.model
         budget.charge(usd=usd, model=model, usage=usage, line="estimated")
 
@@ -255,11 +251,8 @@ class Call:
         except LineCut as error:
             self._lost(error)
 
-    def _usage(self, text: str, *, cut: bool) -> Usage:
-        size = self._ask.size
-        if self._now is None:
-            return Usage(size, count_tokens(text), estimated=True)
-        return self._now.counts(text, size=size, cut=cut)
+    def _usage(self, now: Attempt, text: str, *, cut: bool) -> Usage:
+        return now.counts(text, size=self._ask.size, cut=cut)
 
 
 def _said(error: Exception, *, late: bool, cut: bool) -> str:

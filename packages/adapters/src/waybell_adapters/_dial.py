@@ -153,10 +153,10 @@ class _Mine:
     def getresponse(self: Any) -> Any:
         """Wait until an answer begins, and read its head."""
         sock: Any = self.sock
-        if sock is None:
-            return self._head()
         with outside():
-            if not _pending(sock) and not wait_for_read(sock, self.timeout):
+            # TLS may have taken something from the socket already.
+            there = hasattr(sock, "pending") and bool(sock.pending())
+            if not there and not wait_for_read(sock, self.timeout):
                 raise TimeoutError("no answer in time")
             if not _whole_head(sock):
                 return self._head()  # out here, where a slow one keeps nobody waiting
@@ -233,13 +233,7 @@ _POOLS: dict[str, Any] = {"http": _Pool, "https": _TLSPool}
 
 def _plain(sock: Any) -> socket.socket:
     """The socket under TLS inside TLS, which is what a proxy with TLS gives."""
-    inner: socket.socket = getattr(sock, "socket", sock)
-    return inner
-
-
-def _pending(sock: Any) -> bool:
-    """Whether TLS has taken something from the socket already."""
-    return hasattr(sock, "pending") and bool(sock.pending())
+    return cast(socket.socket, getattr(sock, "socket", sock))
 
 
 def _whole_head(sock: Any) -> bool:
@@ -295,11 +289,10 @@ def _look_up(host: str, port: int, line: Line, seconds: float | None) -> list[An
 
     threading.Thread(target=ask, name="waybell-name", daemon=True).start()
     line.wait(done, seconds)
-    answer: Any = found[0] if found else TimeoutError(f"no address of {host} in time")
+    answer = found[0] if found else TimeoutError(f"no address of {host} in time")
     if isinstance(answer, Exception):
         raise answer
-    addresses: list[Any] = answer
-    return addresses
+    return cast(list[Any], answer)
 
 
 def _resolve(host: str, port: int, flags: int) -> list[Any]:

@@ -67,6 +67,9 @@ class Dialect(Protocol):
     provider: str
     lines: bool  # it streams JSON by lines, not server-sent events
 
+    def __init__(self, url: str) -> None:
+        """Speak to the server at this address."""
+
     def body(self, ask: Ask) -> dict[str, Any]:
         """The request's JSON."""
         ...
@@ -75,9 +78,9 @@ class Dialect(Protocol):
         """Begin to read a reply."""
         ...
 
-    def adjust(self, body: Mapping[str, Any], message: str) -> bool:
+    def adjust(self, body: Mapping[str, Any], message: str) -> bool:  # noqa: ARG002 - for those that can
         """Learn from the refusal of a body; True if it would now be another."""
-        ...
+        return False
 
 
 class Price:

@@ -43,15 +43,9 @@ class LiveStream(ReplyStream):
     """
 
     __slots__ = (
-        "_asleep",
-        "_engine",
-        "_error",
-        "_inbox",
-        "_over",
-        "_post",
-        "_reading",
+        "_asleep", "_engine", "_error", "_inbox", "_over", "_post", "_reading",
         "_waiting",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,

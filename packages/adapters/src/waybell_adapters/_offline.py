@@ -79,8 +79,3 @@ def _ended(
     if max_tokens is not None and len(said) > max_tokens:
         return "".join(said[:max_tokens]), "max_tokens"
     return text, reason
-
-
-def from_spec(text: str, **options: Any) -> OfflineAdapter:
-    """The model of `offline`, or of `offline:name`."""
-    return OfflineAdapter(**({"model": text} if text else {}), **options)

@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 
 from waybell_adapters._blocks import (
     Image,
-    Tool,
+    as_function,
     blocks,
     calls,
     image,
     results,
     text_of,
-)
-from waybell_adapters._dialect import Ask, common, count, outcome, unique
+)  # fmt: skip
+from waybell_adapters._dialect import Ask, Dialect, common, count, outcome, unique
 from waybell_adapters._openai_reader import readable
 from waybell_adapters._place import Place, bearer
 from waybell_adapters._reply import ToolCall, Usage
@@ -24,14 +24,8 @@ from waybell_adapters._vendor import VendorAdapter
 _STOP = {"stop": "end", "length": "max_tokens"}
 # Fields beside `options`; every other name is a setting of the model.
 _TOP = (
-    "format",
-    "keep_alive",
-    "think",
-    "template",
-    "logprobs",
-    "top_logprobs",
-    "options",
-)
+    "format", "keep_alive", "think", "template", "logprobs", "top_logprobs", "options",
+)  # fmt: skip
 _SAID = ("content", "thinking", "tool_calls")
 _KEPT = ("thinking", "images")  # fields of a message that go back as they are
 _PORT = 11434
@@ -55,36 +49,7 @@ def _has_port(text: str) -> bool:
     )
 
 
-def _dialect(_: str) -> "OllamaDialect":
-    return OllamaDialect()
-
-
-class OllamaAdapter(VendorAdapter):
-    """A model that Ollama runs.
-
-    `OLLAMA_HOST` is read at the first call, in Ollama's own forms (a host, a port, both,
-    a URL); without it the model runs on this machine. Settings like `num_ctx` and
-    `top_k` are given by name. It needs no key; `api_key=` is sent if given.
-
-    Args:
-        model: Its name there.
-        options: See `OpenAIAdapter`.
-    """
-
-    __slots__ = ()
-    _place = Place(
-        provider="ollama",
-        home=f"http://127.0.0.1:{_PORT}",
-        path="/api/chat",
-        key=None,
-        url="OLLAMA_HOST",
-        dialect=_dialect,
-        headers=bearer,
-        address=address,
-    )
-
-
-class OllamaDialect:
+class OllamaDialect(Dialect):
     """How a chat with Ollama is asked and read."""
 
     __slots__ = ()
@@ -99,7 +64,7 @@ class OllamaDialect:
             "stream": True,
         }
         if ask.tools and ask.tool_choice != "none":
-            body["tools"] = [_tool(tool) for tool in ask.tools]
+            body["tools"] = [as_function(tool) for tool in ask.tools]
         settings = common(ask, {"max_tokens": "num_predict"}, {})
         settings.pop("tool_choice", None)  # it has none
         if "output_schema" in settings:
@@ -113,17 +78,11 @@ class OllamaDialect:
         """Begin to read a reply."""
         return OllamaReader()
 
-    def adjust(self, body: Mapping[str, Any], message: str) -> bool:  # noqa: ARG002 - see there
-        """There is one form only."""
-        return False
-
 
 class OllamaReader:
     """Reads the lines of a chat."""
 
-    __slots__ = (
-        "_calls", "_counts", "_thinking", "begun", "done", "stop",
-    )  # fmt: skip
+    __slots__ = ("_calls", "_counts", "_thinking", "begun", "done", "stop")
 
     def __init__(self) -> None:
         self._calls: list[Mapping[str, Any]] = []
@@ -222,13 +181,26 @@ def _asked(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "function": function}
 
 
-def _tool(tool: Tool | dict[str, Any]) -> dict[str, Any]:
-    if isinstance(tool, dict):
-        return tool
-    function = {"name": tool.name, "description": tool.description}
-    return {"type": "function", "function": {**function, "parameters": tool.schema}}
+class OllamaAdapter(VendorAdapter):
+    """A model that Ollama runs.
 
+    `OLLAMA_HOST` is read at the first call, in Ollama's own forms (a host, a port, both,
+    a URL); without it the model runs on this machine. Settings like `num_ctx` and
+    `top_k` are given by name. It needs no key; `api_key=` is sent if given.
 
-def from_spec(text: str, **options: Any) -> OllamaAdapter:
-    """The model of `ollama:name`."""
-    return OllamaAdapter(text, **options)
+    Args:
+        model: Its name there.
+        options: See `OpenAIAdapter`.
+    """
+
+    __slots__ = ()
+    _place = Place(
+        provider="ollama",
+        home=f"http://127.0.0.1:{_PORT}",
+        path="/api/chat",
+        key=None,
+        url="OLLAMA_HOST",
+        dialect=OllamaDialect,
+        headers=bearer,
+        address=address,
+    )

@@ -67,12 +67,15 @@ class OpenAIReader:
         half = cut or self.stop == "length"
         found = [one for call in list(self._calls) for one in call.calls(half=half)]
         made = unique([call for call, _ in found])
-        extra = {name: joined(list(parts)) for name, parts in [*self._extra.items()]}
+        extra = self._beside()
         message: dict[str, Any] = {"role": "assistant", "content": text, **extra}
         if made:
             message |= _asked(text, made, [beside for _, beside in found])
         reason = "content_filter" if "refusal" in extra else self.stop
         return outcome(_STOP, reason, made, message, self._model)
+
+    def _beside(self) -> dict[str, Any]:
+        return {name: joined(list(parts)) for name, parts in [*self._extra.items()]}
 
     def _choice(self, choice: Mapping[str, Any]) -> str:
         self.stop = choice.get("finish_reason") or self.stop

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from waybell_adapters._dialect import Dialect
-from waybell_adapters._errors import AdapterError, ModelRefused, ModelUnavailable
+from waybell_adapters._errors import ModelRefused, ModelUnavailable
 
 
 if TYPE_CHECKING:
@@ -90,11 +90,6 @@ class Place(NamedTuple):
                 f"nothing can be sent to {shown(url)}: {kind}"
             ) from None
         return Wire(engine, self.dialect(url), _secrets(key, own))
-
-    def named(self, error: AdapterError, model: str) -> AdapterError:
-        """The error, of this vendor and this model."""
-        error.provider, error.model = self.provider, model
-        return error
 
     def _key(self, *, needed: bool) -> str | None:
         """The key of the environment, which is for the address of the environment."""

@@ -12,18 +12,6 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 
-class Failed(Exception):
-    """One attempt failed.
-
-    Args:
-        refusal: How.
-    """
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.error)
-        self.refusal = refusal
-
-
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long a call is repeated.
@@ -57,17 +45,17 @@ def insist(
     """Make an attempt, and more while they fail in a way that may pass.
 
     Args:
-        attempt: Raises `Failed`.
+        attempt: Raises `Refusal`.
         patience: How many, how long between, until when.
         sleep: Waits.
         before: Told of each failure that is followed by another attempt.
     """
     try:
         return attempt()
-    except Failed as error:
-        if patience.attempts < 2 or not error.refusal.again:
+    except Refusal as error:
+        if patience.attempts < 2 or not error.again:
             raise
-        first: list[Failed] = [error]
+        first: list[Refusal] = [error]
 
     # Loaded only now: most calls never fail.
     from tenacity import (  # noqa: PLC0415
@@ -101,9 +89,9 @@ def insist(
 
 
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, Failed) and error.refusal.again
+    return isinstance(error, Refusal) and error.again
 
 
 def _refusal(state: Any) -> Refusal:
-    refusal: Refusal = state.outcome.exception().refusal
+    refusal: Refusal = state.outcome.exception()
     return refusal

@@ -1,18 +1,18 @@
 """One line names a model: `adapter("provider:model")`."""
 
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from waybell_adapters._protocol import LLMAdapter
 
 
 # Where each provider is built; loaded when asked for, so that none costs the others.
 _PROVIDERS = {
-    "anthropic": "waybell_adapters._anthropic",
-    "ollama": "waybell_adapters._ollama",
-    "offline": "waybell_adapters._offline",
-    "openai": "waybell_adapters._openai",
-    "scripted": "waybell_adapters._scripted",
+    "anthropic": ("_anthropic", "AnthropicAdapter"),
+    "ollama": ("_ollama", "OllamaAdapter"),
+    "offline": ("_offline", "OfflineAdapter"),
+    "openai": ("_openai", "OpenAIAdapter"),
+    "scripted": ("_scripted", "ScriptedAdapter"),
 }
 
 
@@ -31,8 +31,15 @@ def adapter(spec: str, **options: Any) -> LLMAdapter:
     name = provider.strip().lower()
     if name not in _PROVIDERS:
         raise ValueError(_unknown(provider))
-    built: LLMAdapter = import_module(_PROVIDERS[name]).from_spec(model, **options)
-    return built
+    module, kind = _PROVIDERS[name]
+    build: Any = getattr(import_module(f"waybell_adapters.{module}"), kind)
+    if name == "offline":
+        options = {"model": model or "offline"} | options
+    elif name == "scripted":
+        options = {"replies": [model], "repeat": True} | options
+    else:
+        options["model"] = model
+    return cast("LLMAdapter", build(**options))
 
 
 def _unknown(provider: str) -> str:

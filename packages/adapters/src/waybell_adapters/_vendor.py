@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from waybell_adapters._blocks import text_of, tools
@@ -152,23 +151,13 @@ class VendorAdapter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         import asyncio  # noqa: PLC0415 - a loop runs, so it is loaded already
 
         await asyncio.to_thread(self.close)
@@ -226,7 +215,8 @@ class VendorAdapter:
                     timeout=self._timeout,
                 )  # fmt: skip
             except AdapterError as error:
-                raise self._place.named(error, self.model) from None
+                error.provider, error.model = self._place.provider, self.model
+                raise error from None
             wire = self._wires.setdefault(pid, made)
             self._wires = {pid: wire}  # those of a parent process are not ours
         return wire

@@ -187,7 +187,16 @@ class Fetch:
         kind = response.headers.get("content-type", "")
         if kind and not _TEXT.match(kind):
             self._refuse(ToolError, f"is {kind[:100]}, not text")
-        body = self._body(response)
+        packing = response.headers.get("content-encoding", "").lower() or "identity"
+        coding = response.headers.get("transfer-encoding", "chunked").lower()
+        if packing not in ("identity", "gzip") or coding != "chunked":
+            self._refuse(
+                ToolError,
+                f"is packed as {packing[:100]}, {coding[:100]}, which nobody asked",
+            )
+        body = self._body(
+            response, zlib.decompressobj(31) if packing == "gzip" else None
+        )
         self._in_time()  # a shut socket looks like the end of a body
         return {
             "url": response.url,
@@ -196,13 +205,7 @@ class Fetch:
             "text": body.decode(_charset(response.encoding), "replace"),
         }
 
-    def _body(self, response: requests.Response) -> bytes:
-        packing = response.headers.get("content-encoding", "identity").lower()
-        if packing not in ("identity", "gzip", ""):
-            self._refuse(ToolError, f"is packed as {packing[:100]}, which nobody asked")
-        if response.headers.get("transfer-encoding", "chunked").lower() != "chunked":
-            self._refuse(ToolError, "is sent in an encoding that nobody asked")
-        unpack = zlib.decompressobj(31) if packing == "gzip" else None
+    def _body(self, response: requests.Response, unpack: Any) -> bytes:
         most, size = self._rules.max_bytes, 0
         body = bytearray()
         while data := response.raw.read(65536, decode_content=False):

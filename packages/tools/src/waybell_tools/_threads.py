@@ -59,7 +59,8 @@ class Daemons(Executor):
 
     def __init__(self) -> None:
         self._idle: deque[SimpleQueue[_Work]] = deque()
-        os.register_at_fork(after_in_child=self._idle.clear)  # threads are not forked
+        if register := getattr(os, "register_at_fork", None):  # threads are not forked
+            register(after_in_child=self._idle.clear)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
         """Give it to a thread; the future carries what it returns or raises."""

@@ -77,12 +77,14 @@ class Tool:
             problems = error.args
         except (ValueError, RecursionError) as error:  # no JSON, or not of JSON
             problems = (("", f"is not JSON: {error}"),)
-        told = [(path or "arguments", text[:300]) for path, text in problems]
-        count = "a problem" if len(told) == 1 else f"{len(told)} problems"
-        text = "; ".join(f"{path}: {text}" for path, text in told)
-        raise ToolArgumentsError(
-            f"{self.name}: {count}: {text}", tool=self.name, problems=told
-        )
+        raise _refusal(self.name, problems)
+
+
+def _refusal(tool: str, problems: Iterable[tuple[str, str]]) -> ToolArgumentsError:
+    told = [(path or "arguments", text[:300]) for path, text in problems]
+    count = "a problem" if len(told) == 1 else f"{len(told)} problems"
+    text = "; ".join(f"{path}: {text}" for path, text in told)
+    return ToolArgumentsError(f"{tool}: {count}: {text}", tool=tool, problems=told)
 
 
 def _parsed(arguments: Any) -> Any:
@@ -180,13 +182,7 @@ def declared(
     signature = inspect.signature(fn)
     bound = frozenset[str](cast("Any", fn).keywords if isinstance(fn, partial) else ())
     plain = function_of(fn)
-    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
-        raise TypeError(f"{fn!r} yields: a tool returns one value, such as a list")
-    try:
-        hinted = cast("Any", plain).__init__ if isinstance(plain, type) else plain
-        hints = get_type_hints(hinted, include_extras=True)
-    except NameError as error:
-        raise TypeError(f"cannot read the type hints of {fn!r}: {error}") from error
+    hints = _hints_of(plain)
     injected = frozenset(
         name
         for name in signature.parameters.keys() - bound
@@ -201,6 +197,16 @@ def declared(
     )
     defs = {"$defs": reader.defs} if reader.defs else {}
     return {**derived, **defs}, convert, injected
+
+
+def _hints_of(plain: Callable[..., Any]) -> dict[str, Any]:
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        raise TypeError(f"{plain!r} yields: a tool returns one value, such as a list")
+    try:
+        hinted = cast("Any", plain).__init__ if isinstance(plain, type) else plain
+        return get_type_hints(hinted, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"cannot read the type hints of {plain!r}: {error}") from error
 
 
 def _is_injected(name: str, hint: Any) -> bool:
