@@ -8,7 +8,7 @@ import pytest
 from waybell_adapters import BadReply, Reply, ScriptedAdapter, ToolCall, Usage
 from waybell_agents import Agent, AgentConfig, OpenMultiAgent, OutputError
 from waybell_budget import BudgetExceeded, BudgetPool
-from waybell_scheduler import Pending, Steps, Task
+from waybell_scheduler import JournalError, Pending, Steps, Task
 from waybell_tools import ToolRegistry
 
 
@@ -223,6 +223,22 @@ def test_runs_alike_in_one_task_are_told_apart_and_recalled(tmp_path):
         [Task("t", run=both)], team=[agent.config], journal=tmp_path / "j"
     )
     assert result["t"].value == ["one", "two", "three"]
+
+
+def test_a_journal_that_cannot_be_written_ends_the_run_before_the_tool(runs):
+    registry, sent = ToolRegistry(), []
+
+    @registry.tool(approve=True)
+    def send() -> None:
+        sent.append(1)
+
+    async def ask(name, arguments):
+        Steps.current()._journal.close()
+        return True
+
+    with pytest.raises(JournalError, match="has ended"):
+        runs([[call("send")], "fin"], registry, approve=ask)
+    assert sent == []
 
 
 def test_outside_of_a_journaled_task_there_are_no_steps():

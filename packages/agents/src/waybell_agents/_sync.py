@@ -46,14 +46,10 @@ class LoopThread:
                 done.set_exception(error)
 
         def begin() -> None:
-            task = self._loop.create_task(carried(), context=context)
-            task.add_done_callback(end)
-            tasks.append(task)
+            tasks.append(self._loop.create_task(carried(), context=context))
 
-        def end(_: object) -> None:
-            work.close()
-            if not done.done():  # it was cancelled before it began
-                done.set_exception(asyncio.CancelledError())
+        def end() -> None:
+            tasks[0].cancel()
 
         self._loop.call_soon_threadsafe(begin)
         try:
@@ -62,7 +58,8 @@ class LoopThread:
             return done.result()
         except BaseException:
             if not done.done():  # we were interrupted, not the work
-                self._loop.call_soon_threadsafe(lambda: [t.cancel() for t in tasks])
+                # One turn later: a task that has not begun could not tell its end.
+                self._loop.call_soon_threadsafe(self._loop.call_soon, end)
                 done.exception()
             raise
 
