@@ -2,6 +2,7 @@
 
 from collections import Counter
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,11 @@ from waybell_agents import Agent, AgentConfig, OpenMultiAgent, OutputError
 from waybell_budget import BudgetExceeded, BudgetPool
 from waybell_scheduler import JournalError, Pending, Steps, Task
 from waybell_tools import ToolRegistry
+
+
+AT_ONCE = SimpleNamespace(
+    stop=lambda state: state.attempt_number > 1, wait=None, retry=lambda state: True
+)
 
 
 class Died(BaseException):
@@ -170,13 +176,13 @@ def test_another_attempt_of_the_task_goes_on_where_the_first_was_cut(runs):
         done.append(1)
         return "paid"
 
-    tasks = [Task("t", "go", retries=1)]
+    tasks = [Task("t", "go", retries=AT_ONCE)]
     result, model = runs([[call("pay")], OSError("cut"), "fin"], [pay], tasks=tasks)
     assert (result["t"].value, done, len(model.calls)) == ("fin", [1], 3)
 
 
 def test_another_attempt_after_an_unusable_answer_begins_anew(runs):
-    tasks = [Task("t", "go", retries=1)]
+    tasks = [Task("t", "go", retries=AT_ONCE)]
     result, model = runs(
         ["no", '{"value": [1]}'], tasks=tasks, output_type=list[int], repairs=0
     )
@@ -203,6 +209,24 @@ def test_a_reply_that_was_too_dear_is_kept_for_whoever_pays_more(runs):
     assert (result["t"].value, model.calls) == ("dear", [])
     assert result["t"].value.cost == Decimal("0.5")
     assert pool.snapshot().usd_spent == 0  # it was paid for in the first run
+
+
+def test_another_attempt_of_a_function_recalls_the_runs_that_ended_well(tmp_path):
+    model, failures = ScriptedAdapter(["one", "two", "three"]), [OSError("off")]
+    agent = Agent(AgentConfig("a", adapter=model))
+
+    async def both():
+        found = [(await agent.run("go")).text for _ in range(2)]
+        if failures:
+            raise failures.pop()
+        return [*found, (await agent.run("go")).text]
+
+    task = Task("t", run=both, retries=AT_ONCE)
+    result = OpenMultiAgent().run_tasks(
+        [task], team=[agent.config], journal=tmp_path / "j"
+    )
+    assert result["t"].value == ["one", "two", "three"]
+    assert (result["t"].attempts, len(model.calls)) == (2, 3)
 
 
 def test_runs_alike_in_one_task_are_told_apart_and_recalled(tmp_path):

@@ -172,11 +172,7 @@ class Agent:
         results: Any = event.get("results")
         if results and "task" in event and "description" in event:
             prompt = with_results(event["description"], results)
-        facts: dict[str, Any] = {
-            "budget": event.get("budget"),
-            "attempts": event.get("attempts"),
-            "attempt": event.get("attempt") or 1,
-        }
+        facts = {name: event.get(name) for name in ("budget", "attempts")}
         return await self._run(prompt, event.get("deadline"), **facts)
 
     def register(self, bus: EventBus, **settings: Any) -> "Agent":

@@ -36,7 +36,6 @@ class Turns:
         deadline: When to stop, or None.
         attempts: Requests that its model may send for one reply; None: its own rule.
         feed: Given each piece of text as it comes, or None.
-        attempt: Of the task that it is done for.
     """
 
     config: AgentConfig
@@ -47,7 +46,6 @@ class Turns:
     deadline: Any = None
     attempts: int | None = None
     feed: Feeder | None = None
-    attempt: int = 1
     steps: list[AgentStep] = field(default_factory=list[AgentStep])
     replies: list[Reply] = field(default_factory=list[Reply])  # unreadable ones too
     paid: list[Reply] = field(default_factory=list[Reply])  # of these, by this process
@@ -64,7 +62,7 @@ class Turns:
         system, options = self._request()
         messages = opening(prompt)
         said = [system, messages, options.get("tools")]
-        notes = Notes(self.config.name, said, self.attempt)
+        notes = Notes(self.config.name, said)
         try:
             answer = await self._converse(
                 messages, notes, {"system": system, **options}

@@ -166,6 +166,8 @@ class Attendant:
         """Make attempts, as long as errors and breaker leave hope."""
         patience, holds = effort.patience, self._terms.on_open == "hold"
         while True:
+            if (steps := current.get()) is not None:
+                steps.attempt = patience.number
             attempt = Attempt(task, patience.number, effort.budget, *given)
             try:
                 with self._span(task):

@@ -68,6 +68,9 @@ class Steps:
 
     Keys are the caller's, and must be the same whenever the task is run again: the
     number of the turn and of the call in it, never the order in which answers arrive.
+
+    Attributes:
+        attempt: Which try at the task this is, from 1: the keys begin anew with it.
     """
 
     __slots__ = (
@@ -77,6 +80,7 @@ class Steps:
         "_decided",
         "_done",
         "_journal",
+        "attempt",
         "pending",
         "run",
         "task",
@@ -86,7 +90,7 @@ class Steps:
     def __init__(
         self, task: str, run: str, journal: "Journal", before: "Before"
     ) -> None:
-        self.task, self.run = task, run
+        self.task, self.run, self.attempt = task, run, 1
         self._journal = journal
         self._before = before
         self._done, self._begun = before.done, before.begun
