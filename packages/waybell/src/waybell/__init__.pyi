@@ -19,6 +19,18 @@ from waybell_adapters import Usage as Usage
 from waybell_adapters import adapter as adapter
 from waybell_adapters import agenerate as agenerate
 from waybell_adapters import astream as astream
+from waybell_agents import Agent as Agent
+from waybell_agents import AgentConfig as AgentConfig
+from waybell_agents import AgentError as AgentError
+from waybell_agents import AgentReply as AgentReply
+from waybell_agents import AgentStep as AgentStep
+from waybell_agents import AgentStream as AgentStream
+from waybell_agents import NoModelError as NoModelError
+from waybell_agents import OpenMultiAgent as OpenMultiAgent
+from waybell_agents import OutputError as OutputError
+from waybell_agents import StepsExhausted as StepsExhausted
+from waybell_agents import Team as Team
+from waybell_agents import TeamFileError as TeamFileError
 from waybell_budget import Budget as Budget
 from waybell_budget import BudgetClosedError as BudgetClosedError
 from waybell_budget import BudgetDeadlockError as BudgetDeadlockError
@@ -68,6 +80,22 @@ from waybell_patterns import Supervised as Supervised
 from waybell_patterns import Supervisor as Supervisor
 from waybell_patterns import UnknownIntentError as UnknownIntentError
 from waybell_patterns import Verdict as Verdict
+from waybell_scheduler import AgentPool as AgentPool
+from waybell_scheduler import CircuitOpenError as CircuitOpenError
+from waybell_scheduler import CyclicDependencyError as CyclicDependencyError
+from waybell_scheduler import Gap as Gap
+from waybell_scheduler import JournalError as JournalError
+from waybell_scheduler import Pending as Pending
+from waybell_scheduler import RunResult as RunResult
+from waybell_scheduler import SchedulerError as SchedulerError
+from waybell_scheduler import Steps as Steps
+from waybell_scheduler import Task as Task
+from waybell_scheduler import TaskQueue as TaskQueue
+from waybell_scheduler import TaskResult as TaskResult
+from waybell_scheduler import aresume as aresume
+from waybell_scheduler import arun as arun
+from waybell_scheduler import resume as resume
+from waybell_scheduler import run as run
 from waybell_sim import DeadlockError as DeadlockError
 from waybell_sim import Faults as Faults
 from waybell_sim import InjectedCut as InjectedCut
@@ -103,6 +131,13 @@ from waybell_trace import read_traces as read_traces
 __version__: str
 __all__ = [
     "AdapterError",
+    "Agent",
+    "AgentConfig",
+    "AgentError",
+    "AgentPool",
+    "AgentReply",
+    "AgentStep",
+    "AgentStream",
     "AmbiguousTopicError",
     "AnthropicAdapter",
     "BadReply",
@@ -119,7 +154,9 @@ __all__ = [
     "BusClosedError",
     "BusError",
     "CallAttempt",
+    "CircuitOpenError",
     "ContextTooLong",
+    "CyclicDependencyError",
     "Deadline",
     "DeadlineExceeded",
     "DeadlockError",
@@ -129,10 +166,12 @@ __all__ = [
     "EventBus",
     "Fallback",
     "Faults",
+    "Gap",
     "IncompleteError",
     "InjectedCut",
     "InjectedRateLimit",
     "InjectedTimeout",
+    "JournalError",
     "LLMAdapter",
     "LivelockError",
     "LogWriteError",
@@ -140,13 +179,17 @@ __all__ = [
     "ModelUnavailable",
     "NestingError",
     "NoHandlerError",
+    "NoModelError",
     "NotSimulated",
     "OfflineAdapter",
     "OllamaAdapter",
     "OpenAIAdapter",
+    "OpenMultiAgent",
     "Outcome",
+    "OutputError",
     "Partition",
     "PatternError",
+    "Pending",
     "Pipeline",
     "PipelineResult",
     "Price",
@@ -159,6 +202,8 @@ __all__ = [
     "Retry",
     "Routed",
     "Router",
+    "RunResult",
+    "SchedulerError",
     "ScriptedAdapter",
     "Sealed",
     "SimulationFailed",
@@ -170,9 +215,16 @@ __all__ = [
     "Spent",
     "Stage",
     "Stats",
+    "Steps",
+    "StepsExhausted",
     "Subscription",
     "Supervised",
     "Supervisor",
+    "Task",
+    "TaskQueue",
+    "TaskResult",
+    "Team",
+    "TeamFileError",
     "ToolArgumentsError",
     "ToolCall",
     "ToolDenied",
@@ -192,6 +244,8 @@ __all__ = [
     "abandoned",
     "adapter",
     "agenerate",
+    "aresume",
+    "arun",
     "astream",
     "carry",
     "http_get",
@@ -199,6 +253,8 @@ __all__ = [
     "propagate",
     "read_file",
     "read_traces",
+    "resume",
+    "run",
     "shell",
     "simulate",
     "write_file",
