@@ -111,6 +111,7 @@ def test_without_a_model_nothing_starts_and_it_says_what_to_set(say):
         (["--out", "tasks.toml"], "--out: "),
         (["--journal", "tasks.toml"], "tasks.toml is damaged"),
         (["--journal", "."], "--journal: .: "),
+        (["--journal", "tasks.toml", "--decide", "x=yes"], "tasks.toml is damaged"),
     ],
 )
 def test_words_that_are_off_are_told_with_code_2(say, words, says):
@@ -159,7 +160,8 @@ def test_with_a_journal_it_goes_on_and_does_failed_tasks_again_when_told(say):
         "--journal", "j", model=ScriptedAdapter(["first", ValueError("off")])
     )
     assert code == 1
-    assert "Again  waybell run tasks.toml --journal j --retry-failed" in out
+    again = "Again  waybell run tasks.toml --journal j --model built --retry-failed"
+    assert again in out
     assert say("--journal", "j", model=ScriptedAdapter([]))[0] == 1
     code, _, _ = say(
         "--journal", "j", "--retry-failed", model=ScriptedAdapter(["second"])
@@ -184,7 +186,8 @@ def test_what_needs_approval_suspends_and_goes_on_as_decided(say, here, notes):
     assert "may write_file be called?" in out
     line = next(line for line in out.splitlines() if line.startswith("Go on  "))
     words = shlex.split(line)[5:]
-    assert words[:2] == ["--journal", "j"]
+    assert words[:4] == ["--journal", "j", "--model", "built"]
+    del words[2:4]
     assert read()["pending"]
     assert not (here / "notes/a.txt").exists()
     code, _, _ = say(*words, model=ScriptedAdapter(notes[1:]))
@@ -218,6 +221,12 @@ def test_without_a_journal_what_needs_approval_is_refused(say, here, notes):
     assert say(model=model)[0] == 0
     assert "keeps no --journal" in model.calls[1].prompt[-1]["content"]
     assert not (here / "notes/a.txt").exists()
+
+
+def test_an_agent_that_no_task_wants_needs_no_model(say, here):
+    more = 'model = "offline"\n[[agents]]\nname = "b"'
+    (here / "tasks.toml").write_text(CHAIN.format(more=more))
+    assert say()[0] == 0
 
 
 def test_help_shows_examples_and_codes(capsys):

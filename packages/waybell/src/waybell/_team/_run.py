@@ -167,6 +167,7 @@ def _many(tracer: Tracer, log: DecisionLog, *, asks: bool) -> OpenMultiAgent:
 def _goes_on(options: Namespace, result: RunResult) -> Iterator[str]:
     """How to go on with what is suspended, or failed."""
     words = ["waybell", "run", str(options.file), "--journal", str(options.journal)]
+    words += ["--model", options.model] if options.model else []
     if result.status in ("failed", "stopped") and options.journal is not None:
         again = shlex.join([*words, "--retry-failed"])
         yield f"Again  {plain(again)}"
