@@ -93,7 +93,8 @@ class Attendant:
             elif self._past is not None:
                 kept = {"done": True, **pack(value)}
         except asyncio.CancelledError as error:
-            await _heed(error, closing)
+            if closing():
+                raise
             state, value = CANCELLED, error
         except Exception as error:
             pending = _pending(error, steps)
@@ -199,6 +200,11 @@ class Attendant:
                 return await self._caller(attempt)
         except Pending as pending:  # which is no failure, for the breaker
             return pending
+        except Exception:
+            steps = current.get()
+            if steps is None or not steps.pending:
+                raise
+            return next(iter(steps.pending.values()))  # it failed for want of that
 
     def _span(self, task: Task) -> Any:
         tracer = self._terms.tracer
@@ -225,23 +231,11 @@ def _pending(error: Exception, steps: Steps | None) -> dict[str, Pending]:
     return {} if steps is None else dict(steps.pending)
 
 
-async def _heed(error: asyncio.CancelledError, closing: Callable[[], bool]) -> None:
-    """Raise a cancellation that is the run's and not only this task's.
-
-    Whoever cancels everything may come to the run a turn after this task.
-    """
-    for _ in range(2):
-        if not closing():
-            await asyncio.sleep(0)
-    if closing():
-        raise error
-
-
 def _keep(journal: Journal, task: Task, ended: Ended, kept: dict[str, Any]) -> None:
     """Write how a task ended; one that is suspended has said so itself."""
     if journal.broken is not None:
         raise journal.broken
-    if ended.state == SUSPENDED:
+    if ended.state == SUSPENDED or _struck(ended):
         return
     if not kept:
         kind = type(ended.value).__name__
@@ -250,3 +244,12 @@ def _keep(journal: Journal, task: Task, ended: Ended, kept: dict[str, Any]) -> N
     spent = {} if usd is None else {"usd": str(usd), "tokens": tokens}
     took = {"attempts": attempts, "seconds": round(ended.seconds, 6)}
     journal.append({"task": task.id, **kept, **took, **spent})
+
+
+def _struck(ended: Ended) -> bool:
+    """Whether somebody else has cancelled the task: perhaps all there are.
+
+    As where a loop is shut down; then it was in flight, and may run again.
+    """
+    me = asyncio.current_task()
+    return ended.state == CANCELLED and me is not None and me.cancelling() > 0

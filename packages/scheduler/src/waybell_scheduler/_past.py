@@ -68,7 +68,16 @@ class Past:
             nothing that is called like one of the decisions.
     """
 
-    __slots__ = ("_before", "_ended", "_shown", "fresh", "journal", "run", "tasks")
+    __slots__ = (
+        "_ahead",
+        "_before",
+        "_ended",
+        "_shown",
+        "fresh",
+        "journal",
+        "run",
+        "tasks",
+    )
 
     def __init__(
         self,
@@ -77,6 +86,7 @@ class Past:
         decisions: Mapping[str, Any] | None,
     ) -> None:
         self.journal = journal
+        self._ahead: list[dict[str, Any]] = []  # to write before the run begins
         self._before: dict[str, Before] = {}
         self._ended: dict[str, Mapping[str, Any]] = {}
         self._shown: dict[str, tuple[Mapping[str, Any], str | None]] = {}
@@ -89,8 +99,9 @@ class Past:
         else:
             self.tasks = list(tasks)
             self.run = token_hex(8)
-            header = {"waybell_journal": VERSION, "run": self.run}
-            journal.append({**header, "tasks": [told(task) for task in self.tasks]})
+            header: dict[str, Any] = {"waybell_journal": VERSION, "run": self.run}
+            header["tasks"] = [told(task) for task in self.tasks]
+            self._ahead.append(header)
             self._shown = {task.id: ({}, None) for task in self.tasks}
         journal.records = []  # replayed: they may be large
         if decisions:
@@ -206,8 +217,13 @@ class Past:
                 value = literal["value"] if [*literal] == ["value"] else literal
             end = {"step": key} if key else {"done": True}
             record = {"task": task, **end, **pack(value)}
-        self.journal.append(record)
+        self._ahead.append(record)
         self._note(task, record)
+
+    def begin(self) -> None:
+        """Write that the run begins or goes on, now that nothing speaks against it."""
+        for record in self._ahead:
+            self.journal.append(record)
 
     def restore(self, queue: TaskQueue, retry_failed: bool) -> dict[int, Facts]:
         """Put a new queue in the state that the journal tells of."""

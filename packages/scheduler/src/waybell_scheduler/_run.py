@@ -58,6 +58,8 @@ async def _arun(tasks: Tasks | None, terms: Terms) -> RunResult:
         for i, task in enumerate(queue.tasks):
             if task.run is None and not queue._state[i]:
                 caller.check(task)
+        if past is not None:
+            past.begin()
         teller = teller_of(terms.bus, terms.on_event)
         if teller is not None:
             stack.push_async_callback(teller.close)
@@ -207,13 +209,13 @@ def _wait(main: Callable[[], Coroutine[Any, Any, RunResult]]) -> RunResult:
     if asyncio._get_running_loop() is None:  # documented for loops
         return asyncio.run(main())
     ended: list[RunResult | BaseException] = []
-    began: list[Callable[[], object]] = []
+    cancels: list[Callable[[], object]] = []
+    over = threading.Event()
 
     async def supervised() -> None:
-        task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
-        began.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        cancels.append(lambda: loop.call_soon_threadsafe(task.cancel))
         ended.append(await main())
 
     def work() -> None:
@@ -221,18 +223,22 @@ def _wait(main: Callable[[], Coroutine[Any, Any, RunResult]]) -> RunResult:
             asyncio.run(supervised())
         except BaseException as error:
             ended.append(error)
+        finally:
+            over.set()
 
     thread = threading.Thread(
         target=copy_context().run, args=(work,), name="waybell run"
     )
     thread.start()
     try:
-        thread.join()
+        over.wait()
     except BaseException:  # Ctrl-C in a notebook: leave nothing running
-        for cancel in began:
+        for cancel in cancels:
             cancel()
-        thread.join()
+        over.wait()
         raise
+    finally:
+        thread.join()  # interrupted itself, it would take the thread for ended
     result = ended[-1]
     if isinstance(result, BaseException):
         raise result
