@@ -6,7 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from waybell_adapters import BadReply, Reply, ScriptedAdapter, ToolCall, Usage
+from waybell_adapters import (
+    BadReply,
+    ModelUnavailable,
+    Reply,
+    ScriptedAdapter,
+    ToolCall,
+    Usage,
+)
 from waybell_agents import Agent, AgentConfig, OpenMultiAgent, OutputError
 from waybell_budget import BudgetExceeded, BudgetPool
 from waybell_scheduler import JournalError, Pending, Steps, Task
@@ -227,6 +234,36 @@ def test_another_attempt_of_a_function_recalls_the_runs_that_ended_well(tmp_path
     )
     assert result["t"].value == ["one", "two", "three"]
     assert (result["t"].attempts, len(model.calls)) == (2, 3)
+
+
+def test_a_run_that_was_cut_and_is_repeated_in_its_task_goes_on(tmp_path):
+    done = []
+
+    def pay() -> str:
+        done.append(1)
+        return "paid"
+
+    model = ScriptedAdapter([[call("pay")], OSError("cut"), "fin"])
+    agent = Agent(AgentConfig("a", "", model, [pay]))
+
+    async def twice():
+        with pytest.raises(OSError, match="cut"):
+            await agent.run("go")
+        return (await agent.run("go")).text
+
+    task = Task("t", run=twice)
+    result = OpenMultiAgent().run_tasks(
+        [task], team=[agent.config], journal=tmp_path / "j"
+    )
+    assert (result["t"].value, done, len(model.calls)) == ("fin", [1], 3)
+    assert model.calls[2].prompt[-1]["content"] == "paid"
+
+
+def test_a_reply_that_was_cut_short_is_not_taken_for_a_whole_one(runs):
+    cut = ModelUnavailable("cut", reply=Reply("ha", partial=True))
+    tasks = [Task("t", "go", retries=AT_ONCE)]
+    result, model = runs([cut, "half"], tasks=tasks)
+    assert (result["t"].value, len(model.calls)) == ("half", 2)
 
 
 def test_runs_alike_in_one_task_are_told_apart_and_recalled(tmp_path):

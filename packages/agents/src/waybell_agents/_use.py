@@ -11,7 +11,7 @@ from waybell_agents._box import Approve, Toolbox, gate
 from waybell_agents._data import text_of
 from waybell_agents._notes import Notes
 from waybell_deadline import Deadline
-from waybell_scheduler import JournalError, Pending, Steps
+from waybell_scheduler import Pending, Steps
 
 
 _NEVER = Deadline.never()
@@ -27,11 +27,11 @@ class Use:
         call: What the model wants.
     """
 
-    __slots__ = ("_box", "_call", "_key", "_notes", "_stop")
+    __slots__ = ("_box", "_call", "_key", "_notes", "_pending")
 
     def __init__(self, box: Toolbox, notes: Notes, key: str, call: ToolCall) -> None:
         self._box, self._notes, self._key, self._call = box, notes, key, call
-        self._stop: Exception | None = None
+        self._pending: Pending | None = None
 
     async def run(self, deadline: Any, span: Any = None) -> Mapping[str, Any]:
         """The result as data for the model, from the journal if it is there.
@@ -48,8 +48,8 @@ class Use:
             result = await self._box.aresult(
                 self._call, deadline=deadline, idempotency_key=key
             )
-        if self._stop is not None:
-            raise self._stop
+        if self._pending is not None:
+            raise self._pending
         result.pop("value", None)  # which need not be JSON
         told = {name: result[name] for name in ("text", "error") if name in result}
         self._notes.record(self._key, ["result", told])
@@ -68,9 +68,9 @@ class Use:
                 safe = self._box[name].safe_to_repeat
                 told = {"tool": name, "arguments": dict(arguments)}
                 steps.begin(self._key, safe_to_repeat=safe, **told)
-        except (Pending, JournalError) as stop:  # no business of the model's
-            self._stop = stop
-            return "stopped"
+        except Pending as pending:  # which the registry would tell the model
+            self._pending = pending
+            return "suspended"
         return answer
 
     async def _approval(
