@@ -24,6 +24,8 @@ from benchmarks.suites import (
     deadline,
     decisions,
     imports,
+    scheduler_breaker,
+    scheduler_queue,
     trace,
 )
 
@@ -46,5 +48,7 @@ SUITES = (
     deadline.SUITE,
     decisions.SUITE,
     trace.SUITE,
+    scheduler_queue.SUITE,
+    scheduler_breaker.SUITE,
     imports.SUITE,
 )
