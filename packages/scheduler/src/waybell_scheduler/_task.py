@@ -59,7 +59,7 @@ class Task:
 
     def __post_init__(self) -> None:
         name: object = self.id
-        if not (isinstance(name, str) and name):
+        if not (isinstance(name, str) and name):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise QueueError(f"a task's id must be text, not {name!r}")
         if self.description.__class__ is not str or self.run is not None:
             _check_work(self.id, self.description, self.run)
