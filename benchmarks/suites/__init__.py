@@ -24,7 +24,9 @@ from benchmarks.suites import (
     deadline,
     decisions,
     imports,
+    scheduler,
     scheduler_breaker,
+    scheduler_peers,
     scheduler_queue,
     trace,
 )
@@ -41,6 +43,7 @@ ADDITIONS = (
     bus_models,
     bus_newer,
     bus_peers,
+    scheduler_peers,
 )
 SUITES = (
     bus.SUITE,
@@ -48,6 +51,7 @@ SUITES = (
     deadline.SUITE,
     decisions.SUITE,
     trace.SUITE,
+    scheduler.SUITE,
     scheduler_queue.SUITE,
     scheduler_breaker.SUITE,
     imports.SUITE,
