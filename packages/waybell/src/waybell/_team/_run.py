@@ -70,16 +70,14 @@ async def _run(
 
 
 def _team(options: Namespace, build: Callable[[str], Any]) -> Team:
+    """The team of the file, whose agents have models."""
     try:
         model = None if options.model is None else build(options.model)
     except (TypeError, ValueError) as error:
         raise Refused(f"--model: {error}") from None
     try:
         team = Team.load(options.file, model=model)
-        wanted = {task.agent or team.agents[0].name for task in team.tasks}
-        for config in team.agents:
-            if config.name in wanted:
-                config.model(None)  # before earlier files are moved aside
+        _check_models(team)  # before earlier files are moved aside
     except NoModelError as error:
         raise Refused(f"{error}; or say --model offline") from None
     except TeamFileError as error:
@@ -89,6 +87,13 @@ def _team(options: Namespace, build: Callable[[str], Any]) -> Team:
         raise Refused(f"{options.file}: {why}") from None
     else:
         return team
+
+
+def _check_models(team: Team) -> None:
+    wanted = {task.agent or team.agents[0].name for task in team.tasks}
+    for config in team.agents:
+        if config.name in wanted:
+            config.model(None)
 
 
 def _terms(options: Namespace, team: Team) -> dict[str, Any]:
@@ -102,12 +107,18 @@ def _terms(options: Namespace, team: Team) -> dict[str, Any]:
             raise Refused(f"--budget: {error}") from None
     if options.deadline is not None:
         terms["deadline"] = options.deadline
-    if options.journal is not None:
-        terms |= {"journal": options.journal, "retry_failed": options.retry_failed}
-    elif options.decide or options.retry_failed:
-        word = "--decide" if options.decide else "--retry-failed"
-        raise Refused(f"{word} goes on with an earlier run: name its --journal")
-    if options.decide and options.journal is not None:
+    return terms | _earlier(options)
+
+
+def _earlier(options: Namespace) -> dict[str, Any]:
+    """What goes on with an earlier run."""
+    if options.journal is None:
+        if options.decide or options.retry_failed:
+            word = "--decide" if options.decide else "--retry-failed"
+            raise Refused(f"{word} goes on with an earlier run: name its --journal")
+        return {}
+    terms = {"journal": options.journal, "retry_failed": options.retry_failed}
+    if options.decide:
         waits = list(_waiting(options.journal))
         pairs = ((_full(key, waits), _value(value)) for key, value in options.decide)
         terms["decisions"] = dict(pairs)
