@@ -259,6 +259,24 @@ def test_a_run_that_was_cut_and_is_repeated_in_its_task_goes_on(tmp_path):
     assert model.calls[2].prompt[-1]["content"] == "paid"
 
 
+def test_a_recalled_reply_is_streamed_as_if_it_came_now(tmp_path):
+    pieces, failures = [], [OSError("off")]
+    agent = Agent(AgentConfig("a", adapter=ScriptedAdapter(["one two"])))
+
+    async def read():
+        async with agent.stream("go") as stream:
+            pieces.append([piece async for piece in stream])
+        if failures:
+            raise failures.pop()
+        return stream.reply.text
+
+    task = Task("t", run=read, retries=AT_ONCE)
+    result = OpenMultiAgent().run_tasks(
+        [task], team=[agent.config], journal=tmp_path / "j"
+    )
+    assert (result["t"].value, pieces) == ("one two", [["one", " two"], ["one two"]])
+
+
 def test_a_reply_that_was_cut_short_is_not_taken_for_a_whole_one(runs):
     cut = ModelUnavailable("cut", reply=Reply("ha", partial=True))
     tasks = [Task("t", "go", retries=AT_ONCE)]

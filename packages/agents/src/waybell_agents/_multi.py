@@ -20,7 +20,6 @@ from waybell_agents._sync import run_blocking
 from waybell_agents._team import Team, near
 from waybell_budget import BudgetPool
 from waybell_bus import EventBus
-from waybell_deadline import Deadline
 from waybell_scheduler import AgentPool, RunResult, Task, arun
 from waybell_tools import ToolRegistry
 
@@ -117,7 +116,7 @@ class OpenMultiAgent:
         async with self._desk.answering([self._agent(config)]) as bus:
             limits = {
                 "budget": self._budget if budget is None else budget,
-                "deadline": _deadline(deadline),
+                "deadline": deadline,
             }
             topic = f"agent:{config.name}"
             reply: AgentReply = await self.pool.acall(
@@ -144,7 +143,7 @@ class OpenMultiAgent:
             run = agent.run_into(pieces.put)
             limits = {
                 "budget": self._budget if budget is None else budget,
-                "deadline": _deadline(deadline),
+                "deadline": deadline,
             }
             reply: AgentReply = await self.pool.acall(run, task, **limits)
             return reply
@@ -280,7 +279,3 @@ class OpenMultiAgent:
             )
             wrong += near(task.agent, team)
         raise AgentError(f"task {task.id!r} {wrong}", agent=task.agent)
-
-
-def _deadline(given: Any) -> Any:
-    return Deadline(given) if isinstance(given, int | float) else given

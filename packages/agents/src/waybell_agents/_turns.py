@@ -123,6 +123,7 @@ class Turns:
                 reply = await self._call(key, messages, notes, options)
             else:
                 reply = self._recall(kept)
+                await self._show(reply)
         except BadReply as error:
             if kept is None:
                 lost = error.reply and packed(error.reply)
@@ -143,6 +144,11 @@ class Turns:
         lost = kept["reply"] and unpacked(kept["reply"])
         self.replies += [lost] if lost else []
         raise BadReply(kept["unreadable"], reply=lost)
+
+    async def _show(self, reply: Reply) -> None:
+        """Feed a recalled reply, as if it came now."""
+        if self.feed is not None:
+            await self.feed(reply.text)
 
     async def _call(
         self, key: str, messages: list[Any], notes: Notes, options: dict[str, Any]

@@ -37,11 +37,9 @@ def show(
     console: Console, team: Team, result: RunResult, agents: Spending, out: Path
 ) -> None:
     """Print the results nobody else needed, what failed, and what it took."""
-    needed = {name for task in team.tasks for name in task.depends_on}
-    for name, one in result.items():
-        if one.status == "done" and name not in needed:
-            console.print(f"\n{plain(name)}", style="bold")
-            console.print(plain(_text(one.value)), soft_wrap=True)
+    for name, value in _answers(team, result):
+        console.print(f"\n{plain(name)}", style="bold")
+        console.print(plain(value), soft_wrap=True)
     for line in ["", *_failures(result)]:
         console.print(plain(line), soft_wrap=True)
     if agents:
@@ -95,6 +93,13 @@ def _told(one: TaskResult) -> dict[str, Any]:
         "tokens": one.tokens,
     }
     return {name: fact for name, fact in found.items() if fact is not None}
+
+
+def _answers(team: Team, result: RunResult) -> list[tuple[str, str]]:
+    """The results that no other task needed."""
+    needed = {name for task in team.tasks for name in task.depends_on}
+    done = ((name, one) for name, one in result.items() if one.status == "done")
+    return [(name, _text(one.value)) for name, one in done if name not in needed]
 
 
 def _failures(result: RunResult) -> list[str]:
