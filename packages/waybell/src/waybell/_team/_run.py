@@ -7,6 +7,7 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,17 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
 
 
 async def _run(
-    console: SafeConsole, many: OpenMultiAgent, team: Team, terms: Mapping[str, Any]
+    console: SafeConsole,
+    many: OpenMultiAgent,
+    team: Team,
+    terms: Mapping[str, Any],
 ) -> RunResult:
     def spent() -> str:
         return report.spent(many.get_status()["agents"])
 
-    with Progress(console, [task.id for task in team.tasks], spent) as progress:
+    done = _done(terms.get("journal"))
+    tasks = {task.id: task.id in done for task in team.tasks}
+    with Progress(console, tasks, spent) as progress:
         return await many.arun_tasks(team=team, on_event=progress, **terms)
 
 
@@ -127,20 +133,35 @@ def _earlier(options: Namespace) -> dict[str, Any]:
 
 def _waiting(journal: Path) -> Iterator[str]:
     """The names of all that a journal's runs have waited for."""
-    try:
-        lines = journal.read_text("utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise Refused(f"--journal: {journal}: {error.strerror}") from None
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # of a crash, or no journal at all: who runs it will say so
+    if not journal.exists():
+        raise Refused(f"--journal: {journal}: No such file: it waits for nothing")
+    for record in _records(journal):
         match record:
             case {"task": str(task), "pending": str(step)}:
                 yield f"{task}/{step}" if step else task
             case _:
                 continue
+
+
+def _done(journal: Path | None) -> set[str]:
+    """The tasks that a journal's runs have done."""
+    done: set[str] = set()
+    for record in _records(journal):
+        match record:
+            case {"task": str(task), "done": True}:
+                done.add(task)
+            case _:
+                continue
+    return done
+
+
+def _records(journal: Path | None) -> Iterator[Any]:
+    """What a journal holds; what is none of it, the run itself will complain about."""
+    if journal is None or not journal.is_file():
+        return
+    for line in journal.read_text("utf-8", errors="replace").splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def _full(key: str, waits: list[str]) -> str:
