@@ -33,8 +33,10 @@ class PoolStatus(TypedDict):
 class AgentPool:
     """Bounded concurrency and a circuit breaker around calls, for threads and tasks.
 
-    Share one pool among all that call one provider. A call within a call of the same
-    pool uses the outer one's place, one at a time.
+    Share one pool among all that call one provider. Failures in a row open its breaker;
+    so does at once, and for so long, an error that says `retry_after` (seconds). Then
+    calls are refused, until one is let through to try: its end decides. A call within
+    a call of the same pool uses the outer one's place, one at a time.
 
     Args:
         max_concurrent: Calls that run at once; the others wait in turn.
