@@ -26,6 +26,10 @@ from benchmarks.suites import (
     deadline,
     decisions,
     imports,
+    scheduler,
+    scheduler_breaker,
+    scheduler_peers,
+    scheduler_queue,
     tools,
     trace,
 )
@@ -43,6 +47,7 @@ ADDITIONS = (
     bus_models,
     bus_newer,
     bus_peers,
+    scheduler_peers,
 )
 SUITES = (
     bus.SUITE,
@@ -52,5 +57,8 @@ SUITES = (
     trace.SUITE,
     adapters.SUITE,
     tools.SUITE,
+    scheduler.SUITE,
+    scheduler_queue.SUITE,
+    scheduler_breaker.SUITE,
     imports.SUITE,
 )

@@ -2,14 +2,27 @@
 
 from collections import Counter
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
-from waybell_adapters import BadReply, Reply, ScriptedAdapter, ToolCall, Usage
+from waybell_adapters import (
+    BadReply,
+    ModelUnavailable,
+    Reply,
+    ScriptedAdapter,
+    ToolCall,
+    Usage,
+)
 from waybell_agents import Agent, AgentConfig, OpenMultiAgent, OutputError
 from waybell_budget import BudgetExceeded, BudgetPool
-from waybell_scheduler import Pending, Steps, Task
+from waybell_scheduler import JournalError, Pending, Steps, Task
 from waybell_tools import ToolRegistry
+
+
+AT_ONCE = SimpleNamespace(
+    stop=lambda state: state.attempt_number > 1, wait=None, retry=lambda state: True
+)
 
 
 class Died(BaseException):
@@ -170,13 +183,13 @@ def test_another_attempt_of_the_task_goes_on_where_the_first_was_cut(runs):
         done.append(1)
         return "paid"
 
-    tasks = [Task("t", "go", retries=1)]
+    tasks = [Task("t", "go", retries=AT_ONCE)]
     result, model = runs([[call("pay")], OSError("cut"), "fin"], [pay], tasks=tasks)
     assert (result["t"].value, done, len(model.calls)) == ("fin", [1], 3)
 
 
 def test_another_attempt_after_an_unusable_answer_begins_anew(runs):
-    tasks = [Task("t", "go", retries=1)]
+    tasks = [Task("t", "go", retries=AT_ONCE)]
     result, model = runs(
         ["no", '{"value": [1]}'], tasks=tasks, output_type=list[int], repairs=0
     )
@@ -205,6 +218,72 @@ def test_a_reply_that_was_too_dear_is_kept_for_whoever_pays_more(runs):
     assert pool.snapshot().usd_spent == 0  # it was paid for in the first run
 
 
+def test_another_attempt_of_a_function_recalls_the_runs_that_ended_well(tmp_path):
+    model, failures = ScriptedAdapter(["one", "two", "three"]), [OSError("off")]
+    agent = Agent(AgentConfig("a", adapter=model))
+
+    async def both():
+        found = [(await agent.run("go")).text for _ in range(2)]
+        if failures:
+            raise failures.pop()
+        return [*found, (await agent.run("go")).text]
+
+    task = Task("t", run=both, retries=AT_ONCE)
+    result = OpenMultiAgent().run_tasks(
+        [task], team=[agent.config], journal=tmp_path / "j"
+    )
+    assert result["t"].value == ["one", "two", "three"]
+    assert (result["t"].attempts, len(model.calls)) == (2, 3)
+
+
+def test_a_run_that_was_cut_and_is_repeated_in_its_task_goes_on(tmp_path):
+    done = []
+
+    def pay() -> str:
+        done.append(1)
+        return "paid"
+
+    model = ScriptedAdapter([[call("pay")], OSError("cut"), "fin"])
+    agent = Agent(AgentConfig("a", "", model, [pay]))
+
+    async def twice():
+        with pytest.raises(OSError, match="cut"):
+            await agent.run("go")
+        return (await agent.run("go")).text
+
+    task = Task("t", run=twice)
+    result = OpenMultiAgent().run_tasks(
+        [task], team=[agent.config], journal=tmp_path / "j"
+    )
+    assert (result["t"].value, done, len(model.calls)) == ("fin", [1], 3)
+    assert model.calls[2].prompt[-1]["content"] == "paid"
+
+
+def test_a_recalled_reply_is_streamed_as_if_it_came_now(tmp_path):
+    pieces, failures = [], [OSError("off")]
+    agent = Agent(AgentConfig("a", adapter=ScriptedAdapter(["one two"])))
+
+    async def read():
+        async with agent.stream("go") as stream:
+            pieces.append([piece async for piece in stream])
+        if failures:
+            raise failures.pop()
+        return stream.reply.text
+
+    task = Task("t", run=read, retries=AT_ONCE)
+    result = OpenMultiAgent().run_tasks(
+        [task], team=[agent.config], journal=tmp_path / "j"
+    )
+    assert (result["t"].value, pieces) == ("one two", [["one", " two"], ["one two"]])
+
+
+def test_a_reply_that_was_cut_short_is_not_taken_for_a_whole_one(runs):
+    cut = ModelUnavailable("cut", reply=Reply("ha", partial=True))
+    tasks = [Task("t", "go", retries=AT_ONCE)]
+    result, model = runs([cut, "half"], tasks=tasks)
+    assert (result["t"].value, len(model.calls)) == ("half", 2)
+
+
 def test_runs_alike_in_one_task_are_told_apart_and_recalled(tmp_path):
     model = ScriptedAdapter(["one", "two", Died()])
     agent = Agent(AgentConfig("a", adapter=model))
@@ -223,6 +302,22 @@ def test_runs_alike_in_one_task_are_told_apart_and_recalled(tmp_path):
         [Task("t", run=both)], team=[agent.config], journal=tmp_path / "j"
     )
     assert result["t"].value == ["one", "two", "three"]
+
+
+def test_a_journal_that_cannot_be_written_ends_the_run_before_the_tool(runs):
+    registry, sent = ToolRegistry(), []
+
+    @registry.tool(approve=True)
+    def send() -> None:
+        sent.append(1)
+
+    async def ask(name, arguments):
+        Steps.current()._journal.close()
+        return True
+
+    with pytest.raises(JournalError, match="has ended"):
+        runs([[call("send")], "fin"], registry, approve=ask)
+    assert sent == []
 
 
 def test_outside_of_a_journaled_task_there_are_no_steps():

@@ -202,6 +202,18 @@ async def test_a_deadline_is_a_wall_for_models_and_tools():
     assert model.calls == []
 
 
+async def test_a_deadline_may_be_seconds_or_anything_that_knows_what_remains():
+    class Lease:
+        def remaining(self):
+            return 0.0
+
+    for deadline in (0, 0.0, Lease()):
+        one, model = agent(["never"])
+        with pytest.raises(DeadlineExceeded):
+            await one.run("go", deadline=deadline)
+        assert model.calls == []
+
+
 async def test_a_cancelled_run_leaves_no_tool_behind():
     begun, ended = asyncio.Event(), []
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from contextvars import ContextVar
 
 import pytest
 
@@ -104,6 +105,16 @@ def test_leaving_a_plain_block_early_ends_the_work():
     with pytest.raises(RuntimeError, match="inside its block"):
         next(stream)
     stream.close()
+
+
+def test_what_is_run_for_plain_code_sees_its_context():
+    word = ContextVar("word")
+    word.set("caller")
+
+    async def read():
+        return word.get()
+
+    assert run_blocking(read()) == "caller"
 
 
 def test_an_interruption_cancels_the_work_and_waits_for_it():

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from waybell_adapters import ModelUnavailable, Reply, ScriptedAdapter
+from waybell_adapters import ModelUnavailable, Reply, ScriptedAdapter, ToolCall
 from waybell_agents import (
     Agent,
     AgentConfig,
@@ -250,3 +250,17 @@ async def test_an_agent_given_by_name_in_a_mapping_is_asked_directly():
     one = Agent(AgentConfig("a", adapter=ScriptedAdapter(["hi"])))
     result = await arun([Task("t", "go", "a")], agents={"a": one})
     assert result["t"].value == "hi"
+
+
+async def test_an_agent_may_have_an_agent_for_a_tool_in_a_pool_of_one():
+    inner = AgentConfig("inner", adapter=ScriptedAdapter(["deep"]))
+
+    async def ask(question: str) -> str:
+        """Ask the other one."""
+        return await many.arun_agent(inner, question)
+
+    script = ScriptedAdapter([ToolCall("1", "ask", {"question": "x"}), "so: deep"])
+    many = OpenMultiAgent(AgentPool(1))
+    async with asyncio.timeout(10):
+        reply = await many.arun_agent(AgentConfig("outer", "", script, [ask]), "go")
+    assert (reply, reply.steps[0].results[0]["text"]) == ("so: deep", "deep")

@@ -54,7 +54,7 @@ async def test_results_are_told_as_data_that_no_text_can_get_out_of():
         return {"n": [1, 2]}
 
     async def odd():
-        return {1, 1}
+        return {1}
 
     async def fails():
         raise KeyError("x")
@@ -128,7 +128,7 @@ async def test_agents_come_in_many_forms():
         "generates": Generates(),
         "called": Called(),
         "partial": functools.partial(partly, "x"),
-        "lambda": lambda prompt: later(prompt),
+        "lambda": lambda prompt: later(prompt.strip()),
         "builtin": len,
         "sync": lambda prompt, *, task: (prompt, task),
     }
@@ -248,7 +248,7 @@ EXPECTED = [
 
 async def test_progress_is_published_in_order():
     bus, seen = EventBus(unhandled="raise"), []
-    bus.observe("task:*", lambda event: seen.append(event))
+    bus.observe("task:*", seen.append)
     await arun(team(), bus=bus)
     assert [(event.topic, event["task"]) for event in seen] == EXPECTED
     fields = {event.topic: dict(event) for event in seen}

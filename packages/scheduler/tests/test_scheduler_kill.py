@@ -132,3 +132,39 @@ def _check(said, journal):
     records = [json.loads(line) for line in journal.read_text().splitlines()]
     assert sum("done" in record for record in records) == 12
     assert sum("step" in record for record in records) == 48
+
+
+@pytest.mark.soak
+def test_a_call_with_effects_that_was_killed_is_asked_about(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("""
+import os, signal, sys
+from waybell_scheduler import Steps, Task, resume, run
+
+def deploy():
+    steps = Steps.current()
+    if (value := steps.recall("tool:1")) is Steps.MISSING:
+        steps.begin("tool:1", name="deploy")
+        print("effect", flush=True)
+        if sys.argv[2] == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        steps.record("tool:1", value := "deployed")
+    return value
+
+tasks = [Task("a", run=deploy), Task("b", run=lambda: 1)]
+decisions = {"a/tool:1": True} if sys.argv[2] == "repeat" else None
+result = resume(sys.argv[1], decisions, tasks=tasks) if decisions else run(tasks, journal=sys.argv[1])
+print(result.status, list(result.pending), result["b"].status)
+""")
+
+    def start(how):
+        command = [sys.executable, str(program), str(tmp_path / "run.jsonl"), how]
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=50
+        )
+        return done.returncode, done.stdout
+
+    assert start("die") == (-signal.SIGKILL, "effect\n")
+    assert start("again") == (0, "suspended ['a/tool:1'] done\n")
+    assert start("repeat") == (0, "effect\ndone [] done\n")
+    assert start("again") == (0, "done [] done\n")

@@ -43,8 +43,9 @@ class Calls:
         ]
 
 
-def test_both_doors_say_which_one_to_use() -> None:
-    pool = AgentPool(1)
+@pytest.mark.parametrize("size", [1, 2])
+def test_both_doors_say_which_one_to_use(size) -> None:
+    pool = AgentPool(size)
     with pytest.raises(TypeError, match=r"is async: use 'await pool.acall"):
         pool.call(asyncio.sleep, 0)
     with pytest.raises(TypeError, match=r"is not async: use 'pool.call"):

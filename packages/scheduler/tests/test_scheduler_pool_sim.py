@@ -23,8 +23,8 @@ class Refused(ConnectionError):
 def clean(pool: AgentPool) -> None:
     status = pool.status()
     assert (status["active"], status["queued"]) == (0, 0), "a place leaked"
-    assert len(pool._free) == status["max_concurrent"]
-    assert pool._free[0] is not None, "the last place is not the bottom one"
+    assert len(pool._gate.places.free) == status["max_concurrent"]
+    assert pool._gate.places.free[0] is not None, "the last place is not the bottom one"
 
 
 def task(coroutine) -> asyncio.Task:

@@ -1,6 +1,8 @@
 """Runs: what starts when, what is handed over, and what comes of it."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -232,16 +234,16 @@ async def test_tasks_are_added_from_inside_and_from_outside():
 
 
 async def test_a_queue_that_was_cut_off_can_be_run_again():
-    gate, calls = asyncio.Event(), []
+    gate, began, calls = asyncio.Event(), asyncio.Event(), []
 
     async def waits():
         calls.append(1)
+        began.set()
         await gate.wait()
 
     queue = TaskQueue([Task("a", run=one), Task("b", run=waits, depends_on=["a"])])
     first = asyncio.create_task(arun(queue))
-    while not calls:
-        await asyncio.sleep(0)
+    await began.wait()
     first.cancel()
     await asyncio.wait([first])
     gate.set()
@@ -314,6 +316,34 @@ async def test_a_task_for_nobody_is_refused_before_anything_starts():
     tasks = [Task("a", run=lambda: called.append(1)), Task("b", agent="writer")]
     with pytest.raises(SchedulerError, match="'b' is for agent 'writer': give bus="):
         await arun(tasks)
-    with pytest.raises(SchedulerError, match="which has editor"):
+    with pytest.raises(SchedulerError, match="with it, which has editor"):
         await arun(tasks, agents={"editor": one})
     assert not called
+
+
+def test_an_interrupt_in_a_notebook_leaves_nothing_running():
+    code = """
+import asyncio, signal, threading, waybell_scheduler as w
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main, ended = threading.main_thread(), []
+
+async def task():
+    try:
+        signal.pthread_kill(main.ident, signal.SIGINT)
+        await asyncio.sleep(60)
+    finally:
+        ended.append(1)
+
+async def cell():
+    try:
+        w.run([w.Task("a", run=task)])
+    except KeyboardInterrupt:
+        print("interrupted", ended, threading.active_count())
+
+asyncio.new_event_loop().run_until_complete(cell())
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=50
+    )
+    assert done.stdout == "interrupted [1] 1\n"

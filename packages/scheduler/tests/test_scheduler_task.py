@@ -1,6 +1,9 @@
 """What may be said of a task, and what is refused."""
 
+import pickle
+from dataclasses import replace
 from decimal import Decimal
+from enum import StrEnum
 
 import pytest
 from tenacity import AsyncRetrying
@@ -26,6 +29,32 @@ def test_dependencies_are_kept_as_a_tuple() -> None:
 def test_an_id_must_be_text(bad) -> None:
     with pytest.raises(SchedulerError, match="id must be text"):
         Task(bad)
+
+
+def test_text_may_be_of_a_subclass() -> None:
+    class Name(StrEnum):
+        A = "a"
+
+    assert Task(Name.A, Name.A).id == "a"
+
+
+@pytest.mark.parametrize("bad", [None, 7, b"do it"])
+def test_a_description_must_be_text(bad) -> None:
+    with pytest.raises(SchedulerError, match=f"'a': description={bad!r} is not text"):
+        Task("a", bad)
+
+
+def test_a_function_must_be_one() -> None:
+    assert Task("a", run=print).run is print
+    with pytest.raises(SchedulerError, match="'a': run='print' cannot be called"):
+        Task("a", run="print")
+
+
+def test_a_task_can_be_changed_copied_and_pickled() -> None:
+    task = replace(Task("a", depends_on=["b"]), retries=2)
+    assert (task.retries, task.plain, task.depends_on) == (2, False, ("b",))
+    copy = pickle.loads(pickle.dumps(task))
+    assert (copy.id, copy.retries, copy.plain) == ("a", 2, False)
 
 
 @pytest.mark.parametrize("bad", ["bc", 7, None])

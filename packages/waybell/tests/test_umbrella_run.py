@@ -107,10 +107,14 @@ def test_without_a_model_nothing_starts_and_it_says_what_to_set(say):
             "--decide goes on with an earlier run: name its --journal",
         ),
         (["--retry-failed"], "--retry-failed goes on with an earlier run"),
-        (["--journal", "none", "--decide", "x=yes"], "--journal: none: No such file"),
+        (
+            ["--journal", "none", "--decide", "x=yes"],
+            "--journal: none: No such file: it waits for nothing",
+        ),
         (["--out", "tasks.toml"], "--out: "),
         (["--journal", "tasks.toml"], "tasks.toml is damaged"),
         (["--journal", "."], "--journal: .: "),
+        (["--journal", "tasks.toml", "--decide", "x=yes"], "tasks.toml is damaged"),
     ],
 )
 def test_words_that_are_off_are_told_with_code_2(say, words, says):
@@ -159,7 +163,8 @@ def test_with_a_journal_it_goes_on_and_does_failed_tasks_again_when_told(say):
         "--journal", "j", model=ScriptedAdapter(["first", ValueError("off")])
     )
     assert code == 1
-    assert "Again  waybell run tasks.toml --journal j --retry-failed" in out
+    again = "Again  waybell run tasks.toml --journal j --model built --retry-failed"
+    assert again in out
     assert say("--journal", "j", model=ScriptedAdapter([]))[0] == 1
     code, _, _ = say(
         "--journal", "j", "--retry-failed", model=ScriptedAdapter(["second"])
@@ -184,7 +189,8 @@ def test_what_needs_approval_suspends_and_goes_on_as_decided(say, here, notes):
     assert "may write_file be called?" in out
     line = next(line for line in out.splitlines() if line.startswith("Go on  "))
     words = shlex.split(line)[5:]
-    assert words[:2] == ["--journal", "j"]
+    assert words[:4] == ["--journal", "j", "--model", "built"]
+    del words[2:4]
     assert read()["pending"]
     assert not (here / "notes/a.txt").exists()
     code, _, _ = say(*words, model=ScriptedAdapter(notes[1:]))
@@ -220,6 +226,12 @@ def test_without_a_journal_what_needs_approval_is_refused(say, here, notes):
     assert not (here / "notes/a.txt").exists()
 
 
+def test_an_agent_that_no_task_wants_needs_no_model(say, here):
+    more = 'model = "offline"\n[[agents]]\nname = "b"'
+    (here / "tasks.toml").write_text(CHAIN.format(more=more))
+    assert say()[0] == 0
+
+
 def test_help_shows_examples_and_codes(capsys):
     assert command(["--help"]) == 0
     out = capsys.readouterr().out
@@ -242,7 +254,7 @@ def picture(progress):
 def test_the_live_view_shows_what_happens_first_where_there_is_little_room():
     console = Console(width=60, height=8, force_terminal=False)
     time = [0.0]
-    tasks = [f"t{n}" for n in range(9)]
+    tasks = {f"t{n}": n == 0 for n in range(9)}
     progress = Progress(console, tasks, lambda: "7 tokens, $0", clock=lambda: time[0])
     progress("task:started", {"task": "t8"})
     time[0] = 1.0
@@ -274,14 +286,22 @@ def test_the_live_view_shows_what_happens_first_where_there_is_little_room():
     )
     lines = picture(progress).splitlines()
     assert [line.split()[:2] for line in lines[:5]] == [
-        ["…", "t8"], ["…", "t7"], ["?", "t4"], ["✗", "t6"], ["✓", "new"],
+        ["…", "t8"], ["…", "t7"], ["?", "t4"], ["✗", "t6"], ["✓", "t0"],
     ]  # fmt: skip
     assert "again in 2.00 s: cut" in lines[1]
     assert lines[3].rstrip().endswith("…")
     counts = (
-        "4 waiting, 2 running, 1 done, 1 failed, 1 skipped, 1 suspended  7 tokens, $0"
+        "3 waiting, 2 running, 2 done, 1 failed, 1 skipped, 1 suspended  7 tokens, $0"
     )
     assert " ".join(" ".join(lines[5:]).split()) == " ".join(counts.split())
+
+
+def test_what_an_earlier_run_has_done_is_shown_as_done():
+    progress = Progress(Console(width=60), {"one": True, "two": False}, lambda: "")
+    first, second, counts = picture(progress).splitlines()
+    assert first.split() == ["✓", "one", "in", "an", "earlier", "run"]
+    assert second.split() == ["·", "two"]
+    assert counts.split() == ["1", "waiting,", "1", "done"]
 
 
 def test_on_a_terminal_lines_move_and_their_end_stays():
@@ -291,7 +311,7 @@ def test_on_a_terminal_lines_move_and_their_end_stays():
     console = Console(
         file=stream, force_terminal=True, width=60, _environ={"TERM": "xterm"}
     )
-    with Progress(console, ["one"], lambda: "0 tokens") as progress:
+    with Progress(console, {"one": False}, lambda: "0 tokens") as progress:
         progress("task:started", {"task": "one"})
         progress(
             "task:finished",

@@ -38,6 +38,14 @@ class AgentStream(Feed[str, AgentReply]):
         return self._result()
 
 
+def walled(deadline: Any) -> Deadline:
+    """A wall from seconds, or from anything with `remaining()`."""
+    if isinstance(deadline, Deadline):
+        return deadline
+    number = isinstance(deadline, int | float)
+    return Deadline(deadline if number else deadline.remaining())
+
+
 class Agent:
     """A model with instructions and tools; `agent:<name>` on a bus, when registered.
 
@@ -102,7 +110,7 @@ class Agent:
         Args:
             prompt: Text, or messages.
             budget: Charged for each model call, and asked before it.
-            deadline: A `Deadline`: the wall at which models and tools are stopped.
+            deadline: A `Deadline`, or seconds, after which models and tools are stopped.
             attempts: Requests for one reply; 1 where somebody else repeats the run.
 
         Returns:
@@ -136,7 +144,7 @@ class Agent:
 
     async def _run(self, prompt: Any, deadline: Any, **facts: Any) -> AgentReply:
         turns = Turns(self.config, self.model, self._box, self._tracer, **facts)
-        wall = nullcontext(Deadline.current()) if deadline is None else deadline
+        wall = nullcontext(Deadline.current()) if deadline is None else walled(deadline)
         tracer = self._tracer
         try:
             async with wall as turns.deadline:
@@ -172,11 +180,7 @@ class Agent:
         results: Any = event.get("results")
         if results and "task" in event and "description" in event:
             prompt = with_results(event["description"], results)
-        facts: dict[str, Any] = {
-            "budget": event.get("budget"),
-            "attempts": event.get("attempts"),
-            "attempt": event.get("attempt") or 1,
-        }
+        facts = {name: event.get(name) for name in ("budget", "attempts")}
         return await self._run(prompt, event.get("deadline"), **facts)
 
     def register(self, bus: EventBus, **settings: Any) -> "Agent":

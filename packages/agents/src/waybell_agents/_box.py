@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol, TypeAlias
 
 from waybell_tools import ToolRegistry
@@ -50,15 +51,20 @@ class Toolbox(ToolRegistry):
         approve: Approve | None = None,
     ) -> None:
         super().__init__()
-        for item in (given,) if isinstance(given, ToolRegistry) else given:
-            for home, name in _homes(item, registry):
-                if name in self._tools:
-                    raise ValueError(f"there are two tools {name!r}")
-                tool, ask = home[name], home[name].approve
-                if ask is True:
-                    ask = home._approve or approve or _nobody  # noqa: SLF001 - it has no public word for it
-                passing = partial(_pass, ask or None)
-                self._tools[name] = replace(tool, approve=passing)
+        items = (given,) if isinstance(given, ToolRegistry) else given
+        for home, name in chain.from_iterable(_homes(each, registry) for each in items):
+            if name in self._tools:
+                raise ValueError(f"there are two tools {name!r}")
+            tool = home[name]
+            passing = partial(_pass, _asked(home, tool.approve, approve))
+            self._tools[name] = replace(tool, approve=passing)
+
+
+def _asked(home: ToolRegistry, own: Any, approve: Approve | None) -> Approve | None:
+    """Who must approve the calls of a tool, None if nobody must."""
+    if own is not True:
+        return own or None
+    return home._approve or approve or _nobody  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # it has no public word for it
 
 
 def _homes(

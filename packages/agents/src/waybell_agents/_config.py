@@ -62,55 +62,55 @@ class AgentConfig:
     output: Output | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"name: an agent's name is text, not {self.name!r}")
-        if not self.name or _BAD.search(self.name):
-            raise ValueError(
-                f"name: {self.name!r} cannot be part of a topic: use letters, digits, "
-                "'-' and '_', without ':', '.', '*' or blanks"
-            )
         try:
             self._check()
-            kind = self.output_type
-            made = None if kind is None else Output(kind)
+            tools = self.tools
+            items: Any = (tools,) if isinstance(tools, ToolRegistry) else tuple(tools)
+            object.__setattr__(self, "tools", items)
+            known = [
+                t for t in items if self.registry is not None or t.__class__ is not str
+            ]
+            Toolbox(known, self.registry)  # which says what is wrong with tools
+            made = None if self.output_type is None else Output(self.output_type)
             object.__setattr__(self, "output", made)
         except (TypeError, ValueError, LookupError) as error:
             error.add_note(f"in the AgentConfig of {self.name!r}")
             raise
 
     def _check(self) -> None:
-        if not isinstance(self.system_prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"system_prompt is text, not {self.system_prompt!r}")
-        for field_, least in (("max_steps", 1), ("repairs", 0), ("max_tokens", 1)):
-            _check_count(field_, getattr(self, field_), least)
-        if self.approve is not None and not callable(self.approve):
-            raise TypeError(f"approve is a function or None, not {self.approve!r}")
-        if isinstance(self.adapter, str):
-            adapter(self.adapter)  # which says what is wrong with a spec
-        elif self.adapter is not None:
-            _check_model("adapter", self.adapter)
-        names = isinstance(self.tools, str)
-        if names or not (
-            isinstance(self.tools, ToolRegistry) or hasattr(self.tools, "__iter__")
+        model, limit = self.adapter, self.max_tokens
+        for name, ok, rule in (
+            ("name", isinstance(self.name, str), "text"),  # pyright: ignore[reportUnnecessaryIsInstance]
+            ("system_prompt", isinstance(self.system_prompt, str), "text"),  # pyright: ignore[reportUnnecessaryIsInstance]
+            ("max_steps", _count(self.max_steps, 1), "a whole number from 1 up"),
+            ("repairs", _count(self.repairs, 0), "a whole number from 0 up"),
+            (
+                "max_tokens",
+                limit is None or _count(limit, 1),
+                "a whole number from 1 up",
+            ),
+            ("approve", self.approve is None or callable(self.approve), "a function"),
+            (
+                "adapter",
+                _model(model),
+                "a model with generate(), or a spec 'provider:model'",
+            ),
+            ("tools", _list(self.tools), "a list, or a ToolRegistry"),
         ):
-            raise TypeError(f"tools is a list or a ToolRegistry, not {self.tools!r}")
-        if not isinstance(self.tools, ToolRegistry):
-            object.__setattr__(self, "tools", tuple(self.tools))
-        known = self.registry is not None
-        Toolbox(
-            [t for t in self._items() if known or not isinstance(t, str)], self.registry
-        )
-
-    def _items(self) -> tuple[Any, ...]:
-        if isinstance(self.tools, ToolRegistry):
-            return (self.tools,)
-        return tuple(self.tools)
+            if not ok:
+                raise ValueError(f"{name} is {rule}, not {getattr(self, name)!r}")
+        if not self.name or _BAD.search(self.name):
+            raise ValueError(
+                f"name: {self.name!r} cannot be part of a topic: use letters, digits, "
+                "'-' and '_', without ':', '.', '*' or blanks"
+            )
+        if isinstance(model, str):
+            adapter(model)  # which says what is wrong with a spec
 
     def box(self, registry: ToolRegistry | None, approve: Approve | None) -> Toolbox:
         """Its tools, with the registry and the approval of whoever runs it as defaults."""
-        return Toolbox(
-            self._items(), self.registry or registry, self.approve or approve
-        )
+        registry = registry if self.registry is None else self.registry
+        return Toolbox(self.tools, registry, self.approve or approve)
 
     def model(self, default: LLMAdapter | str | None) -> LLMAdapter:
         """Its model: its own, the default, or what WAYBELL_MODEL names.
@@ -136,18 +136,19 @@ class AgentConfig:
             raise NoModelError(f"{MODEL}={spec}: {error}", agent=self.name) from None
 
 
-def _check_count(name: str, value: Any, least: int) -> None:
-    if value is None and name == "max_tokens":
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is a whole number from {least} up, not {value!r}")
+def _count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _check_model(name: str, model: Any) -> None:
-    if not callable(
-        getattr(model, "agenerate", None) or getattr(model, "generate", None)
-    ):
-        raise TypeError(
-            f"{name} is a model with generate() and stream(), or a spec such as "
-            f"'openai:gpt-...', not {model!r}"
-        )
+def _model(value: Any) -> bool:
+    if value is None or isinstance(value, str):
+        return True
+    return callable(
+        getattr(value, "agenerate", None) or getattr(value, "generate", None)
+    )
+
+
+def _list(value: Any) -> bool:
+    if isinstance(value, ToolRegistry):
+        return True
+    return hasattr(value, "__iter__") and not isinstance(value, str)

@@ -1,18 +1,34 @@
 """A team and its tasks from a file, every problem of it told at once, by key path."""
 
 import json
-import math
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeAlias, TypeGuard, cast
+from typing import Any, cast
 
 from waybell_adapters import LLMAdapter, adapter
 from waybell_agents._config import AgentConfig
 from waybell_agents._errors import TeamFileError
+from waybell_agents._keys import (
+    COUNT,
+    FLAG,
+    LIST,
+    NUMBER,
+    ONE,
+    RUN_IF,
+    SECONDS,
+    TABLE,
+    TEXT,
+    TEXTS,
+    TOOLS,
+    USD,
+    WHOLE,
+    Checker,
+    Kind,
+    Table,
+)
 from waybell_agents._team import near
 from waybell_scheduler import CyclicDependencyError, Task, TaskQueue
 from waybell_tools import (
@@ -24,59 +40,6 @@ from waybell_tools import (
     write_file,
 )
 
-
-Table: TypeAlias = dict[str, Any]
-Kind: TypeAlias = tuple[Callable[[Any], bool], str]
-
-
-def _count_from(least: int) -> Kind:
-    return (
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= least,
-        f"a whole number from {least} up",
-    )
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _amount(value: Any) -> bool:
-    try:
-        money = (
-            Decimal(str(value)) if _number(value) or isinstance(value, str) else None
-        )
-    except ArithmeticError:
-        return False
-    return money is not None and money.is_finite() and money >= 0
-
-
-def _is_list(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
-
-
-def _texts(value: Any) -> bool:
-    return _is_list(value) and all(map(_is_text, value))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-TEXT: Kind = _is_text, "text"
-TEXTS: Kind = _texts, "a list of texts"
-FLAG: Kind = (lambda v: isinstance(v, bool)), "true or false"
-TABLE: Kind = (lambda v: isinstance(v, dict)), "a table"
-LIST: Kind = (lambda v: isinstance(v, list)), "a list of tables"
-SECONDS: Kind = (lambda v: _number(v) and 0 < v < math.inf), "seconds above 0"
-NUMBER: Kind = _number, "a number"
-USD: Kind = _amount, "dollars from 0 up"
-COUNT, ONE = _count_from(0), _count_from(1)
-WHOLE: Kind = (
-    (lambda v: isinstance(v, int) and not isinstance(v, bool)),
-    "a whole number",
-)
-RUN_IF: Kind = (lambda v: v in ("success", "always")), "'success' or 'always'"
-TOOLS: Kind = (lambda v: isinstance(v, list)), "a list of names and tables"
 
 _TOP = {"team": TEXT, "model": TEXT, "limits": TABLE, "agents": LIST, "tasks": LIST}
 _LIMITS = {
@@ -136,21 +99,21 @@ def _error(place: Path, problems: list[tuple[str, str]]) -> TeamFileError:
     return TeamFileError(f"{place}:\n{told}", problems=problems)
 
 
-class _File:
+class _File(Checker):
     """One file being read, and what is wrong with it so far."""
 
-    __slots__ = ("_folder", "_model", "_name", "problems")
+    __slots__ = ("_folder", "_model", "_name")
 
     def __init__(self, place: Path, model: LLMAdapter | str | None) -> None:
         self._folder, self._name, self._model = place.parent, place.stem, model
-        self.problems: list[tuple[str, str]] = []
+        super().__init__()
 
     def team(self, data: Any) -> tuple[str, list[AgentConfig], tuple[Task, ...], Table]:
-        top = self._table(data, "", _TOP, ("agents", "tasks"))
+        top = self.table(data, "", _TOP, ("agents", "tasks"))
         self._spec(top, "model")
         if top.get("agents") == []:
-            self._wrong("agents", "is empty")
-        limits = self._table(top.get("limits", {}), "limits", _LIMITS)
+            self.wrong("agents", "is empty")
+        limits = self.table(top.get("limits", {}), "limits", _LIMITS)
         members = self._tables(top, "agents", _AGENT, "name")
         agents = [self._agent(each, f"agents[{n}]") for n, each in enumerate(members)]
         model = self._model or top.get("model")
@@ -168,51 +131,21 @@ class _File:
         """The tables of a list, which have a key of their own."""
         rows: list[Any] = top.get(path, [])
         found = [
-            self._table(row, f"{path}[{n}]", kinds, (key,))
-            for n, row in enumerate(rows)
+            self.table(row, f"{path}[{n}]", kinds, (key,)) for n, row in enumerate(rows)
         ]
         seen: dict[Any, int] = {}
         for n, name in enumerate(table.get(key) for table in found):
             if name is not None and seen.setdefault(name, n) != n:
                 first = f"{path}[{seen[name]}]"
-                self._wrong(f"{path}[{n}].{key}", f"{name!r} is that of {first}")
+                self.wrong(f"{path}[{n}].{key}", f"{name!r} is that of {first}")
         return found
-
-    def _table(
-        self,
-        given: Any,
-        path: str,
-        kinds: Mapping[str, Kind],
-        needed: Iterable[str] = (),
-    ) -> Table:
-        """What of a table is as it must be; the rest is a problem."""
-        if not isinstance(given, dict):
-            self._wrong(path or "file", f"is a table, not {given!r:.60}")
-            return {}
-        table = cast("Table", given)
-        lead = f"{path}." if path else ""
-        for key in needed:
-            if key not in table:
-                self._wrong(f"{lead}{key}", "is missing")
-        good: Table = {}
-        for key, value in table.items():
-            if key not in kinds:
-                self._wrong(f"{lead}{key}", f"is no key here{near(key, kinds)}")
-            elif not kinds[key][0](value):
-                self._wrong(f"{lead}{key}", f"is {kinds[key][1]}, not {value!r:.60}")
-            else:
-                good[key] = value
-        return good
-
-    def _wrong(self, path: str, what: str) -> None:
-        self.problems.append((path, what))
 
     def _spec(self, table: Table, key: str, path: str = "") -> None:
         if key in table:
             try:
                 adapter(table[key])
             except (TypeError, ValueError) as error:
-                self._wrong(f"{path}{key}", str(error))
+                self.wrong(f"{path}{key}", str(error))
                 del table[key]
 
     def _agent(self, table: Table, path: str) -> AgentConfig | None:
@@ -228,7 +161,7 @@ class _File:
             return AgentConfig(adapter=own, tools=registry, output_type=schema, **table)
         except (TypeError, ValueError) as error:
             key = "name" if str(error).startswith("name:") else "output_schema"
-            self._wrong(f"{path}.{key}", str(error).removeprefix("name: "))
+            self.wrong(f"{path}.{key}", str(error).removeprefix("name: "))
         return None
 
     def _tool(self, given: Any, path: str, registry: ToolRegistry) -> None:
@@ -236,43 +169,40 @@ class _File:
         use = cast("Table", wanted).get("use") if isinstance(wanted, dict) else None
         if not isinstance(use, str) or use not in _BUILT:
             said = f"no built-in tool {use!r}{near(use, _BUILT)}"
-            self._wrong(path, said if use else 'is a name, or a table with use = "..."')
+            self.wrong(path, said if use else 'is a name, or a table with use = "..."')
             return
-        make, safe, kinds = _BUILT[use]
+        kinds = _BUILT[use][2]
         needed = [key for key in ("root", "allow") if key in kinds]
         before = len(self.problems)
-        table = self._table(wanted, path, {**_SETTINGS, **kinds}, needed)
-        if len(self.problems) > before:
-            return
+        table = self.table(wanted, path, {**_SETTINGS, **kinds}, needed)
+        if len(self.problems) == before:
+            self._define(table, path, registry)
+
+    def _define(self, table: Table, path: str, registry: ToolRegistry) -> None:
+        make, safe, _ = _BUILT[table.pop("use")]
         settings: Table = {"safe_to_repeat": safe}
         settings |= {key: table.pop(key) for key in _SETTINGS if key in table}
-        del settings["use"]
         if "root" in table:
             table["root"] = self._folder / table["root"]
         try:
             registry.define_tool(fn=make(**table), **settings)
         except (TypeError, ValueError, OSError) as error:
-            self._wrong(path, str(error))
+            self.wrong(path, str(error))
 
     def _check_tasks(self, tables: list[Table], agents: list[str]) -> None:
         ids = [table["id"] for table in tables if "id" in table]
         for n, table in enumerate(tables):
-            agent = table.get("agent")
-            if agent is not None and agent not in agents:
-                self._wrong(
-                    f"tasks[{n}].agent",
-                    f"no agent {agent!r}{near(agent, agents)}",
-                )
-            elif agent is None and len(agents) > 1:
-                self._wrong(
-                    f"tasks[{n}].agent", "is missing, and there are several agents"
-                )
+            path, agent = f"tasks[{n}]", table.get("agent")
+            if agent is None and len(agents) > 1:
+                self.wrong(f"{path}.agent", "is missing, and there are several agents")
+            elif agent is not None:
+                self._known(agent, agents, "agent", f"{path}.agent")
             for m, name in enumerate(table.get("depends_on", [])):
-                if name not in ids:
-                    self._wrong(
-                        f"tasks[{n}].depends_on[{m}]",
-                        f"no task {name!r}{near(name, ids)}",
-                    )
+                self._known(name, ids, "task", f"{path}.depends_on[{m}]")
+
+    def _known(self, name: str, names: list[str], what: str, path: str) -> None:
+        if name not in names:
+            self.wrong(path, f"no {what} {name!r}{near(name, names)}")
 
     def _tasks(self, tables: list[Table]) -> tuple[Task, ...]:
         tasks = tuple(Task(**table) for table in tables)
@@ -282,5 +212,5 @@ class _File:
             last = next(
                 n for n, table in enumerate(tables) if table["id"] == error.cycle[0]
             )
-            self._wrong(f"tasks[{last}].depends_on", str(error))
+            self.wrong(f"tasks[{last}].depends_on", str(error))
         return tasks

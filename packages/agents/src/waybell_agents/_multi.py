@@ -20,7 +20,6 @@ from waybell_agents._sync import run_blocking
 from waybell_agents._team import Team, near
 from waybell_budget import BudgetPool
 from waybell_bus import EventBus
-from waybell_deadline import Deadline
 from waybell_scheduler import AgentPool, RunResult, Task, arun
 from waybell_tools import ToolRegistry
 
@@ -117,7 +116,7 @@ class OpenMultiAgent:
         async with self._desk.answering([self._agent(config)]) as bus:
             limits = {
                 "budget": self._budget if budget is None else budget,
-                "deadline": _deadline(deadline),
+                "deadline": deadline,
             }
             topic = f"agent:{config.name}"
             reply: AgentReply = await self.pool.acall(
@@ -144,7 +143,7 @@ class OpenMultiAgent:
             run = agent.run_into(pieces.put)
             limits = {
                 "budget": self._budget if budget is None else budget,
-                "deadline": _deadline(deadline),
+                "deadline": deadline,
             }
             reply: AgentReply = await self.pool.acall(run, task, **limits)
             return reply
@@ -189,7 +188,7 @@ class OpenMultiAgent:
         terms = {"budget": self._budget, "log": self._log, "tracer": self._tracer}
         terms = {
             **terms,
-            **_limits(team.limits, settings),
+            **team.terms(settings),
             "pool": self.pool,
             **settings,
         }
@@ -262,37 +261,21 @@ class OpenMultiAgent:
 
     def _task(self, given: Task | Mapping[str, Any], team: Team) -> Task:
         task = given if isinstance(given, Task) else Task(**given)
-        if task.run is not None:
-            return task
-        if task.agent is None and len(team) == 1:
+        if task.run is None and task.agent is None and len(team) == 1:
             return replace(task, agent=team.agents[0].name)
-        if task.agent is None:
-            raise AgentError(
-                f"task {task.id!r} names no agent of team {team.name!r}: give agent="
-            )
-        if task.agent not in team and (not self._desk.shared or ":" not in task.agent):
-            raise AgentError(
-                f"task {task.id!r} is for agent {task.agent!r}, whom team {team.name!r} "
-                f"does not have{near(task.agent, team)}",
-                agent=task.agent,
-            )
+        if task.run is None and task.agent not in team:
+            self._check_topic(task, team)
         return task
 
-
-def _limits(limits: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A team's limits as settings of a run, where it has none of its own."""
-    found = {
-        name: limits[name]
-        for name in ("max_concurrent", "stop_on_failure")
-        if name in limits
-    }
-    caps = {name: limits[name] for name in ("usd", "tokens") if name in limits}
-    if caps and "budget" not in settings:
-        found["budget"] = BudgetPool(**caps)
-    if "seconds" in limits:
-        found["deadline"] = limits["seconds"]
-    return found
-
-
-def _deadline(given: Any) -> Any:
-    return Deadline(given) if isinstance(given, int | float) else given
+    def _check_topic(self, task: Task, team: Team) -> None:
+        """Refuse what is for nobody: no agent of the team, and no topic of the bus."""
+        if task.agent is None:
+            wrong = f"names no agent of team {team.name!r}: give agent="
+        elif self._desk.shared is not None and ":" in task.agent:
+            return
+        else:
+            wrong = (
+                f"is for agent {task.agent!r}, whom team {team.name!r} does not have"
+            )
+            wrong += near(task.agent, team)
+        raise AgentError(f"task {task.id!r} {wrong}", agent=task.agent)

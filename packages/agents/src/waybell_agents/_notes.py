@@ -25,12 +25,11 @@ class Notes:
     Args:
         agent: Its name.
         opening: All that its first request says, as JSON.
-        attempt: Of the task.
     """
 
     __slots__ = ("_mine", "_prefix", "steps")
 
-    def __init__(self, agent: str, opening: Any, attempt: int = 1) -> None:
+    def __init__(self, agent: str, opening: Any) -> None:
         self.steps = Steps.current()
         self._prefix = agent
         if self.steps is None:
@@ -38,6 +37,7 @@ class Notes:
         said = json.dumps(opening, sort_keys=True, default=repr)
         name = f"{agent}.{sha256(said.encode(errors='replace')).hexdigest()[:12]}"
         taken = _taken.setdefault(self.steps, set())
+        attempt = self.steps.attempt
         number = next(n for n in count(1) if (attempt, name, n) not in taken)
         self._mine = attempt, name, number
         taken.add(self._mine)

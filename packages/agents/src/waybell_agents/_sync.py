@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future, wait
-from contextvars import copy_context
 from typing import Any, Self, TypeVar
 
 
@@ -37,7 +36,7 @@ class LoopThread:
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it to its end there, and give back what it returns or raises."""
         done: Future[T] = Future()
-        context, tasks = copy_context(), list[asyncio.Task[None]]()
+        tasks = list[asyncio.Task[None]]()
 
         async def carried() -> None:
             try:
@@ -46,23 +45,20 @@ class LoopThread:
                 done.set_exception(error)
 
         def begin() -> None:
-            task = self._loop.create_task(carried(), context=context)
-            task.add_done_callback(end)
-            tasks.append(task)
+            tasks.append(self._loop.create_task(carried()))
 
-        def end(_: object) -> None:
-            work.close()
-            if not done.done():  # it was cancelled before it began
-                done.set_exception(asyncio.CancelledError())
+        def end() -> None:
+            tasks[0].cancel()
 
-        self._loop.call_soon_threadsafe(begin)
+        self._loop.call_soon_threadsafe(begin)  # which brings the caller's context
         try:
             while not wait([done], timeout=1).done:
                 pass  # so that an interruption is seen on every system
             return done.result()
         except BaseException:
             if not done.done():  # we were interrupted, not the work
-                self._loop.call_soon_threadsafe(lambda: [t.cancel() for t in tasks])
+                # One turn later: a task that has not begun could not tell its end.
+                self._loop.call_soon_threadsafe(self._loop.call_soon, end)
                 done.exception()
             raise
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from waybell_adapters import LLMAdapter
 from waybell_agents._config import AgentConfig
+from waybell_budget import BudgetPool
 from waybell_scheduler import Task
 
 
@@ -60,6 +61,23 @@ class Team:
 
         name, agents, tasks, limits = read(path, model)
         return cls(name, tuple(agents), tasks, limits)
+
+    def terms(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Its limits as settings of a run, where that has none of its own."""
+        names = [
+            name
+            for name in ("max_concurrent", "stop_on_failure")
+            if name in self.limits
+        ]
+        found = {name: self.limits[name] for name in names}
+        caps = {
+            name: self.limits[name] for name in ("usd", "tokens") if name in self.limits
+        }
+        if caps and "budget" not in settings:
+            found["budget"] = BudgetPool(**caps)
+        if "seconds" in self.limits:
+            found["deadline"] = self.limits["seconds"]
+        return found
 
     def __getitem__(self, name: str) -> AgentConfig:
         for config in self.agents:

@@ -36,7 +36,6 @@ class Turns:
         deadline: When to stop, or None.
         attempts: Requests that its model may send for one reply; None: its own rule.
         feed: Given each piece of text as it comes, or None.
-        attempt: Of the task that it is done for.
     """
 
     config: AgentConfig
@@ -47,7 +46,6 @@ class Turns:
     deadline: Any = None
     attempts: int | None = None
     feed: Feeder | None = None
-    attempt: int = 1
     steps: list[AgentStep] = field(default_factory=list[AgentStep])
     replies: list[Reply] = field(default_factory=list[Reply])  # unreadable ones too
     paid: list[Reply] = field(default_factory=list[Reply])  # of these, by this process
@@ -64,7 +62,7 @@ class Turns:
         system, options = self._request()
         messages = opening(prompt)
         said = [system, messages, options.get("tools")]
-        notes = Notes(self.config.name, said, self.attempt)
+        notes = Notes(self.config.name, said)
         try:
             answer = await self._converse(
                 messages, notes, {"system": system, **options}
@@ -125,6 +123,7 @@ class Turns:
                 reply = await self._call(key, messages, notes, options)
             else:
                 reply = self._recall(kept)
+                await self._show(reply)
         except BadReply as error:
             if kept is None:
                 lost = error.reply and packed(error.reply)
@@ -145,6 +144,11 @@ class Turns:
         lost = kept["reply"] and unpacked(kept["reply"])
         self.replies += [lost] if lost else []
         raise BadReply(kept["unreadable"], reply=lost)
+
+    async def _show(self, reply: Reply) -> None:
+        """Feed a recalled reply, as if it came now."""
+        if self.feed is not None:
+            await self.feed(reply.text)
 
     async def _call(
         self, key: str, messages: list[Any], notes: Notes, options: dict[str, Any]

@@ -27,11 +27,11 @@ class Use:
         call: What the model wants.
     """
 
-    __slots__ = ("_box", "_call", "_key", "_notes", "pending")
+    __slots__ = ("_box", "_call", "_key", "_notes", "_pending")
 
     def __init__(self, box: Toolbox, notes: Notes, key: str, call: ToolCall) -> None:
         self._box, self._notes, self._key, self._call = box, notes, key, call
-        self.pending: Pending | None = None
+        self._pending: Pending | None = None
 
     async def run(self, deadline: Any, span: Any = None) -> Mapping[str, Any]:
         """The result as data for the model, from the journal if it is there.
@@ -48,8 +48,8 @@ class Use:
             result = await self._box.aresult(
                 self._call, deadline=deadline, idempotency_key=key
             )
-        if self.pending is not None:
-            raise self.pending
+        if self._pending is not None:
+            raise self._pending
         result.pop("value", None)  # which need not be JSON
         told = {name: result[name] for name in ("text", "error") if name in result}
         self._notes.record(self._key, ["result", told])
@@ -68,8 +68,8 @@ class Use:
                 safe = self._box[name].safe_to_repeat
                 told = {"tool": name, "arguments": dict(arguments)}
                 steps.begin(self._key, safe_to_repeat=safe, **told)
-        except Pending as pending:
-            self.pending = pending
+        except Pending as pending:  # which the registry would tell the model
+            self._pending = pending
             return "suspended"
         return answer
 

@@ -47,17 +47,17 @@ class Attempt:
 
     Args:
         task: Which.
-        results: Of its dependencies, by id.
         number: Which try, from 1.
-        key: The same for every try, and in no other run.
         budget: What it may spend from.
+        results: Of its dependencies, by id.
+        key: The same for every try, and in no other run.
     """
 
     task: Task
-    results: dict[str, Any]
     number: int
+    budget: Any
+    results: dict[str, Any]
     key: str
-    budget: Any = None
 
     def extras(self) -> dict[str, Any]:
         """What an agent may take besides its prompt."""
@@ -104,17 +104,18 @@ class Caller:
             raise QueueError(
                 f"{task.id!r} names nobody to do it: give it agent= or run="
             )
-        if isinstance(self.agents, Mapping) and task.agent in self.agents:
-            return
-        if self.bus is None and (
-            self.agents is None or isinstance(self.agents, Mapping)
-        ):
-            known = (
-                f", which has {', '.join(self.agents) or 'none'}" if self.agents else ""
-            )
+        if not self._known(task.agent):
             raise QueueError(
-                f"{task.id!r} is for agent {task.agent!r}: give bus=, or agents= with it{known}"
+                f"{task.id!r} is for agent {task.agent!r}: give bus=, or agents= with it, "
+                f"which has {', '.join(self.agents or ()) or 'nobody'}"
             )
+
+    def _known(self, name: str) -> bool:
+        """Whether somebody may answer for an agent."""
+        agents = self.agents
+        if self.bus is not None:
+            return True
+        return name in agents if isinstance(agents, Mapping) else agents is not None
 
     async def __call__(self, attempt: Attempt) -> Any:
         """Have a task done."""
@@ -134,19 +135,17 @@ class Caller:
 
     def _agent(self, name: Any) -> Any:
         """An agent that is no topic."""
-        if isinstance(self.agents, Mapping):
-            return self.agents.get(name)
-        return None if self.agents is None else self.agents(name)
+        if self.agents is None or callable(self.agents):
+            return self.agents and self.agents(name)
+        return self.agents.get(name)
 
 
 async def calling(fn: Any, *args: Any, **kwargs: Any) -> Any:
     """Await a function, in a thread if it is sync."""
-    body = fn.func if isinstance(fn, partial) else fn
-    if inspect.iscoroutinefunction(body) or inspect.iscoroutinefunction(
-        type(body).__call__
-    ):
+    body = getattr(fn, "func", fn)  # of a partial
+    if any(map(inspect.iscoroutinefunction, (body, type(body).__call__))):
         return await fn(*args, **kwargs)
-    value = await _NEVER.run_in_thread(partial(fn, *args, **kwargs))
+    value: Any = await _NEVER.run_in_thread(partial(fn, *args, **kwargs))
     return await value if inspect.isawaitable(value) else value
 
 

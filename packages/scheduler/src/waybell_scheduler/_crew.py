@@ -1,4 +1,4 @@
-"""The run loop: workers that take ready tasks, each doing one after another."""
+"""The run loop: what a worker does with a task."""
 # pyright: reportPrivateUsage=false
 # ruff: noqa: SLF001 - the loop works on the queue's own lists
 
@@ -6,15 +6,16 @@ import asyncio
 import time
 from array import array
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import Context, copy_context
 from types import coroutine
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from waybell_scheduler._call import BARE, FED, OWN, shape, takes
 from waybell_scheduler._graph import CANCELLED, FAILED, RUNNING, SUSPENDED, WAITING
 from waybell_scheduler._queue import TaskQueue
 from waybell_scheduler._results import Facts
+from waybell_scheduler._staff import Staff
 from waybell_scheduler._steps import Pending
 
 
@@ -56,194 +57,66 @@ class Ended(NamedTuple):
     seconds: float
 
 
-Attend = Callable[[int], Awaitable[Ended]]
+class Attends(Protocol):
+    """Does tasks that have policies."""
+
+    async def __call__(self, i: int, closing: Callable[[], bool]) -> Ended:
+        """Do one in an `asyncio.Task` of its own."""
+        ...
+
+    def ended(self, i: int, ended: Ended) -> None:
+        """Hear how it ended, once the queue knows."""
+        ...
 
 
-class Crew:
-    """At most so many workers, made as tasks become ready.
+class Crew(Staff):
+    """The workers of a run.
 
-    A worker is an `asyncio.Task` that does many tasks, each in a context of its own.
-    Where a task has a policy, or the run has, it gets an `asyncio.Task` too.
+    A plain task is driven in a context of its own on the worker's `asyncio.Task`;
+    where it has a policy, or the run has, it gets an `asyncio.Task` too.
 
     Args:
         queue: The tasks.
         bound: Workers at the most.
-        attend: Does a task with all its policies, in an `asyncio.Task` of its own.
-        ended: Told of each task that `attend` has done, once the queue knows.
-        plain: Tasks without a policy need no `attend`.
+        attend: Does the tasks that are not plain.
+        plain: Tasks without a policy are.
         call: An async function for plain tasks that have no `run`.
         limits: How many tasks each agent may have at a time.
     """
 
     __slots__ = (
-        "_active",
-        "_attend",
-        "_bound",
-        "_busy",
-        "_call",
-        "_clock",
-        "_closing",
-        "_context",
-        "_done",
-        "_ended",
-        "_idle",
-        "_limits",
-        "_live",
-        "_loop",
-        "_parked",
-        "_plain",
-        "_queue",
-        "_ranks",
-        "_shapes",
-        "_workers",
-        "facts",
-        "fatal",
-        "pending",
-        "seconds",
+        "_attend", "_busy", "_call", "_clock", "_limits", "_parked", "_plain", "_shapes",
+        "facts", "pending", "seconds",
     )  # fmt: skip
 
     def __init__(
         self,
         queue: TaskQueue,
         bound: int,
-        attend: Attend,
-        ended: Callable[[int, Ended], None] | None,
+        attend: Attends,
         *,
         plain: bool,
         call: Any = None,
         limits: Callable[[str | None], int | None] | None = None,
     ) -> None:
-        self._queue, self._bound, self._attend, self._ended = (
-            queue,
-            bound,
-            attend,
-            ended,
-        )
-        self._plain, self._call, self._limits = plain, call, limits
-        self._shapes: dict[Any, int] = {
-            None: BARE if shape(call) == FED and not takes(call, 2) else OWN
-        }
-        self._loop = asyncio.get_running_loop()
-        self._context = copy_context()
-        self._workers: set[asyncio.Task[None]] = set()
-        self._idle: list[asyncio.Future[None]] = []
-        self._active, self._closing = 0, False
         # In many plain tasks, order is worth its price once one has proved slow.
-        self._ranks = not plain or len(queue.tasks) <= _FEW
+        super().__init__(queue, bound, not plain or len(queue.tasks) <= _FEW)
+        self._attend, self._plain, self._call, self._limits = (
+            attend,
+            plain,
+            call,
+            limits,
+        )
+        alone = shape(call) == FED and not takes(call, 2)
+        self._shapes: dict[Any, int] = {None: BARE if alone else OWN}
         # What loop.time calls, where it does no more than that.
-        plain_time = type(self._loop).time is asyncio.BaseEventLoop.time
-        self._clock = time.monotonic if plain_time else self._loop.time
-        self._done: asyncio.Future[None] = self._loop.create_future()
+        usual = type(self._loop).time is asyncio.BaseEventLoop.time
+        self._clock = time.monotonic if usual else self._loop.time
         self._busy: dict[str, int] = {}
         self._parked: dict[str, deque[int]] = {}
         self.facts: dict[int, Facts] = {}
         self.seconds = array("d", bytes(8 * len(queue.tasks)))
         self.pending: dict[int, Mapping[str, Pending]] = {}
-        self.fatal: BaseException | None = None
-
-    async def run(self) -> None:
-        """Do all that can be done, and leave nothing running.
-
-        Raises:
-            BaseException: What is no task's own failure: an interrupt, a journal that
-                cannot be written, a cancellation of the run.
-        """
-        if not self._queue._frontier:
-            return
-        self._hire(1)  # others as soon as it waits
-        try:
-            await self._done
-        finally:
-            await self._close()
-        if self.fatal is not None:
-            raise self.fatal
-
-    async def _close(self) -> None:
-        """Cancel what is in flight and wait for its end, however often cancelled."""
-        self._closing = True
-        again: asyncio.CancelledError | None = None
-        while busy := [worker for worker in self._workers if not worker.done()]:
-            for worker in busy:
-                worker.cancel()
-            try:
-                await asyncio.wait(busy)
-            except asyncio.CancelledError as error:
-                again = error
-        if again is not None:
-            raise again
-
-    def grow(self) -> None:
-        """Have workers for what is ready, as far as the bound allows."""
-        ready = len(self._queue._frontier)
-        free = self._bound - self._active
-        if ready > free and self._ranks:
-            self._queue._rank()  # which to take first begins to matter
-            self._ranks = False
-        self._hire(min(ready, free))
-
-    def _hire(self, many: int) -> None:
-        for _ in range(many):
-            self._active += 1
-            if self._wake():
-                continue
-            work = self._work() if self._plain else self._work_slowly()
-            worker = self._loop.create_task(work, context=self._context)
-            self._workers.add(worker)
-            worker.add_done_callback(self._left)
-
-    def _pause(self) -> "asyncio.Future[None] | None":
-        """What a worker without work waits for; None if nobody has any."""
-        self._active -= 1
-        if not self._active or self._closing:
-            self._end()
-            return None
-        idle: asyncio.Future[None] = self._loop.create_future()
-        self._idle.append(idle)
-        return idle
-
-    def _retire(self) -> None:
-        """Give one's place to another worker."""
-        self._active -= 1
-        if self._queue._frontier:
-            self.grow()
-        elif not self._active:
-            self._end()
-
-    def _left(self, worker: "asyncio.Task[None]") -> None:
-        self._workers.discard(worker)
-        if not worker.cancelled() and (error := worker.exception()) is not None:
-            self._abort(error)
-
-    def _abort(self, error: BaseException) -> None:
-        """End the run for what is no task's own failure."""
-        self.fatal = self.fatal or error
-        self._end()
-
-    def _end(self) -> None:
-        self._closing = True
-        while self._wake():
-            pass
-        if not self._done.done():
-            self._done.set_result(None)
-
-    def _wake(self) -> bool:
-        """Have a worker go on that waits for work; False if there is none."""
-        while self._idle:
-            waiting = self._idle.pop()
-            if not waiting.done():  # by a cancellation from outside
-                waiting.set_result(None)
-                return True
-        return False
-
-    @property
-    def queue(self) -> TaskQueue:
-        """The tasks."""
-        return self._queue
-
-    @property
-    def closing(self) -> bool:
-        """Whether the run is being ended."""
-        return self._closing
 
     def added(self) -> None:
         """Take up a task that was added to the queue."""
@@ -251,7 +124,10 @@ class Crew:
         if not self._closing and self._queue._frontier:
             self.grow()
 
-    async def _work(self) -> None:  # budget: the hot path, in one piece
+    def _working(self) -> Coroutine[Any, Any, None]:
+        return self._work() if self._plain else self._work_slowly()
+
+    async def _work(self) -> None:  # noqa: PLR0915  # budget: the hot path, in one piece
         queue, shapes, clock = self._queue, self._shapes, self._clock
         tasks, state, results = queue.tasks, queue._state, queue._results
         done, inputs, call, bound = queue._done, queue._inputs, self._call, self._bound
@@ -287,7 +163,7 @@ class Crew:
                 except StopIteration as end:
                     value = end.value
                 else:
-                    if (self._active < bound or self._ranks) and queue._frontier:
+                    if (self._active < bound or self._orders) and queue._frontier:
                         self.grow()
                     began = clock()
                     value = await rest(coro, context, yielded)
@@ -372,7 +248,7 @@ class Crew:
         queue._state[i] = RUNNING
         self.grow()
         task: asyncio.Task[Ended] = self._loop.create_task(
-            self._attend(i),  # type: ignore[arg-type]
+            self._attend(i, self.closing),
             name=f"waybell task {queue.tasks[i].id}",
             context=self._context.copy(),
         )
@@ -399,5 +275,4 @@ class Crew:
         else:
             queue._results[i] = ended.value
             queue._done(i)
-        if self._ended is not None:
-            self._ended(i, ended)
+        self._attend.ended(i, ended)

@@ -63,13 +63,18 @@ class Gate:
 
     async def aenter(self, slow: object) -> Hold:
         """Wait in a task."""
-        woken = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        woken = loop.create_future()
         steps = self._steps(slow, partial(_wake, woken))
         try:
             while True:
                 for_turn, seconds = next(steps)
                 if for_turn:
-                    await asyncio.wait([woken], timeout=seconds)
+                    timer = loop.call_later(seconds, _set, woken)
+                    try:
+                        await woken
+                    finally:
+                        timer.cancel()
                 else:
                     await asyncio.sleep(seconds)
         except StopIteration as end:
@@ -142,6 +147,11 @@ class Gate:
 def _wake(woken: "asyncio.Future[None]") -> None:
     loop = woken.get_loop()
     if running_loop() is loop:
-        woken.set_result(None)
+        _set(woken)
     else:
-        loop.call_soon_threadsafe(woken.set_result, None)
+        loop.call_soon_threadsafe(_set, woken)
+
+
+def _set(woken: "asyncio.Future[None]") -> None:
+    if not woken.done():
+        woken.set_result(None)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from waybell_scheduler._errors import JournalError
 
@@ -73,14 +73,14 @@ class Journal:
 
     def _parsed(self, number: int, line: bytes) -> dict[str, Any]:
         try:
-            record = json.loads(line)
+            record: Any = json.loads(line)
         except ValueError:
             record = None
-        if not isinstance(record, dict):
+        if type(record) is not dict:
             raise JournalError(
                 f"{self.path} is damaged in line {number}: {line[:80]!r}"
             )
-        return record
+        return cast("dict[str, Any]", record)
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record.
@@ -141,7 +141,8 @@ class Recorded(str):
     @property
     def tokens(self) -> int:
         """All tokens, in and out."""
-        return sum((self.facts.get("usage") or {}).values())
+        usage: dict[str, int] = self.facts.get("usage") or {}
+        return sum(usage.values())
 
 
 def pack(value: Any) -> dict[str, Any]:
@@ -151,13 +152,8 @@ def pack(value: Any) -> dict[str, Any]:
         JournalError: It would not come back from JSON as it is, but for tuples, which
             come back as lists.
     """
-    if type(value) is str:
-        return {"value": value}
     if isinstance(value, str):
-        facts = {name: _plain(getattr(value, name, None)) for name in _FACTS}
-        value = str(value)
-        facts = {name: fact for name, fact in facts.items() if fact is not None}
-        return {"value": value, "facts": facts} if facts else {"value": value}
+        return _text(value)
     try:
         same = json.loads(json.dumps(value, allow_nan=False)) == value
         wrong = "" if same else _misfit(value)
@@ -173,6 +169,13 @@ def pack(value: Any) -> dict[str, Any]:
     return {"value": value}
 
 
+def _text(value: str) -> dict[str, Any]:
+    """A text, with its facts if it is a reply."""
+    facts = {name: _plain(getattr(value, name, None)) for name in _FACTS}
+    facts = {name: fact for name, fact in facts.items() if fact is not None}
+    return {"value": str(value), **({"facts": facts} if facts else {})}
+
+
 def unpack(record: Mapping[str, Any]) -> Any:
     """The value that `pack` kept."""
     if "facts" not in record:
@@ -186,23 +189,24 @@ def _plain(fact: Any) -> Any:
     """A fact about a reply as JSON, or None if it is not of that kind."""
     if isinstance(fact, Decimal):
         return str(fact)
-    if isinstance(fact, Mapping):
-        fact = dict(fact)
     try:
-        json.dumps(fact, allow_nan=False)
+        return json.loads(json.dumps(fact, allow_nan=False, default=_shown))
     except (TypeError, ValueError, RecursionError):
         return None
-    return fact
 
 
-def _misfit(value: Any) -> str:
+def _shown(fact: Any) -> Any:
+    return str(fact) if isinstance(fact, Decimal) else dict(fact)
+
+
+def _misfit(value: object) -> str:
     """What of a value JSON would change, or an empty text if it is only tuples."""
+    parts: list[object] = []
     if isinstance(value, dict):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                return f"the key {key!r} is no text"
-            if wrong := _misfit(inner):
-                return wrong
+        found = cast("dict[object, object]", value)
+        if odd := [key for key in found if not isinstance(key, str)]:
+            return f"the key {odd[0]!r} is no text"
+        parts = [*found.values()]
     elif isinstance(value, list | tuple):
-        return next(filter(None, map(_misfit, value)), "")
-    return ""
+        parts = [*cast("list[object]", value)]
+    return next((wrong for part in parts if (wrong := _misfit(part))), "")

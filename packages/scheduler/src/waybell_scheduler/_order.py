@@ -29,27 +29,20 @@ def in_order(succ: Sequence[Successors]) -> list[int]:
     return order
 
 
-def hops(succ: Sequence[Successors]) -> list[int]:
-    """For each task, the length of the longest chain of tasks after it."""
+def hops(succ: Sequence[Successors], ordered: bool) -> list[int]:
+    """For each task, the length of the longest chain of tasks after it.
+
+    Args:
+        succ: What depends on each.
+        ordered: All of that has higher numbers.
+    """
     found = [0] * len(succ)
-    for i in range(len(succ) - 1, -1, -1):
+    for i in reversed(range(len(succ)) if ordered else in_order(succ)):
         after = succ[i]
-        if after is None:
-            continue
         if isinstance(after, int):
-            if after < i:
-                break
             found[i] = found[after] + 1
-        else:
-            if min(after) < i:
-                break
+        elif after is not None:
             found[i] = max([found[j] for j in after]) + 1
-    else:
-        return found  # as where nothing is named before it is there
-    for i in reversed(in_order(succ)):
-        after = succ[i]
-        if after is not None:
-            found[i] = 1 + max(found[j] for j in following(after))
     return found
 
 

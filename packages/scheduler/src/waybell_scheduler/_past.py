@@ -2,11 +2,10 @@
 # pyright: reportPrivateUsage=false
 # ruff: noqa: SLF001 - the queue's lists are private to the package
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal
 from secrets import token_hex
-from typing import Any
+from typing import Any, NoReturn, cast
 
 from waybell_scheduler._errors import JournalError, SchedulerError
 from waybell_scheduler._graph import CANCELLED, FAILED
@@ -56,17 +55,6 @@ def retold(shown: Mapping[str, Any]) -> Task:
     return Task(**shown)
 
 
-def _difference(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    """How a task differs from the one in the journal, in what makes the graph."""
-    for name in _SHAPE[1:]:
-        was, now = recorded.get(name), given.get(name)
-        if name == "run":
-            was, now = was is not None, now is not None
-        if was != now:
-            return f"{name} of task {given['id']!r} was {was!r} and is {now!r}"
-    return ""
-
-
 class Past:
     """A journal, and what is known from it.
 
@@ -80,7 +68,16 @@ class Past:
             nothing that is called like one of the decisions.
     """
 
-    __slots__ = ("_before", "_ended", "_journal", "_shown", "fresh", "run", "tasks")
+    __slots__ = (
+        "_ahead",
+        "_before",
+        "_ended",
+        "_shown",
+        "fresh",
+        "journal",
+        "run",
+        "tasks",
+    )
 
     def __init__(
         self,
@@ -88,7 +85,8 @@ class Past:
         tasks: Iterable[Task] | None,
         decisions: Mapping[str, Any] | None,
     ) -> None:
-        self._journal = journal
+        self.journal = journal
+        self._ahead: list[dict[str, Any]] = []  # to write before the run begins
         self._before: dict[str, Before] = {}
         self._ended: dict[str, Mapping[str, Any]] = {}
         self._shown: dict[str, tuple[Mapping[str, Any], str | None]] = {}
@@ -101,8 +99,9 @@ class Past:
         else:
             self.tasks = list(tasks)
             self.run = token_hex(8)
-            header = {"waybell_journal": VERSION, "run": self.run}
-            journal.append({**header, "tasks": [told(task) for task in self.tasks]})
+            header: dict[str, Any] = {"waybell_journal": VERSION, "run": self.run}
+            header["tasks"] = [told(task) for task in self.tasks]
+            self._ahead.append(header)
             self._shown = {task.id: ({}, None) for task in self.tasks}
         journal.records = []  # replayed: they may be large
         if decisions:
@@ -130,19 +129,16 @@ class Past:
             case {"begun": key}:
                 before.begun.add(key)
                 before.decided.pop(key, None)
-            case {"pending": key, "reason": reason, "data": data}:
-                before.pending[key] = pending = Pending(reason, **data)
-                pending.key = key
-                if reason != UNKNOWN:
-                    before.begun.discard(key)
+            case {"pending": key}:
+                before.wait(Pending.of(record))
             case {"decided": key, "value": value}:
                 before.decided[key] = value
                 before.pending.pop(key, None)
-            case _ if record.keys() & {"done", "failed", "cancelled"}:
+            case {"done": _} | {"failed": _} | {"cancelled": _}:
                 self._ended[task] = record
                 before.begun.discard("")
             case _:
-                pass  # of a later version, or only for readers
+                pass  # of a later version
 
     def restored(self) -> set[str]:
         """The tasks that were added to the earlier run, and are there from the start."""
@@ -153,43 +149,46 @@ class Past:
         return self._before.setdefault(task, Before())
 
     def _matched(self, tasks: Iterable[Task] | None) -> list[Task]:
-        """The tasks to run: those of the journal, which must be the same.
+        """The tasks to run: those of the journal, which must be the same."""
+        given = {} if tasks is None else {task.id: task for task in tasks}
+        for task in given.values():
+            self._compare(task)
+        if tasks is not None:
+            self._compare_names(given)
+        found = (given.get(name) or self._back(name) for name in self._shown)
+        return [task for task in found if task is not None]
 
-        Tasks that were added come back too, unless one that is to run adds them again.
-        """
-        path = self._journal.path
-        given = {task.id: task for task in tasks} if tasks is not None else None
-        found: list[Task] = []
-        for name, (shown, by) in self._shown.items():
-            task = None if given is None else given.pop(name, None)
-            if task is not None:
-                if wrong := _difference(shown, json.loads(json.dumps(told(task)))):
-                    raise JournalError(
-                        f"{path} is the journal of another graph: {wrong}"
-                    )
-            elif given is not None and by is None:
-                raise JournalError(
-                    f"{path} is the journal of another graph: it has a task {name!r}"
-                )
-            elif "lost" not in shown or by is None:
-                task = retold(shown)
-            elif name in self._ended:
-                task = Task(
-                    **{
-                        k: v
-                        for k, v in shown.items()
-                        if k not in {"lost", *shown["lost"]}
-                    }
-                )
-            elif not by or by in self._ended:
-                retold(shown)  # which raises
-            if task is not None:
-                found.append(task)
-        if given:
-            raise JournalError(
-                f"{path} is the journal of another graph: it has no task {next(iter(given))!r}"
-            )
-        return found
+    def _compare_names(self, given: Container[str]) -> None:
+        """Refuse to go on without a task that was not added on the way."""
+        for name, (_, by) in self._shown.items():
+            if by is None and name not in given:
+                self._refuse(f"it has a task {name!r}")
+
+    def _compare(self, task: Task) -> None:
+        """Refuse a task that is not as the journal has it."""
+        if task.id not in self._shown:
+            self._refuse(f"it has no task {task.id!r}")
+        shown, now = self._shown[task.id][0], told(task)
+        for name in _SHAPE[1:]:
+            was, new = shown.get(name), now.get(name)
+            if was != new and (name != "run" or not (was and new)):
+                self._refuse(f"{name} of task {task.id!r} was {was!r} and is {new!r}")
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise JournalError(
+            f"{self.journal.path} is the journal of another graph: {why}"
+        )
+
+    def _back(self, name: str) -> Task | None:
+        """A task of the journal, or None if the one that added it will add it again."""
+        shown, by = self._shown[name]
+        if by is not None and "lost" in shown:
+            if name in self._ended:  # what it was called with does not matter any more
+                kept = shown.keys() - {"lost", *shown["lost"]}
+                return Task(**{key: shown[key] for key in kept})
+            if by and by not in self._ended:
+                return None
+        return retold(shown)
 
     def _decide(self, decisions: Mapping[str, Any]) -> None:
         """Keep the answers, where there is a question."""
@@ -202,27 +201,29 @@ class Past:
             if name not in waits:
                 known = ", ".join(map(repr, waits)) or "nothing"
                 raise JournalError(
-                    f"{self._journal.path} does not wait for {name!r}, but for {known}"
+                    f"{self.journal.path} does not wait for {name!r}, but for {known}"
                 )
             task, key = waits[name]
             self._decided(task, key, value)
 
     def _decided(self, task: str, key: str, value: Any) -> None:
-        before = self._before[task]
-        taken = not (isinstance(value, bool) or value in ("repeat", "fail"))
-        result = (
-            value["value"]
-            if isinstance(value, dict) and value.keys() == {"value"}
-            else value
-        )
-        if taken and key and before.pending[key].reason == UNKNOWN:
-            record = {"task": task, "step": key, **pack(result)}
-        elif taken and not key:
-            record = {"task": task, "done": True, **pack(result)}
-        else:
-            record = {"task": task, "decided": key, **pack(value)}
-        self._journal.append(record)
+        """Keep one answer: a result at once, anything else for the task to ask for."""
+        waits = self._before[task].pending[key]
+        answers = isinstance(value, bool) or value in ("repeat", "fail")
+        record = {"task": task, "decided": key, "value": pack(value)["value"]}
+        if not answers and (not key or waits.reason == UNKNOWN):
+            if isinstance(value, dict):
+                literal = cast("dict[str, Any]", value)
+                value = literal["value"] if [*literal] == ["value"] else literal
+            end = {"step": key} if key else {"done": True}
+            record = {"task": task, **end, **pack(value)}
+        self._ahead.append(record)
         self._note(task, record)
+
+    def begin(self) -> None:
+        """Write that the run begins or goes on, now that nothing speaks against it."""
+        for record in self._ahead:
+            self.journal.append(record)
 
     def restore(self, queue: TaskQueue, retry_failed: bool) -> dict[int, Facts]:
         """Put a new queue in the state that the journal tells of."""
@@ -252,14 +253,12 @@ class Past:
 
     def steps(self, task: str) -> Steps:
         """The steps of a task that is about to run."""
-        return Steps(task, self.run, self._journal, self.before(task))
+        return Steps(task, self.run, self.journal, self.before(task))
 
     def add(self, task: Task, by: str | None) -> None:
         """Keep a task that was added, unless an earlier run has."""
-        shown = json.loads(json.dumps(told(task)))
         if task.id in self._shown:
-            if wrong := _difference(self._shown[task.id][0], shown):
-                raise JournalError(f"{self._journal.path}: {wrong}")
+            self._compare(task)
         else:
-            self._journal.append({"added": shown, "by": by})
-            self._shown[task.id] = (shown, by or "")
+            self.journal.append({"added": told(task), "by": by})
+            self._shown[task.id] = (told(task), by or "")

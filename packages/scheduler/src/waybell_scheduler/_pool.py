@@ -33,8 +33,10 @@ class PoolStatus(TypedDict):
 class AgentPool:
     """Bounded concurrency and a circuit breaker around calls, for threads and tasks.
 
-    Share one pool among all that call one provider. A call within a call of the same
-    pool uses the outer one's place, one at a time.
+    Share one pool among all that call one provider. Failures in a row open its breaker;
+    so does at once, and for so long, an error that says `retry_after` (seconds). Then
+    calls are refused, until one is let through to try: its end decides. A call within
+    a call of the same pool uses the outer one's place, one at a time.
 
     Args:
         max_concurrent: Calls that run at once; the others wait in turn.
@@ -54,7 +56,7 @@ class AgentPool:
         QueueError: A number that makes no sense.
     """
 
-    __slots__ = ("_breaker", "_free", "_gate", "_line", "_now", "_rates")
+    __slots__ = ("_breaker", "_free", "_gate", "_line", "_now")
     _breaker: Breaker
 
     def __init__(
@@ -80,12 +82,12 @@ class AgentPool:
         own = Breaker(consecutive_failure_limit, recovery_timeout_s, counts, clock)
         self._breaker = own if breaker is None else breaker._breaker  # noqa: SLF001 - ours
         unlimited = requests_per_minute is tokens_per_minute is None
-        self._rates = (
-            None if unlimited else Rates(requests_per_minute, tokens_per_minute)
-        )
+        rates = None if unlimited else Rates(requests_per_minute, tokens_per_minute)
         places = Places(max_concurrent)
-        self._gate = Gate(self._breaker, places, self._rates, wait_timeout, clock)
-        self._free, self._line = places.free, places.line
+        self._gate = Gate(self._breaker, places, rates, wait_timeout, clock)
+        # What the hot path looks at; with a rate there is none, so nothing is free.
+        self._free = places.free if unlimited else []
+        self._line = places.line
         self._now = now
 
     def call(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -98,27 +100,25 @@ class AgentPool:
             SchedulerError: It would have to wait on an event loop's thread.
             TypeError: The function is async.
         """
-        breaker = self._breaker
+        breaker, free = self._breaker, self._free
         epoch = breaker.epoch  # before the state: what changes between makes it stale
-        hold: Hold | None = None
         try:
-            slow = breaker.state or self._line or self._rates or self._free.pop()
+            slow = breaker.state or self._line or free.pop()
         except IndexError:
             slow = True
         if slow:
-            hold = self._gate.enter(slow)
-            epoch = hold.epoch
+            return self._call(slow, fn, args, kwargs)
         try:
             result = fn(*args, **kwargs)
             if result.__class__ is CoroutineType:
                 _refuse_async(fn, result)
         except BaseException as error:
-            self._failed(hold, epoch, error)
+            self._failed(None, epoch, error)
             raise
-        if hold is not None or breaker.failures:
-            self._succeeded(hold, epoch, result)
+        if breaker.failures:
+            self._succeeded(None, epoch, result)
             return result
-        self._free.append(None)
+        free.append(None)
         if self._line:
             self._gate.places.serve()
         return result
@@ -136,28 +136,26 @@ class AgentPool:
             DeadlineExceeded: The same, by the deadline around it.
             TypeError: The function is not async.
         """
-        breaker = self._breaker
+        breaker, free = self._breaker, self._free
         epoch = breaker.epoch
-        hold: Hold | None = None
         try:
-            slow = breaker.state or self._line or self._rates or self._free.pop()
+            slow = breaker.state or self._line or free.pop()
         except IndexError:
             slow = True
         if slow:
-            hold = await self._gate.aenter(slow)
-            epoch = hold.epoch
+            return await self._acall(slow, fn, args, kwargs)
+        waiting: Any = ...
         try:
             waiting = fn(*args, **kwargs)
-            if waiting.__class__ is not CoroutineType:
-                _check_awaitable(fn, waiting)
-            result = await waiting
+            result: _T = await waiting
         except BaseException as error:
-            self._failed(hold, epoch, error)
+            self._failed(None, epoch, error)
+            _check_awaitable(fn, waiting, error)
             raise
-        if hold is not None or breaker.failures:
-            self._succeeded(hold, epoch, result)
+        if breaker.failures:
+            self._succeeded(None, epoch, result)
             return result
-        self._free.append(None)
+        free.append(None)
         if self._line:
             self._gate.places.serve()
         return result
@@ -169,16 +167,52 @@ class AgentPool:
     def status(self) -> PoolStatus:
         """The breaker's state, why it is open and until when, and how busy it is."""
         state, failures, left, reason = self._breaker.report()
+        places = self._gate.places
         return {
             "state": state,
             "failures": failures,
             "retry_after": left,
             "until": self._now() + left if state == "open" else None,
             "reason": reason,
-            "active": self._gate.places.size - len(self._free),
-            "queued": len(self._line),
-            "max_concurrent": self._gate.places.size,
+            "active": places.size - len(places.free),
+            "queued": len(places.line),
+            "max_concurrent": places.size,
         }
+
+    # -- off the hot path: with a hold, which what runs inside can see ----------------
+
+    def _call(
+        self, slow: object, fn: Callable[..., _T], args: Any, kwargs: dict[str, Any]
+    ) -> _T:
+        hold = self._gate.enter(slow)
+        try:
+            result = fn(*args, **kwargs)
+            if result.__class__ is CoroutineType:
+                _refuse_async(fn, result)
+        except BaseException as error:
+            self._failed(hold, hold.epoch, error)
+            raise
+        self._succeeded(hold, hold.epoch, result)
+        return result
+
+    async def _acall(
+        self,
+        slow: object,
+        fn: Callable[..., Awaitable[_T]],
+        args: Any,
+        kwargs: dict[str, Any],
+    ) -> _T:
+        hold = await self._gate.aenter(slow)
+        waiting: Any = ...
+        try:
+            waiting = fn(*args, **kwargs)
+            result: _T = await waiting
+        except BaseException as error:
+            self._failed(hold, hold.epoch, error)
+            _check_awaitable(fn, waiting, error)
+            raise
+        self._succeeded(hold, hold.epoch, result)
+        return result
 
     def _failed(self, hold: Hold | None, epoch: int, error: BaseException) -> None:
         self._gate.leave(hold, getattr(error, "reply", None))
@@ -194,9 +228,12 @@ def _refuse_async(fn: object, coroutine: Any) -> None:
     raise TypeError(f"{fn!r} is async: use 'await pool.acall(...)'")
 
 
-def _check_awaitable(fn: object, value: object) -> None:
-    if not isinstance(value, Awaitable):
-        raise TypeError(f"{fn!r} is not async: use 'pool.call(...)', in a thread")
+def _check_awaitable(fn: object, waiting: object, error: BaseException) -> None:
+    """Say it better, if the error is that there is nothing to await."""
+    if waiting is not ... and not isinstance(waiting, Awaitable):
+        raise TypeError(
+            f"{fn!r} is not async: use 'pool.call(...)', in a thread"
+        ) from error
 
 
 def _check_count(value: object, name: str) -> None:

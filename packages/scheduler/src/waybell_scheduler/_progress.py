@@ -14,16 +14,6 @@ _KEPT = 10_000  # events that wait for the bus; beyond, the oldest are dropped
 _GRACE = 1.0  # seconds that the bus has for the last ones
 
 
-def watched(bus: Any) -> bool:
-    """Whether anybody on a bus sees events of tasks."""
-    if bus is None or not hasattr(bus, "describe"):
-        return False
-    return any(
-        pattern.replace(".", ":").split(":")[0] in {"task", "*", "**"}
-        for pattern in bus.describe()
-    )
-
-
 class Teller:
     """Publishes the events of one run, in order, beside it.
 
@@ -88,3 +78,11 @@ class Teller:
             await asyncio.wait([self._task])
             if lost := self._dropped + len(self._queue):
                 log.warning("%d progress events were dropped: nobody took them", lost)
+
+
+def teller_of(bus: Any, on_event: OnEvent | None) -> Teller | None:
+    """Who tells of a run; None if nobody listens at its start."""
+    patterns = bus.describe() if hasattr(bus, "describe") else ()
+    first = {pattern.replace(".", ":").split(":")[0] for pattern in patterns}
+    watched = bus if first & {"task", "*", "**"} else None
+    return None if watched is on_event is None else Teller(watched, on_event)

@@ -46,7 +46,10 @@ class TaskQueue(Graph):
         return running.get()
 
     def ready(self) -> list[Task]:
-        """The tasks that may start now: by priority, then in the order given."""
+        """The tasks that may start now: by priority, then in the order given.
+
+        It is a new list each time: start all of it before you ask again.
+        """
         state = self._state
         now = [i for i in self._frontier if not state[i]]
         if len(now) < len(self._frontier):

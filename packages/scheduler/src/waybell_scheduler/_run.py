@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, closing
 from contextvars import copy_context
 from os import PathLike
-from secrets import token_hex
 from typing import Any, Unpack
 
 from waybell_scheduler._attend import Attendant, doing
@@ -17,7 +16,7 @@ from waybell_scheduler._crew import Crew
 from waybell_scheduler._errors import QueueError, SchedulerError
 from waybell_scheduler._journal import Journal
 from waybell_scheduler._past import Past
-from waybell_scheduler._progress import Teller, watched
+from waybell_scheduler._progress import teller_of
 from waybell_scheduler._queue import TaskQueue, running
 from waybell_scheduler._results import RunResult
 from waybell_scheduler._settings import Common, Settings, Terms
@@ -48,71 +47,61 @@ async def arun(tasks: Tasks, **settings: Unpack[Settings]) -> RunResult:
 
 async def _arun(tasks: Tasks | None, terms: Terms) -> RunResult:
     async with AsyncExitStack() as stack:
-        past = journal = None
+        past = None
         if terms.journal is not None:
             journal = stack.enter_context(closing(Journal(terms.journal)))
             given = tasks.tasks if isinstance(tasks, TaskQueue) else tasks
             past = Past(journal, given, terms.decisions)
-        return await _go(_queue(tasks, past, terms), terms, past, journal, stack)
+        queue = _queue(tasks, past, terms)
+        facts = {} if past is None else past.restore(queue, terms.retry_failed)
+        caller = Caller(terms.bus, terms.agents, terms.call)
+        for i, task in enumerate(queue.tasks):
+            if task.run is None and not queue._state[i]:
+                caller.check(task)
+        if past is not None:
+            past.begin()
+        teller = teller_of(terms.bus, terms.on_event)
+        if teller is not None:
+            stack.push_async_callback(teller.close)
+        crew = _crew(queue, terms, Attendant(queue, terms, caller, teller, past))
+        crew.facts.update(facts)
+        queue._live = Live(queue, crew, caller, past)
+        try:
+            await crew.run()
+        finally:
+            queue._live = None
+        return RunResult(queue, crew.seconds, crew.facts, _named(queue, crew.pending))
 
 
 def _queue(tasks: Tasks | None, past: Past | None, terms: Terms) -> TaskQueue:
     """The queue to run."""
-    if isinstance(tasks, TaskQueue):
-        if past is not None and past.fresh is False:
-            raise SchedulerError(
-                "give the tasks themselves to go on with a journal, no queue"
-            )
-        if tasks._live is not None:
-            raise SchedulerError("this queue is being run already")
-        return tasks
-    return TaskQueue(
-        past.tasks if past is not None else tasks or (), terms.stop_on_failure
-    )
+    if not isinstance(tasks, TaskQueue):
+        given = (tasks or ()) if past is None else past.tasks
+        return TaskQueue(given, terms.stop_on_failure)
+    if past is not None and not past.fresh:
+        raise SchedulerError(
+            "give the tasks themselves to go on with a journal, no queue"
+        )
+    if tasks._live is not None:
+        raise SchedulerError("this queue is being run already")
+    return tasks
 
 
-async def _go(
-    queue: TaskQueue,
-    terms: Terms,
-    past: Past | None,
-    journal: Journal | None,
-    stack: AsyncExitStack,
-) -> RunResult:
-    facts = {} if past is None else past.restore(queue, terms.retry_failed)
-    caller = Caller(terms.bus, terms.agents, terms.call)
-    for i, task in enumerate(queue.tasks):
-        if task.run is None and not queue._state[i]:
-            caller.check(task)
-    bus = terms.bus if watched(terms.bus) else None
-    teller = None
-    if bus is not None or terms.on_event is not None:
-        teller = Teller(bus, terms.on_event)
-        stack.push_async_callback(teller.close)
-    run = past.run if past is not None else token_hex(8)
-    attend = Attendant(
-        queue, terms, run=run, teller=teller, past=past, journal=journal,
-        closing=lambda: crew.closing,
-    )  # fmt: skip
-    quiet = teller is None and terms.log is None
-    tokens = running.set(queue), current.set(None)  # what tasks see around them
-    crew = Crew(
-        queue,
-        terms.max_concurrent,
-        attend,
-        None if quiet else attend.ended,
-        plain=quiet and terms.plain,
-        call=terms.call,
-        limits=None if terms.agent_limit is None else terms.limit,
-    )
-    running.reset(tokens[0])
-    current.reset(tokens[1])
-    crew.facts.update(facts)
-    queue._live = Live(crew, caller, past)
+def _crew(queue: TaskQueue, terms: Terms, attend: Attendant) -> Crew:
+    """Workers, and the context that tasks find themselves in."""
+    tokens = running.set(queue), current.set(None)
     try:
-        await crew.run()
+        return Crew(
+            queue,
+            terms.max_concurrent,
+            attend,
+            plain=terms.plain and attend.quiet,
+            call=terms.call,
+            limits=None if terms.agent_limit is None else terms.limit,
+        )
     finally:
-        queue._live = None
-    return RunResult(queue, crew.seconds, crew.facts, _named(queue, crew.pending))
+        running.reset(tokens[0])
+        current.reset(tokens[1])
 
 
 def _named(
@@ -129,10 +118,12 @@ def _named(
 class Live:
     """What a queue tells of tasks that are added while it is run."""
 
-    __slots__ = ("_caller", "_crew", "_past", "_restored", "_thread")
+    __slots__ = ("_caller", "_crew", "_past", "_queue", "_restored", "_thread")
 
-    def __init__(self, crew: Crew, caller: Caller, past: Past | None) -> None:
-        self._crew, self._caller, self._past = crew, caller, past
+    def __init__(
+        self, queue: TaskQueue, crew: Crew, caller: Caller, past: Past | None
+    ) -> None:
+        self._queue, self._crew, self._caller, self._past = queue, crew, caller, past
         self._thread = threading.get_ident()
         self._restored: set[str] = set() if past is None else past.restored()
 
@@ -159,7 +150,7 @@ class Live:
     def added(self, i: int) -> None:
         """Take a task up that was added."""
         if self._past is not None:
-            self._past.add(self._crew.queue.tasks[i], doing.get())
+            self._past.add(self._queue.tasks[i], doing.get())
         self._crew.added()
 
 
@@ -218,13 +209,13 @@ def _wait(main: Callable[[], Coroutine[Any, Any, RunResult]]) -> RunResult:
     if asyncio._get_running_loop() is None:  # documented for loops
         return asyncio.run(main())
     ended: list[RunResult | BaseException] = []
-    began: list[Callable[[], object]] = []
+    cancels: list[Callable[[], object]] = []
+    over = threading.Event()
 
     async def supervised() -> None:
-        task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
-        began.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        cancels.append(lambda: loop.call_soon_threadsafe(task.cancel))
         ended.append(await main())
 
     def work() -> None:
@@ -232,18 +223,22 @@ def _wait(main: Callable[[], Coroutine[Any, Any, RunResult]]) -> RunResult:
             asyncio.run(supervised())
         except BaseException as error:
             ended.append(error)
+        finally:
+            over.set()
 
     thread = threading.Thread(
         target=copy_context().run, args=(work,), name="waybell run"
     )
     thread.start()
     try:
-        thread.join()
+        over.wait()
     except BaseException:  # Ctrl-C in a notebook: leave nothing running
-        for cancel in began:
+        for cancel in cancels:
             cancel()
-        thread.join()
+        over.wait()
         raise
+    finally:
+        thread.join()  # interrupted itself, it would take the thread for ended
     result = ended[-1]
     if isinstance(result, BaseException):
         raise result

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from os import PathLike
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 from waybell_deadline import Deadline
 from waybell_scheduler._errors import SchedulerError
@@ -107,21 +107,27 @@ class Terms:
         return terms
 
     def _check(self) -> None:
-        limits = self.agent_limit
-        each = limits.values() if isinstance(limits, Mapping) else [limits]
+        has: tuple[tuple[str, str], ...] = (
+            ("bus", "request"), ("pool", "acall"), ("budget", "acquire"), ("call", "__call__"),
+        )  # fmt: skip
+        for name, method in has:
+            given = getattr(self, name)
+            if given is not None and not hasattr(given, method):
+                raise SchedulerError(f"{name}={given!r} has no {method}()")
         for name, ok, rule in (
             ("max_concurrent", _count(self.max_concurrent), "a count from 1 up"),
-            ("agent_limit", limits is None or all(map(_count, each)), "a count from 1 up, or counts by agent"),
+            (
+                "agent_limit",
+                _counts(self.agent_limit),
+                "a count from 1 up, or such by agent",
+            ),
             ("deadline", _deadline(self.deadline), "a Deadline, or seconds"),
-            ("budget", self.budget is None or hasattr(self.budget, "acquire"), "a budget with acquire()"),
-            ("pool", self.pool is None or hasattr(self.pool, "acall"), "a pool with acall()"),
-            ("bus", self.bus is None or hasattr(self.bus, "request"), "a bus with request()"),
-            ("call", self.call is None or callable(self.call), "a function"),
-            ("decisions", self.decisions is None or self.journal is not None, "of use without journal="),
             ("on_open", self.on_open in {"hold", "fail"}, "'hold' or 'fail'"),
-        ):  # fmt: skip
+        ):
             if not ok:
                 raise SchedulerError(f"{name}={getattr(self, name)!r} is not {rule}")
+        if self.decisions is not None and self.journal is None:
+            raise SchedulerError("decisions= answer an earlier run: give its journal=")
 
     def limit(self, agent: str | None) -> int | None:
         """How many tasks an agent may have under way."""
@@ -140,6 +146,15 @@ class Terms:
 
 def _count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _counts(value: object) -> bool:
+    each = (
+        cast("Mapping[str, object]", value).values()
+        if isinstance(value, Mapping)
+        else [value]
+    )
+    return value is None or all(map(_count, each))
 
 
 def _deadline(value: object) -> bool:

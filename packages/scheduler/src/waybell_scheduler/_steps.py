@@ -31,6 +31,13 @@ class Pending(Exception):
         self.reason, self.data = reason, data
         self.key = ""
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Pending":
+        """What a journal's record says is waited for."""
+        pending = cls(record["reason"], **record["data"])
+        pending.key = record["pending"]
+        return pending
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.reason,), {"data": self.data, "key": self.key}
 
@@ -61,14 +68,19 @@ class Steps:
 
     Keys are the caller's, and must be the same whenever the task is run again: the
     number of the turn and of the call in it, never the order in which answers arrive.
+
+    Attributes:
+        attempt: Which try at the task this is, from 1: the keys begin anew with it.
     """
 
     __slots__ = (
         "__weakref__",
+        "_before",
         "_begun",
         "_decided",
         "_done",
         "_journal",
+        "attempt",
         "pending",
         "run",
         "task",
@@ -78,19 +90,31 @@ class Steps:
     def __init__(
         self, task: str, run: str, journal: "Journal", before: "Before"
     ) -> None:
-        self.task, self.run = task, run
+        self.task, self.run, self.attempt = task, run, 1
         self._journal = journal
-        self._done, self._begun, self._decided = (
-            before.done,
-            before.begun,
-            before.decided,
-        )
+        self._before = before
+        self._done, self._begun = before.done, before.begun
+        self._decided = before.decided
         self.pending: dict[str, Pending] = {}
 
     @staticmethod
     def current() -> "Steps | None":
         """The steps of the task around this code; None where no journal is kept."""
         return current.get()
+
+    def start(self, safe_to_repeat: bool) -> None:
+        """Note that the task has started, if it may.
+
+        Raises:
+            Pending: It is not safe to repeat, and was in flight when its run ended.
+            SchedulerError: It was decided that it shall not go on.
+        """
+        decision = self.decision()
+        if decision is False or decision == "fail":
+            raise SchedulerError(f"{self.task!r} was refused")
+        if not safe_to_repeat:
+            self.begin("")
+        self._journal.append({"task": self.task, "started": True})
 
     def recall(self, key: str, default: Any = MISSING) -> Any:
         """What a step gave that was recorded before, else the default."""
@@ -161,8 +185,7 @@ class Steps:
             }
         )
         self.pending[pending.key] = pending
-        if pending.reason != UNKNOWN:
-            self._begun.discard(pending.key)  # how it ended is known
+        self._before.wait(pending)
 
     def idempotency_key(self, key: str) -> str:
         """A name for a step that no other one has, the same in every run of it."""
@@ -185,6 +208,12 @@ class Before:
         self.begun: set[str] = set()
         self.decided: dict[str, Any] = {}
         self.pending: dict[str, Pending] = {}
+
+    def wait(self, pending: Pending) -> None:
+        """Somebody has to decide about a step."""
+        self.pending[pending.key] = pending
+        if pending.reason != UNKNOWN:
+            self.begun.discard(pending.key)  # how it ended is known
 
 
 current: ContextVar[Steps | None] = ContextVar("waybell_scheduler_steps", default=None)

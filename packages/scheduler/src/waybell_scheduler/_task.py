@@ -58,8 +58,11 @@ class Task:
     plain: bool = field(init=False, repr=False)  # no policy of its own: the fast path
 
     def __post_init__(self) -> None:
-        if self.id.__class__ is not str or not self.id:
-            raise QueueError(f"a task's id must be text, not {self.id!r}")
+        name: object = self.id
+        if not (isinstance(name, str) and name):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise QueueError(f"a task's id must be text, not {name!r}")
+        if self.description.__class__ is not str or self.run is not None:
+            _check_work(self.id, self.description, self.run)
         if self.depends_on.__class__ is not tuple:
             self.depends_on = _names(self.id, self.depends_on)
         if self.agent is not None:
@@ -100,6 +103,13 @@ def _names(task_id: str, names: object) -> tuple[str, ...]:
             f"{task_id!r}: depends_on must be a list of ids, not {names!r}"
         )
     return tuple(cast("Iterable[str]", names))
+
+
+def _check_work(task_id: str, description: object, run: object) -> None:
+    if not isinstance(description, str):
+        raise QueueError(f"{task_id!r}: description={description!r} is not text")
+    if run is not None and not callable(run):
+        raise QueueError(f"{task_id!r}: run={run!r} cannot be called")
 
 
 def _check_agent(task_id: str, agent: object, run: object) -> None:

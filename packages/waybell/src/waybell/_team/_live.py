@@ -17,6 +17,7 @@ _MARKS = {
     "waiting": ("·", "dim"), "running": ("…", "yellow"), "done": ("✓", "green"),
     "failed": ("✗", "red"), "skipped": ("-", "dim"), "suspended": ("?", "magenta"),
 }  # fmt: skip
+_EARLIER = {True: "in an earlier run", False: ""}
 _FIRST = ("running", "suspended", "failed", "done", "skipped", "waiting")
 
 
@@ -39,7 +40,7 @@ class Progress:
 
     Args:
         console: Where it draws.
-        tasks: The ids of all tasks.
+        tasks: The ids of all tasks, and whether an earlier run has done them.
         spent: Tells the tokens and the dollars of the run so far, as text.
         clock: Seconds.
     """
@@ -49,12 +50,15 @@ class Progress:
     def __init__(
         self,
         console: Console,
-        tasks: list[str],
+        tasks: Mapping[str, bool],
         spent: Callable[[], str],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._console, self._spent, self._clock = console, spent, clock
-        self._rows = {name: _Row(plain(name)) for name in tasks}
+        self._rows = {
+            name: _Row(plain(name), "done" if done else "waiting", note=_EARLIER[done])
+            for name, done in tasks.items()
+        }
         self._wide = min(30, max(map(len, tasks), default=0))
         self._live: Live | None = None
 
@@ -116,7 +120,7 @@ class Progress:
     def _line(self, row: _Row) -> Text:
         mark, style = _MARKS[row.state]
         took = self._clock() - row.since if row.state == "running" else row.took
-        shown = seconds(took) if row.state not in ("waiting", "skipped") else ""
+        shown = seconds(took) if took or row.state == "running" else ""
         line = Text.assemble(
             (f"  {mark} ", style),
             f"{row.name:<{self._wide}} {shown:>9}",

@@ -15,6 +15,7 @@ from waybell_agents import Team
 from waybell_scheduler import RunResult, TaskResult
 
 
+_FAILED = ("failed", "cancelled")
 FILES = ("results.json", "results.md")
 Spending = Mapping[str, Mapping[str, Any]]
 
@@ -36,15 +37,11 @@ def show(
     console: Console, team: Team, result: RunResult, agents: Spending, out: Path
 ) -> None:
     """Print the results nobody else needed, what failed, and what it took."""
-    needed = {name for task in team.tasks for name in task.depends_on}
-    for name, one in result.items():
-        if one.status == "done" and name not in needed:
-            console.print(f"\n{plain(name)}", style="bold")
-            console.print(plain(_text(one.value)), soft_wrap=True)
-    console.print()
-    for name, one in result.items():
-        if one.status in ("failed", "cancelled"):
-            console.print(f"Failed {plain(name)}: {plain(_error(one))}", soft_wrap=True)
+    for name, value in _answers(team, result):
+        console.print(f"\n{plain(name)}", style="bold")
+        console.print(plain(value), soft_wrap=True)
+    for line in ["", *_failures(result)]:
+        console.print(plain(line), soft_wrap=True)
     if agents:
         console.print(_table(agents))
     counts = ", ".join(f"{many} {status}" for status, many in result.summary().items())
@@ -96,6 +93,18 @@ def _told(one: TaskResult) -> dict[str, Any]:
         "tokens": one.tokens,
     }
     return {name: fact for name, fact in found.items() if fact is not None}
+
+
+def _answers(team: Team, result: RunResult) -> list[tuple[str, str]]:
+    """The results that no other task needed."""
+    needed = {name for task in team.tasks for name in task.depends_on}
+    done = ((name, one) for name, one in result.items() if one.status == "done")
+    return [(name, _text(one.value)) for name, one in done if name not in needed]
+
+
+def _failures(result: RunResult) -> list[str]:
+    ended = ((name, one) for name, one in result.items() if one.status in _FAILED)
+    return [f"Failed {name}: {_error(one)}" for name, one in ended]
 
 
 def _error(one: TaskResult) -> str:

@@ -7,6 +7,7 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,26 +61,29 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
 
 
 async def _run(
-    console: SafeConsole, many: OpenMultiAgent, team: Team, terms: Mapping[str, Any]
+    console: SafeConsole,
+    many: OpenMultiAgent,
+    team: Team,
+    terms: Mapping[str, Any],
 ) -> RunResult:
     def spent() -> str:
         return report.spent(many.get_status()["agents"])
 
-    with Progress(console, [task.id for task in team.tasks], spent) as progress:
+    done = _done(terms.get("journal"))
+    tasks = {task.id: task.id in done for task in team.tasks}
+    with Progress(console, tasks, spent) as progress:
         return await many.arun_tasks(team=team, on_event=progress, **terms)
 
 
 def _team(options: Namespace, build: Callable[[str], Any]) -> Team:
+    """The team of the file, whose agents have models."""
     try:
         model = None if options.model is None else build(options.model)
     except (TypeError, ValueError) as error:
         raise Refused(f"--model: {error}") from None
     try:
         team = Team.load(options.file, model=model)
-        wanted = {task.agent or team.agents[0].name for task in team.tasks}
-        for config in team.agents:
-            if config.name in wanted:
-                config.model(None)  # before earlier files are moved aside
+        _check_models(team)  # before earlier files are moved aside
     except NoModelError as error:
         raise Refused(f"{error}; or say --model offline") from None
     except TeamFileError as error:
@@ -89,6 +93,13 @@ def _team(options: Namespace, build: Callable[[str], Any]) -> Team:
         raise Refused(f"{options.file}: {why}") from None
     else:
         return team
+
+
+def _check_models(team: Team) -> None:
+    wanted = {task.agent or team.agents[0].name for task in team.tasks}
+    for config in team.agents:
+        if config.name in wanted:
+            config.model(None)
 
 
 def _terms(options: Namespace, team: Team) -> dict[str, Any]:
@@ -102,12 +113,18 @@ def _terms(options: Namespace, team: Team) -> dict[str, Any]:
             raise Refused(f"--budget: {error}") from None
     if options.deadline is not None:
         terms["deadline"] = options.deadline
-    if options.journal is not None:
-        terms |= {"journal": options.journal, "retry_failed": options.retry_failed}
-    elif options.decide or options.retry_failed:
-        word = "--decide" if options.decide else "--retry-failed"
-        raise Refused(f"{word} goes on with an earlier run: name its --journal")
-    if options.decide and options.journal is not None:
+    return terms | _earlier(options)
+
+
+def _earlier(options: Namespace) -> dict[str, Any]:
+    """What goes on with an earlier run."""
+    if options.journal is None:
+        if options.decide or options.retry_failed:
+            word = "--decide" if options.decide else "--retry-failed"
+            raise Refused(f"{word} goes on with an earlier run: name its --journal")
+        return {}
+    terms = {"journal": options.journal, "retry_failed": options.retry_failed}
+    if options.decide:
         waits = list(_waiting(options.journal))
         pairs = ((_full(key, waits), _value(value)) for key, value in options.decide)
         terms["decisions"] = dict(pairs)
@@ -116,20 +133,35 @@ def _terms(options: Namespace, team: Team) -> dict[str, Any]:
 
 def _waiting(journal: Path) -> Iterator[str]:
     """The names of all that a journal's runs have waited for."""
-    try:
-        lines = journal.read_text("utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise Refused(f"--journal: {journal}: {error.strerror}") from None
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # of a crash, or no journal at all: who runs it will say so
+    if not journal.exists():
+        raise Refused(f"--journal: {journal}: No such file: it waits for nothing")
+    for record in _records(journal):
         match record:
             case {"task": str(task), "pending": str(step)}:
                 yield f"{task}/{step}" if step else task
             case _:
                 continue
+
+
+def _done(journal: Path | None) -> set[str]:
+    """The tasks that a journal's runs have done."""
+    done: set[str] = set()
+    for record in _records(journal):
+        match record:
+            case {"task": str(task), "done": True}:
+                done.add(task)
+            case _:
+                continue
+    return done
+
+
+def _records(journal: Path | None) -> Iterator[Any]:
+    """What a journal holds; what is none of it, the run itself will complain about."""
+    if journal is None or not journal.is_file():
+        return
+    for line in journal.read_text("utf-8", errors="replace").splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
 
 
 def _full(key: str, waits: list[str]) -> str:
@@ -167,6 +199,7 @@ def _many(tracer: Tracer, log: DecisionLog, *, asks: bool) -> OpenMultiAgent:
 def _goes_on(options: Namespace, result: RunResult) -> Iterator[str]:
     """How to go on with what is suspended, or failed."""
     words = ["waybell", "run", str(options.file), "--journal", str(options.journal)]
+    words += ["--model", options.model] if options.model else []
     if result.status in ("failed", "stopped") and options.journal is not None:
         again = shlex.join([*words, "--retry-failed"])
         yield f"Again  {plain(again)}"
