@@ -151,4 +151,4 @@ def test_agents_that_ask_the_same_first_get_their_own_replies(tmp_path):
 
     for seed in range(5):
         simulate(record, seeds=[seed])
-        simulate(replay, seeds=200)
+        simulate(replay, seeds=60)

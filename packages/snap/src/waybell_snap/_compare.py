@@ -88,21 +88,25 @@ class _Comparing:
 
     def pair(self, old: Tree, new: Tree, path: str) -> None:
         """Compare two nodes that belong together, and all that is inside them."""
+        if old == new:
+            return
         where = path or "run"
-        one, two = old.get("error"), new.get("error")
-        if (one and one["type"]) != (two and two["type"]):
-            self._note("error", where, _told(one), _told(two))
-        elif one and two:
-            self._values(
-                "output", f"{where}.error.message", one["message"], two["message"]
-            )
         self._values("input", f"{where}.given", _given(old), _given(new))
-        self._values("output", f"{where}.got", _got(old), _got(new))
+        self._outcome(old, new, where)
         if old.get("latency") != new.get("latency"):
             self._note(
                 "latency", f"{where}.latency", old.get("latency"), new.get("latency")
             )
         self._children(old, new, path)
+
+    def _outcome(self, old: Tree, new: Tree, where: str) -> None:
+        one, two = old.get("error"), new.get("error")
+        if (one and one["type"]) != (two and two["type"]):
+            self._note("error", where, _told(one), _told(two))
+            return
+        said = [error and error["message"] for error in (one, two)]
+        self._values("output", f"{where}.error.message", *said)
+        self._values("output", f"{where}.got", _got(old), _got(new))
 
     def _values(self, kind: Kind, path: str, old: Any, new: Any) -> None:
         bare = _bare(path)
@@ -163,12 +167,8 @@ class _Comparing:
         for found in lanes.values():
             was = [one for one, _ in sorted(found, key=lambda pair: pair[0].at)]
             now = [one for one, _ in sorted(found, key=lambda pair: pair[1].at)]
-            if was != now:
-                moved = [
-                    one for one, two in zip(was, now, strict=True) if one is not two
-                ]
-                tools = all(one.node["kind"] == "tool" for one in moved)
-                kind: Kind = "tool order" if tools else "order"
+            if moved := _moved(was, now):
+                kind: Kind = "tool order" if moved == {"tool"} else "order"
                 self._note(kind, path or "run", _names(was), _names(now))
 
     def _key(self, node: Tree, path: str) -> str:
@@ -221,6 +221,12 @@ def _matched(
         for side in (0, 1)
     ]
     return rest[0], rest[1]
+
+
+def _moved(was: Sequence[_Place], now: Sequence[_Place]) -> set[str]:
+    """The kinds of what is not where it was."""
+    pairs = zip(was, now, strict=True)
+    return {one.node["kind"] for one, two in pairs if one is not two}
 
 
 def _size(pair: tuple[list[_Place], list[_Place]]) -> int:

@@ -32,7 +32,13 @@ class Recording(Session):
     __slots__ = ()
 
     def save(self) -> None:
-        """Put the run on file now; a call that still runs is noted as unfinished."""
+        """Put the run on file now; a call that still runs is noted as unfinished.
+
+        Raises:
+            RuntimeError: Its secrets could not be taken out of something.
+        """
+        if self.unclean is not None:
+            raise RuntimeError("redact failed, so nothing was stored") from self.unclean
         self.snapshot.save(self.path)
 
     def finish(self) -> None:

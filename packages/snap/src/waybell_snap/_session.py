@@ -46,8 +46,8 @@ class Session:
     """
 
     __slots__ = (
-        "_clean", "_clock", "_closed", "_lock", "_root", "_tasks",
-        "limits", "matchers", "path",
+        "_clock", "_closed", "_lock", "_redact", "_root", "_tasks",
+        "limits", "matchers", "path", "unclean",
     )  # fmt: skip
 
     def __init__(
@@ -67,7 +67,8 @@ class Session:
             "max_usd": max_usd,
             "max_tokens": max_tokens,
         }
-        self._clean = Redactor(redact)
+        self._redact = Redactor(redact)
+        self.unclean: Exception | None = None
         self._clock = clock or _now
         self._closed = False
         self._root = Node("run", "run")
@@ -138,14 +139,14 @@ class Session:
                 f"{name} was called after its run was over: await what you start inside "
                 f"the block of {type(self).__name__}"
             )
-        given = self.clean(given, brief=brief)
+        given, name = self.clean(given, brief=brief), self._without_secrets(name)
         parent = self.here()
         if kind == "tool":
             parent = self._asking(parent, name, given)
         node = Node(kind, name, op, given, parent)
         token, task = self._tasks.lane(parent)
         with self._lock:
-            parent.put(token, node, task)
+            parent.put(token, node, self._without_secrets(task))
         return node
 
     def end(self, node: Node, got: Any, started: float) -> None:
@@ -158,7 +159,8 @@ class Session:
     ) -> None:
         """Note that it failed."""
         brief = node.kind not in ("call", "tool")
-        node.error = self._clean(outline(error) if brief else encode_error(error))
+        told = outline(error) if brief else encode_error(error)
+        node.error = self._without_secrets(told)
         if started is not None:
             node.latency = self.latency(started)
 
@@ -183,8 +185,15 @@ class Session:
         )
 
     def clean(self, value: Any, *, brief: bool = False) -> Any:
-        """The value as JSON without secrets."""
-        return self._clean(encode(value, brief=brief))
+        """The value as JSON without secrets; if that fails, nothing is ever stored."""
+        return self._without_secrets(encode(value, brief=brief))
+
+    def _without_secrets(self, data: Any) -> Any:
+        try:
+            return self._redact(data)
+        except Exception as error:
+            self.unclean = error
+            raise
 
     def wants(self, node: Node) -> None:
         """Let the tools called next in this context belong to a model's call."""
