@@ -187,6 +187,8 @@ def _shaped(found: dict[str, Any], shapes: Table, texts: Table) -> list[Any]:
 
 
 def _value(value: Any, texts: Table) -> Any:
-    kind = type(value)
-    long = kind is dict or (kind is str and len(value) > _LONG)
-    return {"t": texts.place(orjson.dumps(value))} if long else value
+    return {"t": texts.place(orjson.dumps(value))} if _long(value) else value
+
+
+def _long(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, str) and len(value) > _LONG)

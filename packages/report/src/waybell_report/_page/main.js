@@ -218,6 +218,8 @@ async function start() {
   if (at !== null) {
     S.selected = at;
     S.row = rowOf(at);
+    const root = rootOf(at);
+    if (D.len[root] < D.length / 50) zoomTo(root); // one of many runs in the file
     tree.middle(S.row);
     redraw();
   }

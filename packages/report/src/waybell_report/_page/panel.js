@@ -230,9 +230,9 @@ function showPanel(content, focus) {
   if (panel.hidden) returnTo = document.activeElement;
   panel.replaceChildren(...content.filter(Boolean));
   panel.hidden = false;
+  document.body.classList.add("with-panel");
   panel.scrollTop = 0;
   for (const stack of panel.querySelectorAll(".stack")) stack.scrollTop = stack.scrollHeight; // its cause is last
-  document.body.classList.add("with-panel");
   if (focus) panel.focus();
 }
 
