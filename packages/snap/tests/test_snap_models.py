@@ -416,3 +416,15 @@ def test_a_replay_without_a_recording_says_where_it_looked(tmp_path):
         Replay(tmp_path / "run.json")
     with pytest.raises(ValueError, match="'replay' or 'live', not 'alive'"):
         Replay(tmp_path / "run.json", tools="alive")
+
+
+def test_options_of_any_kind_are_passed_on_and_known_by_their_type(tmp_path):
+    import threading
+
+    model = ScriptedAdapter(["a"])
+    lock = threading.Lock()
+    with Recording(tmp_path / "run.json") as run:
+        run.adapter(model).generate("go", lock=lock)
+    assert model.calls[0].options["lock"] is lock
+    with Replay(tmp_path / "run.json") as run:
+        run.adapter(Unasked()).generate("go", lock=threading.Lock())

@@ -289,3 +289,23 @@ def test_threads_of_a_pool_without_a_context_are_in_no_order(tmp_path):
             assert list(pool.map(partial(work, tools), range(4)))
     lanes = run.snapshot.root["lanes"]
     assert [len(lane["nodes"]) for lane in lanes] == [1] * 8
+
+
+def test_agents_in_threads_of_a_pool_are_in_no_order_but_each_is_in_its_own(tmp_path):
+    def agent(run, tools, number):
+        with run.agent(f"agent{number}"):
+            return [tools.call("add", {"a": number, "b": n}) for n in range(3)]
+
+    seen = set()
+    for round_ in range(8):
+        session = Replay if round_ else Recording
+        with session(tmp_path / "run.json") as run, ThreadPoolExecutor(2) as pool:
+            tools = run.tools(Shelf().registry)
+            assert len([*pool.map(partial(agent, run, tools), range(6))]) == 6
+        seen.add(str(run.snapshot))
+    assert seen == {
+        "run\n"
+        + "\n".join(
+            f"  - agent{n}\n" + "\n".join(["      add()"] * 3) for n in range(6)
+        )
+    }

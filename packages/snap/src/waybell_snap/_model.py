@@ -86,8 +86,8 @@ class _Call:
 
     def begin(self, request: ModelRequest) -> None:
         """Note what is asked."""
-        asked = request.to_dict()
-        given = {name: part for name, part in asked.items() if part and name != "model"}
+        parts = ("messages", "system", "tools", "options")
+        given = {name: part for name in parts if (part := getattr(request, name))}
         self._node = self._session.begin("call", self._name, request.operation, given)
         self._started = self._session.now()
         self._played = self._session.play(self._node)

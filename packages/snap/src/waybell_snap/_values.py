@@ -139,7 +139,7 @@ def _refuse(name: str) -> Any:
 def encode_error(error: BaseException) -> dict[str, Any]:
     """An exception with all that is needed to raise it again."""
     if isinstance(error, AdapterError):
-        return {**outline(error), "adapter": error.to_dict()}
+        return {**outline(error), "adapter": encode(error.to_dict())}
     state = {name: part for name, part in vars(error).items() if name != "__notes__"}
     made: Any = error.__reduce__()  # An OSError keeps less in its args than it takes.
     args = made[1] if made[0] is type(error) else error.args
@@ -160,7 +160,7 @@ def decode_error(data: Mapping[str, Any]) -> BaseException:
     """
     kind = _class_of(data["type"])
     if issubclass(kind, AdapterError):
-        known = AdapterError.from_dict(data["adapter"])
+        known = AdapterError.from_dict(decode(data["adapter"]))
         if type(known) is kind:
             return known
         args, state = known.args, vars(known)
