@@ -47,7 +47,7 @@ class Details:
             shown["e"] = [[t, n[:500], self._attributes(a, limit)] for t, n, a in some]
             if (more := len(events) - _PARTS) > 0:
                 shown["em"] = more
-        packed = orjson.dumps(shown)
+        packed = dumped(shown)
         self._kept += len(packed)
         return packed
 
@@ -82,6 +82,11 @@ class Details:
             return text
         self.cut += 1
         return {"s": text[:limit], "n": len(text)}
+
+
+def dumped(value: object) -> bytes:
+    """JSON to keep: a copy, as what orjson returns holds the kilobytes it was made in."""
+    return bytes(memoryview(orjson.dumps(value)))
 
 
 def _other(value: object) -> str:

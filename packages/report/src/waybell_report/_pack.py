@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from waybell_report._details import dumped
 from waybell_report._forest import Forest
 from waybell_report._groups import Groups
 from waybell_report._node import CRITICAL, Decision
@@ -175,10 +176,10 @@ def _row(packed: bytes, shapes: Table, texts: Table, spent: SpanUsage) -> bytes:
     if "a" in found:
         found["a"] = _shaped(found["a"], shapes, texts)
     if "r" in found:
-        found["r"] = texts.place(orjson.dumps(found["r"]))
+        found["r"] = texts.place(dumped(found["r"]))
     for event in found.get("e", ()):
         event[2] = _shaped(event[2], shapes, texts)
-    return orjson.dumps(found)
+    return dumped(found)
 
 
 def _shaped(found: dict[str, Any], shapes: Table, texts: Table) -> list[Any]:
@@ -187,7 +188,7 @@ def _shaped(found: dict[str, Any], shapes: Table, texts: Table) -> list[Any]:
 
 
 def _value(value: Any, texts: Table) -> Any:
-    return {"t": texts.place(orjson.dumps(value))} if _long(value) else value
+    return {"t": texts.place(dumped(value))} if _long(value) else value
 
 
 def _long(value: object) -> bool:
