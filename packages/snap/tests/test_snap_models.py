@@ -4,6 +4,7 @@
 # ruff: noqa: PT012, SIM117
 
 import asyncio
+import copy
 import pickle
 from decimal import Decimal
 from functools import partial
@@ -128,6 +129,14 @@ def test_an_error_of_a_local_class_cannot_be_raised_again_and_says_so(tmp_path):
     with pytest.raises(RecordingMissing, match=r"no exception .*Boom to raise again"):
         with Replay(tmp_path / "run.json") as run:
             run.adapter(Unasked()).generate("go")
+    with pytest.raises(RecordingMissing, match=r"no exception .*Boom to raise again"):
+        with Replay(tmp_path / "run.json") as run:
+            asyncio.run(agenerate(run.adapter(Unasked()), "go"))
+
+
+def test_a_model_in_a_run_can_be_copied(tmp_path):
+    model = Recording(tmp_path / "run.json").adapter(ScriptedAdapter(["a"]))
+    assert copy.copy(model).generate("go") == "a"
 
 
 def test_a_stream_replays_in_the_same_pieces(both):

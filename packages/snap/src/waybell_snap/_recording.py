@@ -128,9 +128,8 @@ class Replay(Session):
             known = self._calls.get(self._key(node), [])
             free = [one for one in known if one.twin is None]
             if free:
-                played = max(
-                    free, key=lambda one: _fit(node, one)
-                )  # The first of equals.
+                # Of those that fit equally well the first, as they were recorded.
+                played = max(free, key=lambda one: _fit(node, one))
                 _bind(node, played)
                 return played
         raise self._missed(node, known)

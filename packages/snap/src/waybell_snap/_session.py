@@ -22,12 +22,7 @@ from waybell_tools import ToolRegistry
 
 
 T = TypeVar("T")
-_CLASSES = {
-    0.1: "under 0.1 s",
-    1.0: "under 1 s",
-    10.0: "under 10 s",
-    60.0: "under 1 min",
-}
+_CLASSES = {0.1: "0.1 s", 1.0: "1 s", 10.0: "10 s", 60.0: "1 min"}
 _LIMITS = {"budget", "deadline"}  # what bounds an agent, and is no task of it
 
 
@@ -62,11 +57,8 @@ class Session:
     ) -> None:
         self.path = Path(path)
         self.matchers = Matchers(matchers)
-        self.limits: dict[str, Any] = {
-            "matchers": matchers,
-            "max_usd": max_usd,
-            "max_tokens": max_tokens,
-        }
+        self.limits: dict[str, Any] = {"max_usd": max_usd, "max_tokens": max_tokens}
+        self.limits["matchers"] = matchers
         self._redact = Redactor(redact)
         self.unclean: Exception | None = None
         self._clock = clock or _now
@@ -180,9 +172,8 @@ class Session:
     def latency(self, started: float) -> str:
         """The class of the time since then."""
         seconds = self._clock() - started
-        return next(
-            (name for top, name in _CLASSES.items() if seconds < top), "over 1 min"
-        )
+        under = (f"under {name}" for top, name in _CLASSES.items() if seconds < top)
+        return next(under, "over 1 min")
 
     def clean(self, value: Any, *, brief: bool = False) -> Any:
         """The value as JSON without secrets; if that fails, nothing is ever stored."""
@@ -194,10 +185,6 @@ class Session:
         except Exception as error:
             self.unclean = error
             raise
-
-    def wants(self, node: Node) -> None:
-        """Let the tools called next in this context belong to a model's call."""
-        asked.set(node)
 
     def _asking(self, scope: Node, name: str, given: Any) -> Node:
         """The call whose reply asked for this tool, or what is around it."""
