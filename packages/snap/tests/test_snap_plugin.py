@@ -67,6 +67,18 @@ def test_the_first_run_records_beside_the_test_and_the_next_replays(session):
     assert file.read_bytes() == first
 
 
+def test_looking_at_the_fixture_begins_no_run(session):
+    source = """
+        import copy
+
+        def test_look(agent_run):
+            assert "Runs" in repr(agent_run)
+            assert not hasattr(agent_run, "__wrapped__")
+            assert agent_run != 5
+    """
+    session(source, ci="1").assert_outcomes(passed=1)
+
+
 def test_a_missing_recording_fails_in_ci_and_says_how_to_make_it(session):
     result = session(ONE, live=True, ci="true")
     result.assert_outcomes(failed=1)

@@ -94,6 +94,8 @@ class Runs:
         return self._begun(name)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # Whoever looks at it asks for nothing of a run.
+            raise AttributeError(name)
         return getattr(self._begun(""), name)
 
     def _begun(self, name: str) -> Recording | Replay:
