@@ -233,6 +233,7 @@ async function start() {
   await loadDetail();
   tell("details");
   if (at !== null && matchMedia("(min-width: 1100px)").matches && $("panel").hidden) tell("select", at, { open: true, into: false });
+  performance.mark("waybell-all");
   document.body.dataset.drawn = "all";
 }
 
