@@ -122,7 +122,7 @@ function startSearch() {
     if (event.key === "Escape" && box.value) { event.stopPropagation(); box.value = ""; look(); }
   });
   on("search", (words) => {
-    $("found").textContent = words ? (S.hits ? plural(S.hits, "match").replace("matchs", "matches") : "no match") : "";
+    $("found").textContent = words ? (S.hits ? plural(S.hits, "match", "es") : "no match") : "";
     $("before").disabled = $("after").disabled = !S.hits;
   });
   on("details", () => { if (box.value.trim()) look(); });

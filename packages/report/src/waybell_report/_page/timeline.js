@@ -66,7 +66,9 @@ function paintTicks() {
   const size = stepOf(length / wanted);
   const ticks = [];
   for (let at = Math.ceil(S.from / size) * size; at <= S.to - 0.06 * length && ticks.length < 12; at += size) {
-    const tick = el("span", {}, at === 0 ? "0" : duration(at));
+    // Far into a long run, steps are told from the first one on.
+    const far = ticks.length && size < S.from / 200;
+    const tick = el("span", {}, far ? `+${duration(Math.round(ticks.length * size))}` : at === 0 ? "0" : duration(at));
     tick.style.left = `${(100 * (at - S.from)) / length}%`;
     ticks.push(tick);
   }
