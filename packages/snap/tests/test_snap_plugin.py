@@ -1,6 +1,7 @@
 """The fixture and the marker, in sessions of their own."""
 
 import json
+import subprocess
 import sys
 import textwrap
 
@@ -288,3 +289,11 @@ def test_the_recording_is_json_of_a_known_schema(session):
     found = json.loads(recording(session, "test_one").read_text("utf-8"))
     assert found["waybell_snap"] == 1
     assert recording(session, "test_one").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_package_itself_does_not_import_pytest():
+    code = "import sys, waybell_snap; print('pytest' in sys.modules)"
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert out.stdout == "False\n"

@@ -204,6 +204,24 @@ def test_a_tool_taken_from_its_registry_is_recorded_too(twice):
     assert live == again == ("1 True", 2)
 
 
+def test_bad_arguments_are_a_failure_of_the_run_past_the_registry_too(twice):
+    def use(run, tools):
+        box = ToolRegistry()
+        box._tools["add"] = tools["add"]
+        told = box.result({"name": "add", "arguments": {"a": "x"}})
+        assert told["error"]["type"] == "ToolArgumentsError"
+        (node,) = [n for n in run.snapshot.nodes() if n["kind"] == "tool"]
+        assert node["error"]["type"] == "waybell_tools._errors.ToolArgumentsError"
+        assert (node["given"], node["error"]["message"]) == (
+            {"a": "x"},
+            told["error"]["message"],
+        )
+        return told
+
+    live, again = twice(use)
+    assert live == again
+
+
 def test_a_sync_tool_that_gives_a_coroutine_is_recorded_when_it_is_done(tmp_path):
     async def soon(a):
         return a + 1

@@ -89,7 +89,7 @@ _FORMS: dict[type[Any], Callable[[Any, bool], Any]] = {
     str: lambda value, _: str.__str__(value),
     int: lambda value, _: int(value),
     float: _float,
-    Decimal: lambda value, _: {"$decimal": str(value)},
+    Decimal: lambda value, brief: str(value) if brief else {"$decimal": str(value)},
     bytes: lambda value, _: {"$bytes": b64encode(value).decode()},
     bytearray: lambda value, _: {"$bytes": b64encode(value).decode()},
     BaseException: _error,
