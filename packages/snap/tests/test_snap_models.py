@@ -1,8 +1,13 @@
 """Models: what is recorded of a call is what a replay gives."""
 
+# What a block complains of at its end is raised around all of it.
+# ruff: noqa: PT012, SIM117
+
 import asyncio
+import copy
 import pickle
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -56,9 +61,8 @@ def both(tmp_path):
     def run(model, use, **settings):
         path = tmp_path / "run.json"
         found = []
-        for session in (Recording(path), None):
-            session = session or Replay(path, **settings)
-            with session as run:
+        for begin in (Recording, partial(Replay, **settings)):
+            with begin(path) as run:
                 found.append(use(run.adapter(model, name="m")))
             model = Unasked()
         assert run.snapshot.root == run.recorded.root
@@ -122,9 +126,17 @@ def test_an_error_of_a_local_class_cannot_be_raised_again_and_says_so(tmp_path):
 
     with Recording(tmp_path / "run.json") as run, pytest.raises(Boom):
         run.adapter(ScriptedAdapter([Boom("x")])).generate("go")
-    with pytest.raises(RecordingMissing, match="no exception .*Boom to raise again"):
+    with pytest.raises(RecordingMissing, match=r"no exception .*Boom to raise again"):
         with Replay(tmp_path / "run.json") as run:
             run.adapter(Unasked()).generate("go")
+    with pytest.raises(RecordingMissing, match=r"no exception .*Boom to raise again"):
+        with Replay(tmp_path / "run.json") as run:
+            asyncio.run(agenerate(run.adapter(Unasked()), "go"))
+
+
+def test_a_model_in_a_run_can_be_copied(tmp_path):
+    model = Recording(tmp_path / "run.json").adapter(ScriptedAdapter(["a"]))
+    assert copy.copy(model).generate("go") == "a"
 
 
 def test_a_stream_replays_in_the_same_pieces(both):
@@ -176,7 +188,7 @@ def test_a_stream_that_fails_gives_its_pieces_first(both):
             model.stream("go") as stream,
         ):
             for piece in stream:
-                seen.append(piece)
+                seen += [piece]
         return seen, failed.value.reply
 
     live, again = both(Pieces("a", "b", error=ModelUnavailable("cut")), use)
@@ -240,7 +252,7 @@ class Over:
 def test_a_replay_asks_the_deadline(tmp_path, door):
     with Recording(tmp_path / "run.json") as run:
         reply = getattr(run.adapter(ScriptedAdapter(["a"])), door)("go")
-        reply.read() if door == "stream" else reply
+        assert str(reply.read() if door == "stream" else reply) == "a"
     with Replay(tmp_path / "run.json", check=False) as run:
         with pytest.raises(TimeoutError, match="over"):
             reply = getattr(run.adapter(Unasked()), door)("go", deadline=Over())
@@ -285,9 +297,12 @@ def test_equal_calls_in_turn_get_their_replies_in_turn_and_no_more(tmp_path):
     with Recording(tmp_path / "run.json") as run:
         model = run.adapter(ScriptedAdapter(["one", "two"]))
         assert [model.generate("go"), model.generate("go")] == ["one", "two"]
-    with pytest.raises(
-        RecordingMissing, match="was recorded 2 times, and this is one more"
-    ), Replay(tmp_path / "run.json") as run:
+    with (
+        pytest.raises(
+            RecordingMissing, match="was recorded 2 times, and this is one more"
+        ),
+        Replay(tmp_path / "run.json") as run,
+    ):
         model = run.adapter(Unasked())
         assert [model.generate("go"), model.generate("go")] == ["one", "two"]
         model.generate("go")
@@ -307,7 +322,8 @@ def test_a_missing_call_names_the_agent_the_nearest_request_and_the_difference(
     with (
         Replay(tmp_path / "run.json", check=False) as run,
         run.agent("desk"),
-        run.agent("writer"),pytest.raises(RecordingMissing) as failed
+        run.agent("writer"),
+        pytest.raises(RecordingMissing) as failed,
     ):
         run.adapter(Unasked(), name="big").generate(
             "Write on bells.\nBe long.", temperature=0.7
@@ -394,18 +410,30 @@ def test_what_an_adapter_has_beside_the_protocol_is_still_there(tmp_path):
     assert (model.model, model.calls) == ("scripted", [])
     assert "ScriptedAdapter" in repr(model)
     with pytest.raises(AttributeError):
-        model.nothing
+        _ = model.nothing
 
 
 def test_a_block_that_fails_leaves_no_recording(tmp_path):
     with pytest.raises(ZeroDivisionError), Recording(tmp_path / "run.json") as run:
         run.adapter(ScriptedAdapter(["a"])).generate("go")
-        1 / 0
+        raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_replay_without_a_recording_says_where_it_looked(tmp_path):
-    with pytest.raises(FileNotFoundError, match="run.json"):
+    with pytest.raises(FileNotFoundError, match=r"run\.json"):
         Replay(tmp_path / "run.json")
     with pytest.raises(ValueError, match="'replay' or 'live', not 'alive'"):
         Replay(tmp_path / "run.json", tools="alive")
+
+
+def test_options_of_any_kind_are_passed_on_and_known_by_their_type(tmp_path):
+    import threading
+
+    model = ScriptedAdapter(["a"])
+    lock = threading.Lock()
+    with Recording(tmp_path / "run.json") as run:
+        run.adapter(model).generate("go", lock=lock)
+    assert model.calls[0].options["lock"] is lock
+    with Replay(tmp_path / "run.json") as run:
+        run.adapter(Unasked()).generate("go", lock=threading.Lock())

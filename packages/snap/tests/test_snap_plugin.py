@@ -1,6 +1,7 @@
 """The fixture and the marker, in sessions of their own."""
 
 import json
+import subprocess
 import sys
 import textwrap
 
@@ -65,6 +66,18 @@ def test_the_first_run_records_beside_the_test_and_the_next_replays(session):
     session(ONE).assert_outcomes(passed=1)
     session(ONE, ci="true").assert_outcomes(passed=1)
     assert file.read_bytes() == first
+
+
+def test_looking_at_the_fixture_begins_no_run(session):
+    source = """
+        import copy
+
+        def test_look(agent_run):
+            assert "Runs" in repr(agent_run)
+            assert not hasattr(agent_run, "__wrapped__")
+            assert agent_run != 5
+    """
+    session(source, ci="1").assert_outcomes(passed=1)
 
 
 def test_a_missing_recording_fails_in_ci_and_says_how_to_make_it(session):
@@ -276,3 +289,11 @@ def test_the_recording_is_json_of_a_known_schema(session):
     found = json.loads(recording(session, "test_one").read_text("utf-8"))
     assert found["waybell_snap"] == 1
     assert recording(session, "test_one").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_package_itself_does_not_import_pytest():
+    code = "import sys, waybell_snap; print('pytest' in sys.modules)"
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert out.stdout == "False\n"

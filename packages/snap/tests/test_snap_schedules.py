@@ -81,10 +81,10 @@ async def team(session, model, rng):
     @bus.on("lead")
     async def lead(event):
         plan = str(await agenerate(model, "plan"))
-        work = [bus.request("worker", item=n, plan=plan) for n in (1, 2, 2, 3)]
+        work = [bus.request("worker", item=n, plan=plan) for n in (2, 2, 3)]
         done = await asyncio.gather(*work)
         votes = await bus.gather("judge", text="; ".join(sorted(done)))
-        same = await asyncio.gather(*(agenerate(model, "sample") for _ in range(3)))
+        same = await asyncio.gather(*(agenerate(model, "sample") for _ in range(2)))
         return sorted([*done, *(vote.value for vote in votes), *map(str, same)])
 
     return session.output(await bus.request("lead", goal="all"))
@@ -136,7 +136,6 @@ async def alike(session, model, rng):
     await asyncio.gather(optimist(), pessimist(), *(part(n) for n in range(3)))
 
 
-@pytest.mark.soak
 def test_agents_that_ask_the_same_first_get_their_own_replies(tmp_path):
     path = tmp_path / "run.json"
 
@@ -151,4 +150,4 @@ def test_agents_that_ask_the_same_first_get_their_own_replies(tmp_path):
 
     for seed in range(5):
         simulate(record, seeds=[seed])
-        simulate(replay, seeds=200)
+        simulate(replay, seeds=range(60))

@@ -1,9 +1,13 @@
 """Tools: recorded with what asked for them, replayed or run for real."""
 
+# What a block complains of at its end is raised around all of it.
+# ruff: noqa: SIM117
+
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -142,7 +146,7 @@ async def test_async_doors_and_timeouts_come_again(tmp_path):
 
 def test_what_cannot_be_stored_says_how_to_go_on(twice, tmp_path):
     with pytest.raises(
-        RecordingMissing, match='a builtins.object .* with tools="live"'
+        RecordingMissing, match=r'a builtins\.object .* with tools="live"'
     ):
         twice(lambda _, tools: tools.call("odd"))
     twice(lambda _, tools: bool(tools.call("odd")), tools="live")
@@ -200,12 +204,33 @@ def test_a_tool_taken_from_its_registry_is_recorded_too(twice):
     assert live == again == ("1 True", 2)
 
 
+def test_bad_arguments_are_a_failure_of_the_run_past_the_registry_too(twice):
+    def use(run, tools):
+        box = ToolRegistry()
+        box._tools["add"] = tools["add"]
+        told = box.result({"name": "add", "arguments": {"a": "x"}})
+        assert told["error"]["type"] == "ToolArgumentsError"
+        (node,) = [n for n in run.snapshot.nodes() if n["kind"] == "tool"]
+        assert node["error"]["type"] == "waybell_tools._errors.ToolArgumentsError"
+        assert (node["given"], node["error"]["message"]) == (
+            {"a": "x"},
+            told["error"]["message"],
+        )
+        return told
+
+    live, again = twice(use)
+    assert live == again
+
+
 def test_a_sync_tool_that_gives_a_coroutine_is_recorded_when_it_is_done(tmp_path):
-    async def later(a):
+    async def soon(a):
         return a + 1
 
+    def later(**arguments):
+        return soon(**arguments)
+
     registry = ToolRegistry()
-    registry.define_tool(name="later", fn=lambda a: later(a), schema={"type": "object"})
+    registry.define_tool(name="later", fn=later, schema={"type": "object"})
     for session in (Recording, Replay):
         with session(tmp_path / "run.json") as run:
             assert run.tools(registry)["later"].fn.__name__ == "run"
@@ -245,7 +270,7 @@ async def test_an_agent_behind_a_tool_is_inside_of_it_and_comes_whole_from_the_r
             @registry.tool
             async def ask(what: str) -> str:
                 """Ask an agent."""
-                return str(await agenerate(model, what))
+                return str(await agenerate(model, what))  # noqa: B023 - called in its round
 
             assert await run.tools(registry).acall("ask", {"what": "x"}) == "inner"
     assert str(run.snapshot) == "run\n  ask()\n    model.generate()"
@@ -279,6 +304,26 @@ def test_threads_of_a_pool_without_a_context_are_in_no_order(tmp_path):
     for session in (Recording, Replay):
         with session(tmp_path / "run.json") as run, ThreadPoolExecutor(2) as pool:
             tools = run.tools(Shelf().registry)
-            assert list(pool.map(lambda n: work(tools, n), range(4)))
+            assert list(pool.map(partial(work, tools), range(4)))
     lanes = run.snapshot.root["lanes"]
     assert [len(lane["nodes"]) for lane in lanes] == [1] * 8
+
+
+def test_agents_in_threads_of_a_pool_are_in_no_order_but_each_is_in_its_own(tmp_path):
+    def agent(run, tools, number):
+        with run.agent(f"agent{number}"):
+            return [tools.call("add", {"a": number, "b": n}) for n in range(3)]
+
+    seen = set()
+    for round_ in range(8):
+        session = Replay if round_ else Recording
+        with session(tmp_path / "run.json") as run, ThreadPoolExecutor(2) as pool:
+            tools = run.tools(Shelf().registry)
+            assert len([*pool.map(partial(agent, run, tools), range(6))]) == 6
+        seen.add(str(run.snapshot))
+    assert seen == {
+        "run\n"
+        + "\n".join(
+            f"  - agent{n}\n" + "\n".join(["      add()"] * 3) for n in range(6)
+        )
+    }

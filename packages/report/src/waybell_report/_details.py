@@ -12,6 +12,7 @@ _EXACT: Final = 2**53 - 1
 # Characters that one text may have, by how many were kept before.
 _TIERS: Final = ((4_000_000, 65_536), (12_000_000, 4_096))
 _LEAST, _FAILED, _PARTS = 200, 8_192, 2_000
+_PLAIN: Final = 800  # bytes of a record without long texts
 
 
 class Details:
@@ -47,13 +48,13 @@ class Details:
             shown["e"] = [[t, n[:500], self._attributes(a, limit)] for t, n, a in some]
             if (more := len(events) - _PARTS) > 0:
                 shown["em"] = more
-        packed = orjson.dumps(shown)
-        self._kept += len(packed)
+        packed = dumped(shown)
+        self._kept += max(0, len(packed) - _PLAIN)
         return packed
 
     def forget(self, packed: bytes) -> None:
         """What `packed` has kept is not in the page after all."""
-        self._kept -= len(packed)
+        self._kept -= max(0, len(packed) - _PLAIN)
 
     def _attributes(self, found: Mapping[str, Any], limit: int) -> dict[str, Any]:
         some = islice(found.items(), _PARTS)
@@ -82,6 +83,11 @@ class Details:
             return text
         self.cut += 1
         return {"s": text[:limit], "n": len(text)}
+
+
+def dumped(value: object) -> bytes:
+    """JSON to keep: a copy, as what orjson returns holds the kilobytes it was made in."""
+    return bytes(memoryview(orjson.dumps(value)))
 
 
 def _other(value: object) -> str:

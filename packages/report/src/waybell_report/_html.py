@@ -39,8 +39,8 @@ def page(
     style = read["page.css"]
     fields = {
         "policy": _policy(script, style),
-        "title": escape(title),
-        "told": escape(told),
+        "title": escape(_seen(title)),
+        "told": escape(_seen(told)),
         "style": style,
         "script": script,
         "head": b64encode(orjson.dumps(head)).decode(),
@@ -53,6 +53,11 @@ def page(
         fields[name] + tail for name, _, tail in (r.partition("}}") for r in rest)
     )
     return first + "".join(filled)
+
+
+def _seen(text: str) -> str:
+    """`text` with what is not seen, or turns text around, as numbers."""
+    return "".join(c if c.isprintable() else f"\u27e6{ord(c):04X}\u27e7" for c in text)
 
 
 def _policy(script: str, style: str) -> str:

@@ -78,7 +78,7 @@ class Inputs:
             return
         with tempfile.TemporaryDirectory() as folder:
             line = Path(folder, "line.jsonl")
-            messages: list[Any] = found if type(found) is list else [found]
+            messages = found if _several(found) else [found]
             line.write_bytes(b"\n".join(map(orjson.dumps, messages)))
             with SpanReader(line) as reader:
                 if spans := list(reader):
@@ -88,6 +88,10 @@ class Inputs:
     def _count(self, reader: SpanReader) -> None:
         self.torn += reader.torn
         self.foreign += reader.foreign
+
+
+def _several(found: object) -> bool:
+    return isinstance(found, list)
 
 
 def merged(

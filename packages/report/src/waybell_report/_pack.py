@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from waybell_report._details import dumped
 from waybell_report._forest import Forest
 from waybell_report._groups import Groups
 from waybell_report._node import CRITICAL, Decision
@@ -16,7 +17,8 @@ from waybell_trace import SpanUsage
 
 
 _LONG: Final = 48  # characters from which a text is stored once for all spans
-_UNKNOWN: Final = SpanUsage()
+_MANY: Final = 20_000  # spans from which every byte of each counts
+_DIGEST: Final = re.compile(r"[0-9a-f]{32,128}")
 _USAGE: Final = (
     "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "waybell.cost.nano_usd",
 )  # fmt: skip
@@ -114,22 +116,22 @@ def detail(forest: Forest, groups: Groups, log: list[Decision]) -> bytes:
 
     Attributes become the number of their list of names, then the values; a long text
     becomes `{"t": its number}`, and `[]` stands for what is in a column of the core.
+    Of very many spans, digests keep 16 digits, and say so.
 
     Args:
         forest: The spans.
         groups: Their groups.
         log: The decisions, in order of time.
     """
-    shapes, texts = Table(), Table()
-    rows = [_row(n.detail, shapes, texts, groups.used[n.key]) for n in forest.nodes]
-    rows += [_row(made.detail, shapes, texts, _UNKNOWN) for made in log]
+    lines = _Lines(brief=len(forest.nodes) > _MANY)
+    rows = [lines.line(node.detail, groups.used[node.key]) for node in forest.nodes]
+    rows += [lines.line(made.detail) for made in log]
     traces = Table()
     head = {
         "traces": [traces.place(node.key[0]) for node in forest.roots],
         "trace": [*traces.places],
-        "shapes": [*shapes.places],
-        "texts": [orjson.Fragment(text) for text in texts.places],
-        "decisions": [d.id for d in log],
+        "shapes": [*lines.shapes.places],
+        "texts": [orjson.Fragment(text) for text in lines.texts.places],
     }
     return b"\n".join([orjson.dumps(head), *rows])
 
@@ -166,27 +168,42 @@ def _known(number: int | None) -> int:
     return 0 if number is None else number + 1
 
 
-def _row(packed: bytes, shapes: Table, texts: Table, spent: SpanUsage) -> bytes:
-    found = orjson.loads(packed)
+class _Lines:
+    """Makes a line of JSON of each record; `brief` keeps of digests what tells them apart."""
+
+    __slots__ = ("brief", "shapes", "texts")
+
+    def __init__(self, *, brief: bool) -> None:
+        self.brief = brief
+        self.shapes, self.texts = Table(), Table()
+
+    def line(self, packed: bytes, spent: SpanUsage | None = None) -> bytes:
+        found = orjson.loads(packed)
+        if spent is not None:
+            _spare(found.get("a", {}), spent)
+        if "a" in found:
+            found["a"] = self._shaped(found["a"])
+        if "r" in found:
+            found["r"] = self.texts.place(dumped(found["r"]))
+        for event in found.get("e", ()):
+            event[2] = self._shaped(event[2])
+        return dumped(found)
+
+    def _shaped(self, found: dict[str, Any]) -> list[Any]:
+        return [self.shapes.place(tuple(found)), *map(self._value, found.values())]
+
+    def _value(self, value: Any) -> Any:
+        if self.brief and isinstance(value, str) and _DIGEST.fullmatch(value):
+            return f"{value[:16]}\u2026 ({len(value)} digits)"
+        return {"t": self.texts.place(dumped(value))} if _long(value) else value
+
+
+def _spare(attributes: dict[str, Any], spent: SpanUsage) -> None:
     columns = zip(_USAGE, (*spent[:2], spent.nano_usd), strict=True)
     for name, number in columns:
-        if number is not None and found.get("a", {}).get(name) == number:
-            found["a"][name] = []
-    if "a" in found:
-        found["a"] = _shaped(found["a"], shapes, texts)
-    if "r" in found:
-        found["r"] = texts.place(orjson.dumps(found["r"]))
-    for event in found.get("e", ()):
-        event[2] = _shaped(event[2], shapes, texts)
-    return orjson.dumps(found)
+        if number is not None and attributes.get(name) == number:
+            attributes[name] = []
 
 
-def _shaped(found: dict[str, Any], shapes: Table, texts: Table) -> list[Any]:
-    values = (_value(value, texts) for value in found.values())
-    return [shapes.place(tuple(found)), *values]
-
-
-def _value(value: Any, texts: Table) -> Any:
-    kind = type(value)
-    long = kind is dict or (kind is str and len(value) > _LONG)
-    return {"t": texts.place(orjson.dumps(value))} if long else value
+def _long(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, str) and len(value) > _LONG)

@@ -208,20 +208,20 @@ class _Run:
         if self.logged > len(self.log):
             yield f"Of {self.logged:,} decisions the page shows the last {len(self.log):,}."
         if forest.twice:
-            yield f"{forest.twice:,} spans have the id of another; the later one is shown."
+            yield f"Spans that have the id of a later one and are left out: {forest.twice:,}."
         if self.details.cut:
-            yield f"{self.details.cut:,} long texts are cut; where, their length is said."
+            yield f"Long texts that are cut: {self.details.cut:,}. Each says its length."
         if self.inputs.torn:
-            yield f"{self.inputs.torn:,} lines were cut short, by a crash most likely."
+            yield f"Lines cut short, by a crash most likely: {self.inputs.torn:,}."
         if self.inputs.foreign:
-            yield f"{self.inputs.foreign:,} lines are neither spans nor decisions."
+            yield f"Lines that are neither spans nor decisions: {self.inputs.foreign:,}."
 
 
 def _nothing(inputs: Inputs) -> ReportError:
     files = [*inputs.traces, *inputs.decisions]
-    counts = [(inputs.foreign, "are something else"), (inputs.torn, "are cut short")]
-    why = " and ".join(f"{count} {what}" for count, what in counts if count)
+    counts = [("of something else", inputs.foreign), ("cut short", inputs.torn)]
+    why = ", ".join(f"{what}: {count:,}" for what, count in counts if count)
     names = ", ".join(map(str, files))
     return ReportError(
-        f"no span and no decision in {names}: of its lines, {why}", str(files[0])
+        f"no span and no decision in {names} (lines {why})", str(files[0])
     )

@@ -88,21 +88,24 @@ class _Comparing:
 
     def pair(self, old: Tree, new: Tree, path: str) -> None:
         """Compare two nodes that belong together, and all that is inside them."""
+        if old == new:
+            return
         where = path or "run"
+        self._values("input", f"{where}.given", _given(old), _given(new))
+        self._outcome(old, new, where)
+        classes = old.get("latency"), new.get("latency")
+        if classes[0] != classes[1]:
+            self._note("latency", f"{where}.latency", *classes)
+        self._children(old, new, path)
+
+    def _outcome(self, old: Tree, new: Tree, where: str) -> None:
         one, two = old.get("error"), new.get("error")
         if (one and one["type"]) != (two and two["type"]):
             self._note("error", where, _told(one), _told(two))
-        elif one and two:
-            self._values(
-                "output", f"{where}.error.message", one["message"], two["message"]
-            )
-        self._values("input", f"{where}.given", _given(old), _given(new))
+            return
+        said = [error and error["message"] for error in (one, two)]
+        self._values("output", f"{where}.error.message", *said)
         self._values("output", f"{where}.got", _got(old), _got(new))
-        if old.get("latency") != new.get("latency"):
-            self._note(
-                "latency", f"{where}.latency", old.get("latency"), new.get("latency")
-            )
-        self._children(old, new, path)
 
     def _values(self, kind: Kind, path: str, old: Any, new: Any) -> None:
         bare = _bare(path)
@@ -120,14 +123,14 @@ class _Comparing:
         pairs = list[tuple[_Place, _Place]]()
         for by in (self._key, self._asked, _label):
             one, two = _matched(one, two, partial(by, path=path), pairs)
-        numbers = _numbers(new), _numbers(old)
         self._order(pairs, path)
+        numbers = {**_numbers(old), **_numbers(new)}
         for left, right in pairs:
-            self.pair(left.node, right.node, _join(path, right.node, numbers[0]))
-        for place in one:
-            self._alone(place.node, _join(path, place.node, numbers[1]), gone=True)
-        for place in two:
-            self._alone(place.node, _join(path, place.node, numbers[0]), gone=False)
+            where = _join(path, right.node, numbers[id(right.node)])
+            self.pair(left.node, right.node, where)
+        for gone, places in ((True, one), (False, two)):
+            for node in (place.node for place in places):
+                self._alone(node, _join(path, node, numbers[id(node)]), gone=gone)
 
     def _unequal(
         self, old: Tree, new: Tree, path: str
@@ -147,13 +150,11 @@ class _Comparing:
     def _alone(self, node: Tree, path: str, *, gone: bool) -> None:
         """Note a node that is in one of the runs only, and what fails in it."""
         kind: Kind = "tool set" if node["kind"] == "tool" else "calls"
-        self._one_sided(kind, path, _summary(node), gone=gone)
-        for inner in Snapshot(node).nodes():
-            if "error" in inner:
-                self._one_sided("error", path, _told(inner["error"]), gone=gone)
-
-    def _one_sided(self, kind: Kind, path: str, told: Any, *, gone: bool) -> None:
-        self._note(kind, path, told if gone else None, None if gone else told)
+        failed = [one["error"] for one in Snapshot(node).nodes() if "error" in one]
+        found: list[tuple[Kind, Any]] = [("error", _told(error)) for error in failed]
+        found.insert(0, (kind, _summary(node)))
+        for what, told in found:
+            self._note(what, path, *((told, None) if gone else (None, told)))
 
     def _order(self, pairs: Sequence[tuple[_Place, _Place]], path: str) -> None:
         """Note the lanes in which nodes of both runs are in another order."""
@@ -163,12 +164,8 @@ class _Comparing:
         for found in lanes.values():
             was = [one for one, _ in sorted(found, key=lambda pair: pair[0].at)]
             now = [one for one, _ in sorted(found, key=lambda pair: pair[1].at)]
-            if was != now:
-                moved = [
-                    one for one, two in zip(was, now, strict=True) if one is not two
-                ]
-                tools = all(one.node["kind"] == "tool" for one in moved)
-                kind: Kind = "tool order" if tools else "order"
+            if moved := _moved(was, now):
+                kind: Kind = "tool order" if moved == {"tool"} else "order"
                 self._note(kind, path or "run", _names(was), _names(now))
 
     def _key(self, node: Tree, path: str) -> str:
@@ -176,7 +173,7 @@ class _Comparing:
         return dumps(self._form(node, path))
 
     def _form(self, node: Tree, path: str) -> list[Any]:
-        where = _bare(f"{path}/{_label(node)}" if path else _label(node))
+        where = _bare(_join(path, node))
         error: Tree = node.get("error") or {}
         normal = self._matchers.normal
         inner = [
@@ -194,10 +191,8 @@ class _Comparing:
 
     def _asked(self, node: Tree, path: str) -> str:
         """One text for nodes that were given the same."""
-        where = _bare(f"{path}/{_label(node)}" if path else _label(node))
-        return dumps(
-            [where, self._matchers.normal(f"{where}.given", _given(node), key=True)]
-        )
+        where = f"{_bare(_join(path, node))}.given"
+        return dumps([where, self._matchers.normal(where, _given(node), key=True)])
 
 
 def _matched(
@@ -213,22 +208,18 @@ def _matched(
             groups[by(place.node)][side].append(place)
     for left, right in groups.values():
         pairs.extend(zip(left, right, strict=False))
-    rest = [
-        sorted(
-            (place for pair in groups.values() for place in pair[side][_size(pair) :]),
-            key=_place,
-        )
+    several = [(pair, min(map(len, pair))) for pair in groups.values()]
+    left, right = (
+        sorted(place for pair, size in several for place in pair[side][size:])
         for side in (0, 1)
-    ]
-    return rest[0], rest[1]
+    )
+    return left, right
 
 
-def _size(pair: tuple[list[_Place], list[_Place]]) -> int:
-    return min(map(len, pair))
-
-
-def _place(place: _Place) -> tuple[int, int]:
-    return place.lane, place.at
+def _moved(was: Sequence[_Place], now: Sequence[_Place]) -> set[str]:
+    """The kinds of what is not where it was."""
+    pairs = zip(was, now, strict=True)
+    return {one.node["kind"] for one, two in pairs if one is not two}
 
 
 def _left(side: Sequence[tuple[str, Tree]], equal: Counter[str]) -> list[_Place]:
@@ -254,8 +245,8 @@ def _numbers(tree: Tree) -> dict[int, str]:
     return found
 
 
-def _join(path: str, node: Tree, numbers: dict[int, str]) -> str:
-    own = f"{_label(node)}{numbers[id(node)]}"
+def _join(path: str, node: Tree, number: str = "") -> str:
+    own = f"{_label(node)}{number}"
     return f"{path}/{own}" if path else own
 
 

@@ -1,8 +1,9 @@
 """What differs between two values, as text that reads well."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
+from itertools import zip_longest
 from typing import Any
 
 from waybell_snap._values import dumps
@@ -46,26 +47,25 @@ def _unified(old: list[str], new: list[str]) -> list[str]:
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[Difference]:
     """The innermost places where two values of JSON differ."""
-    if old == new and type(old) is type(new):
-        return
-    one: Any = old
-    two: Any = new
-    if isinstance(old, dict) and isinstance(new, dict):
-        pairs = [(k, one.get(k, ABSENT), two.get(k, ABSENT)) for k in {**one, **two}]
-    elif isinstance(old, list) and isinstance(new, list):
-        pairs = [(str(n), *pair) for n, pair in enumerate(_zipped(one, two))]
-    else:
+    parts = _parts(old, new)
+    if parts is None:
         if old != new or isinstance(old, bool) != isinstance(new, bool):
             yield Difference(path, old, new)
         return
-    for name, left, right in pairs:
-        yield from differences(left, right, f"{path}.{name}" if path else name)
+    for name, one, two in parts:
+        yield from differences(one, two, f"{path}.{name}" if path else str(name))
 
 
-def _zipped(old: list[Any], new: list[Any]) -> list[tuple[Any, Any]]:
-    size = max(len(old), len(new))
-    one, two = (side + [ABSENT] * (size - len(side)) for side in (old, new))
-    return list(zip(one, two, strict=True))
+def _parts(old: Any, new: Any) -> Iterable[tuple[Any, Any, Any]] | None:
+    """The items of two mappings or two lists by their places, None for other pairs."""
+    one: Any = old
+    two: Any = new
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [(k, one.get(k, ABSENT), two.get(k, ABSENT)) for k in {**one, **two}]
+    if isinstance(old, list) and isinstance(new, list):
+        pairs = zip_longest(one, two, fillvalue=ABSENT)
+        return [(number, *pair) for number, pair in enumerate(pairs)]
+    return None
 
 
 def _value(value: Any) -> str:

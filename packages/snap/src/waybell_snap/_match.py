@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import translate
 from typing import Any, ClassVar
 
-from waybell_snap._values import within
+from waybell_snap._values import dumps, within
 
 
 # The names that vendors give to tool calls, and where such names are the user's own.
@@ -186,7 +186,10 @@ def _canonical(value: Any, ids: dict[str, str], *, own: bool) -> Any:
             return ids.setdefault(part, f"#{len(ids) + 1}")
         return _canonical(part, ids, own=own or name in _OWN)
 
-    return within(value, item)
+    made: Any = within(value, item)
+    if isinstance(value, dict) and "$map" in made:
+        made["$map"].sort(key=dumps)
+    return made
 
 
 def _deep(value: Any, change: Callable[[str], str]) -> Any:

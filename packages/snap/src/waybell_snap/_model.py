@@ -14,6 +14,7 @@ from waybell_adapters import (
     astream,
 )
 from waybell_adapters.testing import ModelRequest, RecordingAdapter
+from waybell_snap._scope import asked
 from waybell_snap._tree import Node
 from waybell_snap._values import decode_error
 
@@ -40,6 +41,8 @@ class Model:
         self._session, self._adapter, self._name = session, adapter, name
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # While it is copied, it has no adapter to ask.
+            raise AttributeError(name)
         return getattr(self._adapter, name)
 
     def __repr__(self) -> str:
@@ -86,8 +89,8 @@ class _Call:
 
     def begin(self, request: ModelRequest) -> None:
         """Note what is asked."""
-        asked = request.to_dict()
-        given = {name: part for name, part in asked.items() if part and name != "model"}
+        parts = ("messages", "system", "tools", "options")
+        given = {name: part for name in parts if (part := getattr(request, name))}
         self._node = self._session.begin("call", self._name, request.operation, given)
         self._started = self._session.now()
         self._played = self._session.play(self._node)
@@ -99,10 +102,9 @@ class _Call:
             session.fail(node, outcome, self._started)
         else:
             session.end(node, _told(outcome), self._started)
-            node.asked = [
-                (c.name, session.clean(c.arguments)) for c in outcome.tool_calls
-            ]
-            session.wants(node)
+            calls = outcome.tool_calls
+            node.asked = [(call.name, session.clean(call.arguments)) for call in calls]
+            asked.set(node)
         if self._played is not None:
             node.latency, node.pieces = self._played.latency, self._played.pieces
         elif node.pieces is not None:
@@ -147,6 +149,7 @@ class _Call:
         """Let others run, as while a model works; as long as it takes to be cancelled."""
         await asyncio.sleep(0)
         await self._session.hang(self._node, self._known, options.get("deadline"))
+        self._session.answerable(self._node, self._known)
 
     def _line(self) -> ScriptedAdapter:
         line = self._error() or Reply.from_dict(self._known.got)

@@ -25,30 +25,37 @@ def missing(
         every: All that was recorded.
         why: What is wrong.
     """
-    what = f"{node.kind} {node.where()}"
-    lines = [f"{what} was not recorded: {why}"]
-    if known and all(one.twin is not None and one.twin is not node for one in known):
-        lines = [f"{what} was recorded {_times(len(known))}, and this is one more"]
-    lines.append(f"  asked by: {' / '.join(node.path()) or 'the run itself'}")
     near = None if known else _nearest(node, every)
-    if near is None:
-        lines.append(f"  asked: {shown(dumps(node.given))}")
-    else:
-        lines.append(f"  nearest: {near.kind} {near.where()}, from which it differs in")
-        found = differences(*(canonical(one.given, ids=True) for one in (near, node)))
-        lines += [f"    {line}" for one in found for line in one.lines()]
-    lines.append("  record the run again if it is meant to ask this")
+    lines = [
+        f"{node.kind} {node.where()} {_reason(node, known, why)}",
+        f"  asked by: {' / '.join(node.path()) or 'the run itself'}",
+        *_difference(node, near),
+        "  record the run again if it is meant to ask this",
+    ]
     return RecordingMissing(
         "\n".join(lines),
         agent=node.path(),
         operation=f"{node.kind} {node.name} {node.op}".rstrip(),
         request=node.given,
-        nearest=None if near is None else near.given,
+        nearest=near and near.given,
     )
 
 
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"
+def _reason(node: Node, known: Sequence[Node], why: str) -> str:
+    taken = [one for one in known if one.twin is not node]
+    if not taken:
+        return f"was not recorded: {why}"
+    times = "once" if len(taken) == 1 else f"{len(taken)} times"
+    return f"was recorded {times}, and this is one more"
+
+
+def _difference(node: Node, near: Node | None) -> list[str]:
+    if near is None:
+        return [f"  asked: {shown(dumps(node.given))}"]
+    forms = (canonical(one.given, ids=node.kind == "call") for one in (near, node))
+    found = (line for one in differences(*forms) for line in one.lines())
+    head = f"  nearest: {near.kind} {near.where()}, from which it differs in"
+    return [head, *(f"    {line}" for line in found)]
 
 
 def _nearest(node: Node, every: Sequence[Node]) -> Node | None:

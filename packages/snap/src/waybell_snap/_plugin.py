@@ -94,6 +94,8 @@ class Runs:
         return self._begun(name)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # Whoever looks at it asks for nothing of a run.
+            raise AttributeError(name)
         return getattr(self._begun(""), name)
 
     def _begun(self, name: str) -> Recording | Replay:
@@ -192,11 +194,15 @@ class Seen:
         for home in {path.parent / HOME for path in self.files}:
             for path in home.glob("*/*.json"):
                 test = home.parent / f"{path.parent.name}.py"
-                if test in self.files - partly or not test.exists():
-                    first = path.with_name(f"{path.stem.partition('--')[0]}.json")
-                    owned = {path, first} & self.expected
-                    if not owned or (first in self.finished and path not in self.used):
-                        yield path
+                known = test in self.files - partly or not test.exists()
+                if known and not self._owned(path):
+                    yield path
+
+    def _owned(self, path: Path) -> bool:
+        first = path.with_name(f"{path.stem.partition('--')[0]}.json")
+        if not {path, first} & self.expected:
+            return False
+        return path in self.used or first not in self.finished
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

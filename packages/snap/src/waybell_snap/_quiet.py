@@ -57,7 +57,7 @@ def _near(host: Any) -> bool:
     """Whether this is no name or address of another machine."""
     if isinstance(host, bytes):
         host = host.decode(errors="replace")
-    if not isinstance(host, str) or host in ("", "localhost") or host.startswith("/"):
+    if not isinstance(host, str) or host in ("", "localhost") or host[0] in "/\0":
         return True  # A socket file, or no address at all.
     try:
         return ip_address(host.partition("%")[0]).is_loopback

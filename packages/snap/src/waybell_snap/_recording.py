@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from waybell_snap._values import NotReplayable, decode, decode_error, dumps
 
 _LIVE = 'run the tools for real with tools="live"'
 _WAS_CANCELLED = "it was cancelled when it was recorded"
+_TWINS, _APART = 3, 1000  # that belong together, and that belong to others
 _CANCELLED = ("asyncio.exceptions.CancelledError", UNFINISHED)
 
 
@@ -32,7 +33,13 @@ class Recording(Session):
     __slots__ = ()
 
     def save(self) -> None:
-        """Put the run on file now; a call that still runs is noted as unfinished."""
+        """Put the run on file now; a call that still runs is noted as unfinished.
+
+        Raises:
+            RuntimeError: Its secrets could not be taken out of something.
+        """
+        if self.unclean is not None:
+            raise RuntimeError("redact failed, so nothing was stored") from self.unclean
         self.snapshot.save(self.path)
 
     def finish(self) -> None:
@@ -66,7 +73,7 @@ class Replay(Session):
     """
 
     __slots__ = (
-        "_allow", "_calls", "_check", "_missing", "_patience", "_tools", "recorded",
+        "_allow", "_calls", "_check", "_free", "_missing", "_patience", "_tools", "recorded",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +96,8 @@ class Replay(Session):
         self._calls = defaultdict[Any, list[Node]](list)
         for node in _inner(Node.from_dict(self.recorded.root)):
             self._calls[self._key(node)].append(node)
+        free = {key: [*nodes] for key, nodes in self._calls.items()}
+        self._free = defaultdict(list, free)
 
     def compare(self) -> Comparison:
         """The run until now beside the recorded one."""
@@ -119,15 +128,13 @@ class Replay(Session):
         if node.kind == "tool" and self._tools == "live":
             return None
         with self._lock:
-            known = self._calls.get(self._key(node), [])
-            free = [one for one in known if one.twin is None]
-            if free:
-                played = max(
-                    free, key=lambda one: _fit(node, one)
-                )  # The first of equals.
+            key = self._key(node)
+            if free := self._free[key]:
+                played = _fitting(node, free)
+                free.remove(played)
                 _bind(node, played)
                 return played
-        raise self._missed(node, known)
+        raise self._missed(node, self._calls[key])
 
     def answerable(self, node: Node, played: Node) -> None:
         """Refuse what was cancelled when it was recorded, or is known by its type only.
@@ -183,27 +190,39 @@ def _inner(node: Node) -> Iterator[Node]:
             yield from _inner(one)
 
 
-def _pairs(node: Node, known: Node) -> Iterable[tuple[Any, Any]]:
-    """What is around a call, and what was around a recorded one, outermost first."""
-    around = reversed([*node.line()]), reversed([*known.line()])
-    return zip(*around, strict=False)
+def _around(node: Node) -> list[Any]:
+    """The lanes and nodes around a node, outermost first."""
+    return [*node.line()][::-1]
 
 
-def _fit(node: Node, known: Node) -> int:
-    """How well what is around a call agrees with what was around a recorded one."""
-    total = 0
-    for one, two in _pairs(node, known):
-        if one.twin is two:
-            total += 3
-        elif one.twin is None and two.twin is None:
-            total += one.alike(two)
-        else:
-            total -= 100
-    return total
+def _fitting(node: Node, free: Sequence[Node]) -> Node:
+    """The recorded call around which most agrees with what is around this one.
+
+    Of those that fit equally well it is the first, as they were recorded.
+    """
+    around = _around(node)
+    best, most = free[0], -len(around) * _APART
+    for one in free:
+        fits = sum(map(_agreement, around, _around(one)))
+        if fits > most:
+            best, most = one, fits
+        if most == len(around) * _TWINS:
+            break
+    return best
+
+
+def _agreement(one: Any, two: Any) -> int:
+    """How well two nodes, or lanes, go together."""
+    if one.twin is two:
+        return _TWINS
+    if one.twin is None and two.twin is None:
+        return int(one.alike(two))
+    return -_APART
 
 
 def _bind(node: Node, known: Node) -> None:
     """From now on a call belongs to a recorded one, and so does what is around them."""
-    for one, two in [(node, known), *_pairs(node, known)]:
+    around = zip(_around(node), _around(known), strict=False)
+    for one, two in ((node, known), *around):
         if one.twin is None and two.twin is None:
             one.twin, two.twin = two, one

@@ -60,11 +60,8 @@ class Redactor:
         self, more: Redact = True, environ: Mapping[str, str] | None = None
     ) -> None:
         self._off = more is False
-        self._patterns = list(_SECRETS)
         self._more = more if callable(more) else None
-        if not isinstance(more, bool) and not callable(more):
-            several = [more] if isinstance(more, str | re.Pattern) else more
-            self._patterns += [re.compile(pattern) for pattern in several]
+        self._patterns = [*_SECRETS, *_compiled(more)]
         given = os.environ if environ is None else environ
         values = {v for k, v in given.items() if _NAME.fullmatch(k) and len(v) >= 8}
         self._known = sorted(values, key=len, reverse=True)
@@ -106,3 +103,10 @@ def _hidden(found: re.Match[str]) -> str:
     if "value" not in found.re.groupindex:
         return HIDDEN
     return found[0].removesuffix(found["value"]) + HIDDEN
+
+
+def _compiled(more: Redact) -> list[re.Pattern[str]]:
+    if isinstance(more, bool) or callable(more):
+        return []
+    several = [more] if isinstance(more, str | re.Pattern) else more
+    return [re.compile(pattern) for pattern in several]

@@ -98,13 +98,13 @@ class Tasks:
                 return self._known[task]
         if (here := get_ident()) == self._home:
             return "home", ""
+        if _around.get() is None:  # The context may be that of a whole pool.
+            return object(), ""
         known = _thread.get()
-        if known is not None and known[0] == here:
-            return known[1], ""
-        token = object()
-        if _around.get() is not None:  # Else the context may be that of a whole pool.
-            _thread.set((here, token))
-        return token, ""
+        if known is None or known[0] != here:
+            known = here, object()
+            _thread.set(known)
+        return known[1], ""
 
 
 def task_name(task: "asyncio.Task[Any]", alike: dict[str, set[int]]) -> str:

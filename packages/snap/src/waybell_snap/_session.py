@@ -22,12 +22,7 @@ from waybell_tools import ToolRegistry
 
 
 T = TypeVar("T")
-_CLASSES = {
-    0.1: "under 0.1 s",
-    1.0: "under 1 s",
-    10.0: "under 10 s",
-    60.0: "under 1 min",
-}
+_CLASSES = {0.1: "0.1 s", 1.0: "1 s", 10.0: "10 s", 60.0: "1 min"}
 _LIMITS = {"budget", "deadline"}  # what bounds an agent, and is no task of it
 
 
@@ -46,8 +41,8 @@ class Session:
     """
 
     __slots__ = (
-        "_clean", "_clock", "_closed", "_lock", "_root", "_tasks",
-        "limits", "matchers", "path",
+        "_clock", "_closed", "_lock", "_redact", "_root", "_tasks",
+        "limits", "matchers", "path", "unclean",
     )  # fmt: skip
 
     def __init__(
@@ -62,12 +57,10 @@ class Session:
     ) -> None:
         self.path = Path(path)
         self.matchers = Matchers(matchers)
-        self.limits: dict[str, Any] = {
-            "matchers": matchers,
-            "max_usd": max_usd,
-            "max_tokens": max_tokens,
-        }
-        self._clean = Redactor(redact)
+        self.limits: dict[str, Any] = {"max_usd": max_usd, "max_tokens": max_tokens}
+        self.limits["matchers"] = matchers
+        self._redact = Redactor(redact)
+        self.unclean: Exception | None = None
         self._clock = clock or _now
         self._closed = False
         self._root = Node("run", "run")
@@ -138,14 +131,14 @@ class Session:
                 f"{name} was called after its run was over: await what you start inside "
                 f"the block of {type(self).__name__}"
             )
-        given = self.clean(given, brief=brief)
+        given, name = self.clean(given, brief=brief), self._without_secrets(name)
         parent = self.here()
         if kind == "tool":
             parent = self._asking(parent, name, given)
         node = Node(kind, name, op, given, parent)
         token, task = self._tasks.lane(parent)
         with self._lock:
-            parent.put(token, node, task)
+            parent.put(token, node, self._without_secrets(task))
         return node
 
     def end(self, node: Node, got: Any, started: float) -> None:
@@ -158,7 +151,8 @@ class Session:
     ) -> None:
         """Note that it failed."""
         brief = node.kind not in ("call", "tool")
-        node.error = self._clean(outline(error) if brief else encode_error(error))
+        told = outline(error) if brief else encode_error(error)
+        node.error = self._without_secrets(told)
         if started is not None:
             node.latency = self.latency(started)
 
@@ -178,17 +172,19 @@ class Session:
     def latency(self, started: float) -> str:
         """The class of the time since then."""
         seconds = self._clock() - started
-        return next(
-            (name for top, name in _CLASSES.items() if seconds < top), "over 1 min"
-        )
+        under = (f"under {name}" for top, name in _CLASSES.items() if seconds < top)
+        return next(under, "over 1 min")
 
     def clean(self, value: Any, *, brief: bool = False) -> Any:
-        """The value as JSON without secrets."""
-        return self._clean(encode(value, brief=brief))
+        """The value as JSON without secrets; if that fails, nothing is ever stored."""
+        return self._without_secrets(encode(value, brief=brief))
 
-    def wants(self, node: Node) -> None:
-        """Let the tools called next in this context belong to a model's call."""
-        asked.set(node)
+    def _without_secrets(self, data: Any) -> Any:
+        try:
+            return self._redact(data)
+        except Exception as error:
+            self.unclean = error
+            raise
 
     def _asking(self, scope: Node, name: str, given: Any) -> Node:
         """The call whose reply asked for this tool, or what is around it."""

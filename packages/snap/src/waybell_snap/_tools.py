@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from waybell_snap._tree import Node
 from waybell_snap._values import decode, decode_error
-from waybell_tools import ToolRegistry
+from waybell_tools import ToolArgumentsError, ToolRegistry
 
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ class RecordedTools(ToolRegistry):
         self._session = session
 
     def __getitem__(self, name: str) -> Any:
-        """A tool whose function is part of the run too, whoever calls it."""
+        """A tool that is part of the run too, whoever checks and calls it."""
         tool = super().__getitem__(name)
-        return replace(tool, fn=self._recorded(tool))
+        checks: Any = _Checks(tool.validator, partial(self._refused, tool))
+        return replace(tool, fn=self._recorded(tool), validator=checks)
 
     def call(self, name: str, arguments: Any = None, **options: Any) -> Any:
         """Call a tool, or give what was recorded."""
@@ -49,13 +51,26 @@ class RecordedTools(ToolRegistry):
         deadline = options.get("deadline")
         return await call.arun(lambda: work(name, arguments, **options), deadline)
 
+    def _entered(self, name: str) -> bool:
+        """Whether this tool was called through the door of the registry, and is noted."""
+        here = self._session.here()
+        return (here.kind, here.name, here.op) == ("tool", name, "call")
+
+    def _refused(self, tool: Any, given: Any) -> None:
+        """Note a call whose arguments do not fit: it gets no further."""
+        if not self._entered(tool.name):
+            node = self._session.begin("tool", tool.name, "", given)
+            try:
+                tool.check(given)
+            except ToolArgumentsError as error:
+                self._session.fail(node, error, self._session.now())
+
     def _recorded(self, tool: Any) -> Callable[..., Any]:
         fn, name = tool.fn, tool.name
 
         def call(arguments: dict[str, Any]) -> _Call | None:
-            here = self._session.here()
-            if (here.kind, here.name, here.op) == ("tool", name, "call"):
-                return None  # It was called through the door of the registry.
+            if self._entered(name):
+                return None
             given = {k: v for k, v in arguments.items() if k not in tool.injected}
             return _Call(self._session, name, "", given)
 
@@ -70,6 +85,21 @@ class RecordedTools(ToolRegistry):
             )
 
         return arun if tool.is_async else run
+
+
+class _Checks:
+    """The validator of a tool, which tells of arguments that it refuses."""
+
+    __slots__ = ("_refused", "_validator")
+
+    def __init__(self, validator: Any, refused: Callable[[Any], object]) -> None:
+        self._validator, self._refused = validator, refused
+
+    def iter_errors(self, given: Any) -> Iterator[Any]:
+        found = [*self._validator.iter_errors(given)]
+        if found:
+            self._refused(given)
+        return iter(found)
 
 
 class _Call:

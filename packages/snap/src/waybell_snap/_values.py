@@ -3,7 +3,7 @@
 import json
 import math
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
@@ -28,43 +28,35 @@ def encode(value: Any, *, brief: bool = False) -> Any:
     try:
         return _encoded(value, brief)
     except RecursionError:  # a cycle, or as good as one
-        return _unknown(value)
+        return {"$type": _named(value)}
 
 
 def _encoded(value: Any, brief: bool) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, Reply) and not brief:
-        return {"$reply": value.to_dict()}
-    for kind, form in _SCALARS.items():
+    if is_dataclass(value) and not isinstance(value, type):
+        return _record([field.name for field in fields(value)], value, brief)
+    for kind, form in _FORMS.items():
         if isinstance(value, kind):
-            return form(value)
-    if isinstance(value, BaseException):
-        return {"$error": outline(value) if brief else encode_error(value)}
-    if brief and (names := _names(value)) is not None:
-        return {n: _encoded(getattr(value, n), brief) for n in names if n != "seconds"}
-    return _container(value, brief)
+            return form(value, brief)
+    return {"$type": _named(value)}
 
 
-def _container(value: Any, brief: bool) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _encoded(getattr(value, f.name), brief) for f in fields(value)}
-    inner: Any = value
-    if isinstance(value, Mapping):
-        return _mapping(inner, brief)
-    if isinstance(value, AbstractSet):
-        return sorted((_encoded(item, brief) for item in inner), key=dumps)
-    if not isinstance(value, Sequence):
-        return _unknown(value)
-    items = [_encoded(item, brief) for item in inner]
-    return {"$tuple": items} if isinstance(value, tuple) and not brief else items
+def _record(names: Iterable[str], value: Any, brief: bool) -> dict[str, Any]:
+    left = ("seconds",) if brief else ()
+    return {n: _encoded(getattr(value, n), brief) for n in names if n not in left}
 
 
-def _names(value: Any) -> Sequence[str] | None:
-    if is_dataclass(value) and not isinstance(value, type):
-        return [field.name for field in fields(value)]
-    named: Any = value
-    return getattr(named, "_fields", None) if isinstance(value, tuple) else None
+def _reply(value: Reply, brief: bool) -> Any:
+    return str(value) if brief else {"$reply": value.to_dict()}
+
+
+def _float(value: float, _: bool) -> Any:
+    return float(value) if math.isfinite(value) else {"$float": str(float(value))}
+
+
+def _error(value: BaseException, brief: bool) -> Any:
+    return {"$error": outline(value) if brief else encode_error(value)}
 
 
 def _mapping(value: Mapping[Any, Any], brief: bool) -> Any:
@@ -73,33 +65,38 @@ def _mapping(value: Mapping[Any, Any], brief: bool) -> Any:
     return {"$map": [[_encoded(k, brief), _encoded(value[k], brief)] for k in value]}
 
 
-def _unknown(value: object) -> dict[str, str]:
-    return {"$type": _named(value)}
+def _set(value: AbstractSet[Any], brief: bool) -> Any:
+    return sorted((_encoded(item, brief) for item in value), key=dumps)
+
+
+def _tuple(value: tuple[Any, ...], brief: bool) -> Any:
+    if not brief:
+        return {"$tuple": _list(value, brief)}
+    names: Any = getattr(value, "_fields", None)
+    return _record(names, value, brief) if names else _list(value, brief)
+
+
+def _list(value: Sequence[Any], brief: bool) -> Any:
+    return [_encoded(item, brief) for item in value]
 
 
 def _named(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def _float(value: float) -> Any:
-    return float(value) if math.isfinite(value) else {"$float": str(float(value))}
-
-
-def _bytes(value: bytes) -> Any:
-    return {"$bytes": b64encode(value).decode()}
-
-
-def _decimal(value: Decimal) -> Any:
-    return {"$decimal": str(value)}
-
-
-_SCALARS: dict[Any, Callable[[Any], Any]] = {
-    str: str.__str__,
-    int: int,
+_FORMS: dict[type[Any], Callable[[Any, bool], Any]] = {
+    Reply: _reply,
+    str: lambda value, _: str.__str__(value),
+    int: lambda value, _: int(value),
     float: _float,
-    Decimal: _decimal,
-    bytes: _bytes,
-    bytearray: _bytes,
+    Decimal: lambda value, brief: str(value) if brief else {"$decimal": str(value)},
+    bytes: lambda value, _: {"$bytes": b64encode(value).decode()},
+    bytearray: lambda value, _: {"$bytes": b64encode(value).decode()},
+    BaseException: _error,
+    tuple: _tuple,
+    Mapping: _mapping,
+    AbstractSet: _set,
+    Sequence: _list,
 }
 
 
@@ -131,7 +128,7 @@ def _dict(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     return {decode(key): decode(value) for key, value in pairs}
 
 
-def _tuple(items: list[Any]) -> tuple[Any, ...]:
+def _made_tuple(items: list[Any]) -> tuple[Any, ...]:
     return tuple(decode(items))
 
 
@@ -142,7 +139,7 @@ def _refuse(name: str) -> Any:
 def encode_error(error: BaseException) -> dict[str, Any]:
     """An exception with all that is needed to raise it again."""
     if isinstance(error, AdapterError):
-        return {**outline(error), "adapter": error.to_dict()}
+        return {**outline(error), "adapter": encode(error.to_dict())}
     state = {name: part for name, part in vars(error).items() if name != "__notes__"}
     made: Any = error.__reduce__()  # An OSError keeps less in its args than it takes.
     args = made[1] if made[0] is type(error) else error.args
@@ -163,7 +160,7 @@ def decode_error(data: Mapping[str, Any]) -> BaseException:
     """
     kind = _class_of(data["type"])
     if issubclass(kind, AdapterError):
-        known = AdapterError.from_dict(data["adapter"])
+        known = AdapterError.from_dict(decode(data["adapter"]))
         if type(known) is kind:
             return known
         args, state = known.args, vars(known)
@@ -217,6 +214,6 @@ _MADE: dict[str, Any] = {
     "$float": float,
     "$map": _dict,
     "$reply": Reply.from_dict,
-    "$tuple": _tuple,
+    "$tuple": _made_tuple,
     "$type": _refuse,
 }

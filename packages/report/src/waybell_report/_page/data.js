@@ -248,8 +248,10 @@ function traceId(i) {
 // Which spans hold `words`: by name, agent, model, tool, error, and by all details.
 function matches(words) {
   const hit = new Uint8Array(D.n);
-  const wanted = words.trim().toLowerCase();
+  let wanted = words.trim().toLowerCase();
   if (!wanted) return hit;
+  // Of a digest the page may hold the first digits only.
+  if (/^[0-9a-f]{32,128}$/.test(wanted) && L.ready && !L.head.trace.includes(wanted) && D.n > 20000) wanted = `${wanted.slice(0, 16)}\u2026`;
   const has = (list) => list.map((text) => text.toLowerCase().includes(wanted));
   const names = has(D.tables.names), owners = has(D.tables.owners), errors = has(D.tables.errors);
   let texts = [];

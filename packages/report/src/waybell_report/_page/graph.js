@@ -84,7 +84,7 @@ function placed(layers) {
   const tall = layers.map((one) => one.reduce((sum, item) => sum + item.h + BOX.gapY, -BOX.gapY));
   const height = Math.max(0, ...tall) + 24, at = new Map();
   layers.forEach((one, k) => {
-    let y = (height - tall[k]) / 2;
+    let y = narrow.matches ? 12 : (height - tall[k]) / 2;
     for (const item of one) {
       at.set(item.id, { x: 12 + k * (BOX.w + BOX.gapX), y, h: item.h, node: item.node });
       y += item.h + BOX.gapY;
@@ -175,7 +175,7 @@ function drawGraph() {
 function calledList({ edges }) {
   const rows = edges.slice(0, 200).map((edge) => el("tr", {}, ...[edge.from, edge.to].map((id) => el("td", {}, bdi(id.replace(/^(agent|tool) /, "").replace(/^run$/, "Run")))),
     el("td", { class: "num" }, count(edge.calls)), el("td", { class: edge.failed ? "num bad" : "num" }, count(edge.failed))));
-  return el("details", { class: "called" }, el("summary", {}, "Who called whom, as a table"),
+  return el("details", { class: "called", open: narrow.matches }, el("summary", {}, "Who called whom, as a table"),
     el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...["Caller", "Called"].map((name) => el("th", { scope: "col" }, name)), ...["Calls", "Failed"].map((name) => el("th", { scope: "col", class: "num" }, name)))),
       el("tbody", {}, ...rows))));
 }

@@ -122,7 +122,7 @@ function startSearch() {
     if (event.key === "Escape" && box.value) { event.stopPropagation(); box.value = ""; look(); }
   });
   on("search", (words) => {
-    $("found").textContent = words ? (S.hits ? plural(S.hits, "match").replace("matchs", "matches") : "no match") : "";
+    $("found").textContent = words ? (S.hits ? plural(S.hits, "match", "es") : "no match") : "";
     $("before").disabled = $("after").disabled = !S.hits;
   });
   on("details", () => { if (box.value.trim()) look(); });
@@ -218,6 +218,8 @@ async function start() {
   if (at !== null) {
     S.selected = at;
     S.row = rowOf(at);
+    const root = rootOf(at);
+    if (D.len[root] < D.length / 50) zoomTo(root); // one of many runs in the file
     tree.middle(S.row);
     redraw();
   }
@@ -231,6 +233,7 @@ async function start() {
   await loadDetail();
   tell("details");
   if (at !== null && matchMedia("(min-width: 1100px)").matches && $("panel").hidden) tell("select", at, { open: true, into: false });
+  performance.mark("waybell-all");
   document.body.dataset.drawn = "all";
 }
 

@@ -16,13 +16,27 @@ function rawText(found) {
   return "j" in found && !("s" in found) ? found.j : found.s;
 }
 
-function pretty(text) {
-  if (!/^\s*[[{]/.test(text)) return text;
+function asJson(text) {
+  if (!/^\s*[[{]/.test(text)) return undefined;
   try {
-    return JSON.stringify(JSON.parse(text), null, 2);
+    return JSON.parse(text);
   } catch {
-    return text;
+    return undefined; // it was cut, or is no JSON after all
   }
+}
+
+// JSON over several lines, but what fits on one stays on one.
+function laid(found, margin = "") {
+  const flat = (JSON.stringify(found, null, 1) || "").replace(/\n */g, " ");
+  if (found === null || typeof found !== "object" || flat.length + margin.length < 60 || margin.length > 80) return flat;
+  const inner = `${margin}  `, list = Array.isArray(found);
+  const parts = list ? found.map((one) => laid(one, inner)) : Object.entries(found).map(([key, one]) => `${JSON.stringify(key)}: ${laid(one, inner)}`);
+  return `${list ? "[" : "{"}\n${parts.map((part) => inner + part).join(",\n")}\n${margin}${list ? "]" : "}"}`;
+}
+
+function pretty(text) {
+  const found = text.length < 1e6 ? asJson(text) : undefined;
+  return found === undefined ? text : laid(found);
 }
 
 // A text of the run, as long as it may be; it can be scrolled with the keyboard too.
@@ -75,6 +89,15 @@ function told(i) {
   return after.length ? after[0] : -1;
 }
 
+// An event's fields: its prompt as it was read, then the others.
+function spelled(found, label) {
+  const fields_ = asJson(rawText(found));
+  if (!fields_ || typeof fields_.prompt !== "string") return block(found, label);
+  const { prompt, ...others } = fields_;
+  const rest = Object.entries(others).filter(([, one]) => one !== null);
+  return [...block(prompt, label), rest.length ? table(rest.map(([key, one]) => [key, typeof one === "string" ? one : { j: JSON.stringify(one) }])) : null];
+}
+
 function inAndOut(i, map) {
   const k = told(i), record = new Map(k >= 0 ? decisionOf(k) : []);
   const from = k < 0 || D.dspan[k] === i ? null : el("p", { class: "note" }, "As the decision ",
@@ -83,7 +106,7 @@ function inAndOut(i, map) {
     const own = texts(map, keys, label);
     if (own.length) return own;
     const name = names.find((key) => record.has(key) && record.get(key) !== null);
-    if (name) return [...block(record.get(name), label), from];
+    if (name) return [...spelled(record.get(name), label), from];
     return digest(map, kept);
   };
   return [
@@ -230,9 +253,9 @@ function showPanel(content, focus) {
   if (panel.hidden) returnTo = document.activeElement;
   panel.replaceChildren(...content.filter(Boolean));
   panel.hidden = false;
+  document.body.classList.add("with-panel");
   panel.scrollTop = 0;
   for (const stack of panel.querySelectorAll(".stack")) stack.scrollTop = stack.scrollHeight; // its cause is last
-  document.body.classList.add("with-panel");
   if (focus) panel.focus();
 }
 

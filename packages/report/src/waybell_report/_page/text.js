@@ -22,7 +22,7 @@ const bdi = (text, attributes) => el("bdi", attributes, line(text));
 
 const digits = (n, most) => n.toLocaleString("en-US", { maximumFractionDigits: most });
 const count = (n) => Math.round(n).toLocaleString("en-US");
-const plural = (n, what) => `${count(n)} ${what}${n === 1 ? "" : "s"}`;
+const plural = (n, what, ending = "s") => `${count(n)} ${what}${n === 1 ? "" : ending}`;
 const three = (n) => n.toFixed(n >= 100 ? 0 : n >= 10 ? 1 : 2);
 
 function duration(ns) {

@@ -51,15 +51,24 @@ function paintBrush() {
   brush.classList.toggle("whole", S.from <= 0 && S.to >= whole);
 }
 
+// The next round step of time: 1, 2, 5 and tens of them; minutes, hours and days as clocks have them.
+function stepOf(raw) {
+  const clock = [60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400].find((s) => s * 1e9 >= raw);
+  if (raw > 30e9 && clock) return clock * 1e9;
+  const unit = clock ? 1 : 86400e9, power = 10 ** Math.floor(Math.log10(raw / unit));
+  return [1, 2, 5, 10].find((n) => n * power * unit >= raw) * power * unit;
+}
+
 function paintTicks() {
   if (!D.length) return;
   const box = $("ticks"), length = S.to - S.from;
   const wanted = Math.max(2, Math.min(8, Math.floor(box.clientWidth / 96)));
-  const raw = length / wanted, power = 10 ** Math.floor(Math.log10(raw));
-  const size = [1, 2, 5, 10].find((n) => n * power >= raw) * power;
+  const size = stepOf(length / wanted);
   const ticks = [];
-  for (let at = Math.ceil(S.from / size) * size; at <= S.to && ticks.length < 12; at += size) {
-    const tick = el("span", {}, at === 0 ? "0" : duration(at));
+  for (let at = Math.ceil(S.from / size) * size; at <= S.to - 0.06 * length && ticks.length < 12; at += size) {
+    // Far into a long run, steps are told from the first one on.
+    const far = ticks.length && size < S.from / 200;
+    const tick = el("span", {}, far ? `+${duration(Math.round(ticks.length * size))}` : at === 0 ? "0" : duration(at));
     tick.style.left = `${(100 * (at - S.from)) / length}%`;
     ticks.push(tick);
   }
