@@ -1,5 +1,7 @@
 """The page in a real browser: every control, by mouse and by keyboard."""
 
+import re
+
 import pytest
 
 from waybell_report import report
@@ -332,8 +334,9 @@ async def test_decisions_are_listed_searched_and_lead_to_their_span(visit, faile
     records = page.locator("#records [role=option]:visible")
     assert await records.count() == 3
     await page.fill("#grep", "a port")
-    assert await page.locator("#kept").inner_text() == "1 of 3"
+    await page.locator("#kept", has_text="1 of 3").wait_for()
     await page.fill("#grep", "")
+    await page.locator("#kept", has_text=re.compile("^$")).wait_for(state="attached")
     await page.select_option("#which", label="note")
     assert await records.count() == 1
     await page.select_option("#which", "")
@@ -365,5 +368,8 @@ async def test_the_theme_and_the_list_of_keys_open_from_the_top(visit, failed):
     await page.click("#keys >> text=Close")
     await page.keyboard.press("?")
     assert await page.locator("#keys kbd").count() > 15
+    await page.uncheck("#single")
     await page.keyboard.press("Escape")
     assert await page.locator("#keys").is_hidden()
+    await page.keyboard.press("2")
+    assert await page.locator("#agents").is_hidden()

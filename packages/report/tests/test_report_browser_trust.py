@@ -191,7 +191,9 @@ async def test_a_phone_shows_everything_without_scrolling_sideways(visit, failed
         panel = await page.locator("#panel").bounding_box()
         assert (panel["x"], panel["width"]) == (0, 360)
         assert await page.evaluate("document.activeElement.id") == "panel"
+        assert await page.locator("#spans").evaluate("(e) => e.inert") is True
         await page.tap("#shut")
+        assert await page.locator("#spans").evaluate("(e) => e.inert") is False
         assert await page.locator("#panel").is_hidden()
 
 

@@ -33,19 +33,23 @@ class Details:
         """JSON of one record, whose texts have been cut.
 
         Args:
-            value: Its fields; those under `a` and in `e` are attributes.
+            value: Its fields; `a` and `e` are attributes and events, `n` a name.
             failed: Keep more of it, whatever else was kept.
         """
         limit = next((most for kept, most in _TIERS if self._kept < kept), _LEAST)
         limit = max(limit, _FAILED) if failed else limit
-        shown = {k: v for k, v in value.items() if v and k not in "ae"}
+        shown = {k: v for k, v in value.items() if v and k not in "aen"}
+        if name := value.get("n"):
+            shown["n"] = self._text(name, limit)
         if attributes := value.get("a"):
             shown["a"] = self._attributes(attributes, limit)
             if (more := len(attributes) - _PARTS) > 0:
                 shown["am"] = more
         if events := value.get("e"):
             some = events[:_PARTS]
-            shown["e"] = [[t, n[:500], self._attributes(a, limit)] for t, n, a in some]
+            shown["e"] = [
+                [t, str(n)[:500], self._attributes(a, limit)] for t, n, a in some
+            ]
             if (more := len(events) - _PARTS) > 0:
                 shown["em"] = more
         packed = dumped(shown)
@@ -58,7 +62,7 @@ class Details:
 
     def _attributes(self, found: Mapping[str, Any], limit: int) -> dict[str, Any]:
         some = islice(found.items(), _PARTS)
-        return {key[:500]: self._value(value, limit) for key, value in some}
+        return {str(key)[:500]: self._value(value, limit) for key, value in some}
 
     def _value(self, value: Any, limit: int) -> Any:
         if isinstance(value, str):

@@ -42,12 +42,13 @@ class Inputs:
     def spans(self) -> Iterator[SpanRecord]:
         """Every span that ended; then, after each file, those that have not."""
         for path in self.traces:
-            found = 0
+            found, before = False, (self.torn, self.foreign)
             for span in self._spans(path):
-                found += 1
+                found = True
                 yield span
-            if not found:
-                yield from self._whole(path)
+            if not found and (whole := _whole(path)):
+                self.torn, self.foreign = before  # its lines are no records, rightly
+                yield from whole
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Every decision, in the order of its file."""
@@ -59,7 +60,7 @@ class Inputs:
 
     def _spans(self, path: Path) -> Iterator[SpanRecord]:
         beside = path.with_name(f"{path.stem}.starts{path.suffix}")
-        with SpanReader(path) as ends:
+        with SpanReader(path if path.exists() else os.devnull) as ends:
             if beside.exists():
                 with SpanReader(beside) as starts:
                     yield from merged(ends, starts)
@@ -68,26 +69,25 @@ class Inputs:
                 yield from ends
         self._count(ends)
 
-    def _whole(self, path: Path) -> Iterator[SpanRecord]:
-        """The spans of a file whose JSON is written over many lines."""
-        if not 0 < path.stat().st_size < _WHOLE:
-            return
-        try:
-            found: Any = orjson.loads(path.read_bytes())
-        except orjson.JSONDecodeError:
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            line = Path(folder, "line.jsonl")
-            messages = found if _several(found) else [found]
-            line.write_bytes(b"\n".join(map(orjson.dumps, messages)))
-            with SpanReader(line) as reader:
-                if spans := list(reader):
-                    self.torn = self.foreign = 0  # its lines are no records, rightly
-                yield from spans
-
     def _count(self, reader: SpanReader) -> None:
         self.torn += reader.torn
         self.foreign += reader.foreign
+
+
+def _whole(path: Path) -> list[SpanRecord]:
+    """The spans of a file whose JSON is written over many lines, if it is one."""
+    if not path.exists() or not 0 < path.stat().st_size < _WHOLE:
+        return []
+    try:
+        found: Any = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        line = Path(folder, "line.jsonl")
+        messages = found if _several(found) else [found]
+        line.write_bytes(b"\n".join(map(orjson.dumps, messages)))
+        with SpanReader(line) as reader:
+            return list(reader)
 
 
 def _several(found: object) -> bool:
@@ -112,9 +112,10 @@ def merged(
         if running.pop(key, None) is None:
             early.add(key)
         yield end
-    for left in chain([] if start is None else [start], starts):
-        _begin(left, running, early)
     yield from running.values()
+    for left in chain([] if start is None else [start], starts):
+        if (left.trace_id, left.span_id) not in early:
+            yield left
 
 
 def _begin(
@@ -158,13 +159,17 @@ _HINT = (
 
 
 def _in_folder(folder: Path) -> list[tuple[Path, str]]:
-    known = [(folder / f"{kind}.jsonl", kind) for kind in ("traces", "decisions")]
-    if found := [(path, kind) for path, kind in known if path.exists()]:
-        return found
     names = sorted(path for path in folder.iterdir() if path.is_file())
+    known = {"traces.jsonl": "traces", "traces.starts.jsonl": "traces"}
+    known["decisions.jsonl"] = "decisions"
+    kinds = {known[path.name] for path in names if path.name in known}
+    if kinds:
+        return [
+            (folder / f"{kind}.jsonl", kind) for kind in sorted(kinds, reverse=True)
+        ]
     likely = [p for p in names if p.suffix in (".jsonl", ".json", ".ndjson")]
-    kinds = [(path, _kind(path)) for path in likely if ".starts." not in path.name]
-    if found := [(path, kind) for path, kind in kinds if kind]:
+    looks = [(path, _kind(path)) for path in likely if ".starts." not in path.name]
+    if found := [(path, kind) for path, kind in looks if kind]:
         return found
     shown = ", ".join(path.name for path in islice(names, 5)) or "nothing"
     raise ReportError(f"{folder} is no run: it holds {shown}{_HINT}", str(folder))

@@ -64,20 +64,21 @@ def node(span: SpanRecord, details: Details) -> Node:
     start, end = _moment(span.start_ns), span.end_ns
     parent = (span.trace_id, span.parent_id) if span.parent_id else None
     events = [(_moment(t) - start, name, found) for t, name, found in span.events]
-    resource = {
-        k: v for k, v in span.resource.items() if not k.startswith("telemetry.")
-    }
+    about = [(str(k)[:200], str(v)[:200]) for k, v in span.resource.items()]
+    name = str(span.name)  # in files of others a field may be anything
     more = {
         "a": span.attributes,
         "e": events,
-        "l": span.links[:100],
-        "n": span.name if len(span.name) > 200 else "",
-        "r": sorted((k, str(v)[:200]) for k, v in resource.items()),
+        "l": [[str(part)[:64] for part in link] for link in span.links[:100]],
+        "n": name if len(name) > 200 else "",
+        "r": sorted(pair for pair in about if not pair[0].startswith("telemetry."))[
+            :50
+        ],
     }
     return Node(
         key=(span.trace_id, span.span_id),
         parent=parent,
-        name=span.name[:200],
+        name=name[:200],
         start=start,
         end=None if end is None else _moment(end),
         flags=FAILED * span.failed
@@ -124,7 +125,7 @@ def _error(span: SpanRecord) -> str:
     if not span.failed:
         return ""
     if span.error:
-        return span.error
+        return str(span.error)
     for _, name, found in reversed(span.events):
         if name == "exception":
             kind, text = (found.get(f"exception.{k}") for k in ("type", "message"))

@@ -11,7 +11,7 @@ import orjson
 from rich.console import Console
 
 from waybell_report._report import Report, report
-from waybell_report._terminal import count, run, say
+from waybell_report._terminal import count, run, say, visible
 
 
 _ABOUT = """\
@@ -101,7 +101,7 @@ def _tell(made: Report, path: Path, *, as_json: bool) -> None:
     size = path.stat().st_size / 1e6
     sys.stdout.write(
         f"{path}  {size:.1f} MB, {made.spans:,} spans, {made.decisions:,} decisions\n"
-        f"{made.verdict}\n"
+        f"{visible(made.verdict, 500)}\n"
     )
 
 

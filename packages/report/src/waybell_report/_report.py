@@ -119,7 +119,11 @@ def report(
     inputs = find(paths)
     if output is not None:
         _spare(inputs, Path(output))
-    run = _Run(inputs, limit, progress)
+    try:
+        run = _Run(inputs, limit, progress)
+    except OSError as error:
+        why = f"cannot read {error.filename}: {error.strerror}"
+        raise ReportError(why, str(error.filename)) from error
     made = run.report(title or _named(Path(os.fspath(paths[0]))))
     if output is not None:
         made.save(output)

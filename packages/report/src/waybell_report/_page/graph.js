@@ -9,7 +9,7 @@ function graphOf() {
   let left = 0;
   for (const kind of ["agent", "tool"]) {
     for (const row of groups[kind]) {
-      if (!row[0] || !row[1]) continue;
+      if (!row[0] || !row[1] || row[0] === "(others)") continue;
       if (nodes.size > MOST) { left++; continue; }
       nodes.set(`${kind} ${row[0]}`, { id: `${kind} ${row[0]}`, kind, name: row[0], row });
     }

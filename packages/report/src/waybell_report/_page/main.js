@@ -172,14 +172,15 @@ function startKeys() {
   $("help").addEventListener("click", () => $("keys").showModal());
   const rows = [...KEYS, ...IN_TREE].map(([key, what]) => el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)));
   $("keys").replaceChildren(el("h2", { id: "keys-title" }, "Keys"), el("dl", { class: "keys" }, ...rows),
-    el("button", { type: "button", autofocus: true, onclick: () => $("keys").close() }, "Close"));
+    el("div", { class: "foot" }, el("label", {}, el("input", { type: "checkbox", id: "single", checked: true }), " Keys of one letter work"),
+      el("button", { type: "button", autofocus: true, onclick: () => $("keys").close() }, "Close")));
   const calls = new Map(KEYS.filter(([, , call]) => call).map(([key, , call]) => [key, call]));
   calls.set("=", BUTTONS.in);
   TABS.forEach((tab, k) => calls.set(String(k + 1), () => showTab(tab, true)));
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
     if (event.key === "Escape" && !$("panel").hidden) { closePanel(); return; }
-    if (event.target.closest("input, select, textarea")) return;
+    if (event.target.closest("input, select, textarea") || !$("single").checked) return;
     const call = calls.get(event.key);
     if (!call) return;
     event.preventDefault();
