@@ -22,6 +22,7 @@ from waybell_snap._values import decode_error
 if TYPE_CHECKING:
     from waybell_snap._session import Session
 
+_NOT_ASKED = ("idempotency_key", "request_id", "timeout")  # of a call, not of a model
 _VOLATILE = ("attempts", "request_id")
 Prompt = Any  # as the adapters take it
 
@@ -89,8 +90,14 @@ class _Call:
 
     def begin(self, request: ModelRequest) -> None:
         """Note what is asked."""
-        parts = ("messages", "system", "tools", "options")
-        given = {name: part for name in parts if (part := getattr(request, name))}
+        options = {k: v for k, v in request.options.items() if k not in _NOT_ASKED}
+        given = {
+            "messages": request.messages,
+            "system": request.system,
+            "tools": request.tools,
+            "options": options,
+        }
+        given = {name: part for name, part in given.items() if part}
         self._node = self._session.begin("call", self._name, request.operation, given)
         self._started = self._session.now()
         self._played = self._session.play(self._node)
