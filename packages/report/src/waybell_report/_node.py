@@ -62,11 +62,32 @@ class Decision:
 def node(span: SpanRecord, details: Details) -> Node:
     """`span` as the page holds it."""
     start, end = _moment(span.start_ns), span.end_ns
-    parent = (span.trace_id, span.parent_id) if span.parent_id else None
     events = [(_moment(t) - start, name, found) for t, name, found in span.events]
+    unfinished = end is None
+    flags = FAILED * span.failed | UNFINISHED * unfinished | TIMELESS * (not start)
+    return Node(
+        key=(span.trace_id, span.span_id),
+        parent=(span.trace_id, span.parent_id) if span.parent_id else None,
+        name=str(span.name)[:200],
+        start=start,
+        end=None if end is None else _moment(end),
+        flags=flags,
+        kind=kind_of(span),
+        agent=agent_of(span),
+        model=model_of(span),
+        tool=tool_of(span),
+        usage=usage_of(span),
+        error=_error(span)[:1000],
+        marks=tuple(t for t, name, _ in events[:_MARKS] if name != "exception"),
+        detail=details.packed(_said(span, events), failed=span.failed or unfinished),
+    )
+
+
+def _said(span: SpanRecord, events: list[Any]) -> dict[str, Any]:
+    """What is shown of a span on demand; in files of others any field may be anything."""
+    name = str(span.name)
     about = [(str(k)[:200], str(v)[:200]) for k, v in span.resource.items()]
-    name = str(span.name)  # in files of others a field may be anything
-    more = {
+    return {
         "a": span.attributes,
         "e": events,
         "l": [[str(part)[:64] for part in link] for link in span.links[:100]],
@@ -75,24 +96,6 @@ def node(span: SpanRecord, details: Details) -> Node:
             :50
         ],
     }
-    return Node(
-        key=(span.trace_id, span.span_id),
-        parent=parent,
-        name=name[:200],
-        start=start,
-        end=None if end is None else _moment(end),
-        flags=FAILED * span.failed
-        | UNFINISHED * (end is None)
-        | TIMELESS * (not start),
-        kind=kind_of(span),
-        agent=agent_of(span),
-        model=model_of(span),
-        tool=tool_of(span),
-        usage=usage_of(span),
-        error=_error(span)[:1000],
-        marks=tuple(t for t, name, _ in events[:_MARKS] if name != "exception"),
-        detail=details.packed(more, failed=span.failed or end is None),
-    )
 
 
 def decision(record: dict[str, Any], details: Details) -> Decision:

@@ -1,7 +1,6 @@
 """A run as one page."""
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
@@ -63,10 +62,12 @@ class Report:
         Raises:
             ReportError: It cannot be written there.
         """
+        from tempfile import mkstemp  # noqa: PLC0415 - slow to import
+
         file = Path(path)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+            handle, part = mkstemp(dir=file.parent, prefix=f".{file.name}.")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as out:
                     out.write(self.html)
@@ -152,30 +153,28 @@ class _Run:
         self, inputs: Inputs, limit: int, progress: Callable[[int], object] | None
     ) -> None:
         self.inputs, self.details = inputs, Details()
-        self.spans = Newest(limit)
+        self.spans, self.log, self.logged = Newest(limit), list[Decision](), 0
         for number, span in enumerate(inputs.spans(), 1):
             self._forget(self.spans.add(node(span, self.details)))
             if progress and not number % 5_000:
                 progress(number)
-        self.logged, self.log = 0, list[Decision]()
-        for record in inputs.records():
-            self.logged += 1
+        for self.logged, record in enumerate(inputs.records(), 1):
             self.log.append(decision(record, self.details))
-            if len(self.log) >= 2 * limit:
-                self._shorten(limit)
+            self._shorten(limit, spare=limit)
         self._shorten(limit)
         self.log.sort(key=lambda made: made.time)
-        if not (self.spans.seen or self.logged) and (inputs.torn or inputs.foreign):
+        if inputs.torn + inputs.foreign and not self.spans.seen + self.logged:
             raise _nothing(inputs)
 
     def _forget(self, left_out: Node | Decision | None) -> None:
         if left_out is not None:
             self.details.forget(left_out.detail)
 
-    def _shorten(self, limit: int) -> None:
-        for left_out in self.log[:-limit]:
-            self._forget(left_out)
-        del self.log[:-limit]
+    def _shorten(self, limit: int, spare: int = 0) -> None:
+        if len(self.log) > limit + spare:
+            for left_out in self.log[:-limit]:
+                self._forget(left_out)
+            del self.log[:-limit]
 
     def report(self, title: str) -> Report:
         forest = Forest(self.spans.nodes(), (made.time for made in self.log))

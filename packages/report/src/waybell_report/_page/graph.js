@@ -41,8 +41,13 @@ function layered({ nodes, edges }) {
   for (const id of order) (layers[layer.get(id)] ||= []).push({ id, node: nodes.get(id), h: BOX.h });
   for (const edge of edges) lead(edge, layer, layers);
   const dense = [...layers].map((one) => one || []);
-  for (let round = 0; round < 6; round++) sortLayers(dense, edges, round % 2 === 1);
-  return dense;
+  let best = dense.map((one) => [...one]), least = crossings(best, edges);
+  for (let round = 0; round < 12 && least > 0; round++) {
+    sortLayers(dense, edges, round % 2 === 1);
+    const now = crossings(dense, edges);
+    if (now < least) { least = now; best = dense.map((one) => [...one]); }
+  }
+  return best;
 }
 
 // A long edge keeps a place in every layer it crosses, so that boxes stay clear of it.
@@ -56,6 +61,19 @@ function lead(edge, layer, layers) {
     }
   }
   edge.way.push(edge.to);
+}
+
+// How many pairs of edges between neighbouring layers cross.
+function crossings(layers, edges) {
+  const place = new Map(layers.flatMap((one, layer) => one.map((item, k) => [item.id, [layer, k]])));
+  const steps = layers.map(() => []);
+  for (const { way, back, from, to } of edges) {
+    if (back || from === to) continue;
+    for (let k = 1; k < way.length; k++) steps[place.get(way[k - 1])[0]].push([place.get(way[k - 1])[1], place.get(way[k])[1]]);
+  }
+  let many = 0;
+  for (const all of steps) for (const [a, b] of all) for (const [c, d] of all) if (a < c && b > d) many++;
+  return many;
 }
 
 function sortLayers(layers, edges, upwards) {
