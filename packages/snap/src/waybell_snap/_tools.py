@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
-from functools import partial
+from collections.abc import Awaitable, Callable
+from dataclasses import fields
+from functools import cache, partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +28,18 @@ class RecordedTools(ToolRegistry):
     __slots__ = ("_session",)
 
     def __init__(self, session: "Session", registry: ToolRegistry) -> None:
-        for name in ToolRegistry.__slots__:
+        for (
+            name
+        ) in ToolRegistry.__slots__:  # All of it is shared, also what comes later.
             setattr(self, name, getattr(registry, name))
         self._session = session
 
     def __getitem__(self, name: str) -> Any:
         """A tool that is part of the run too, whoever checks and calls it."""
-        tool = super().__getitem__(name)
-        checks: Any = _Checks(tool.validator, partial(self._refused, tool))
-        return replace(tool, fn=self._recorded(tool), validator=checks)
+        tool: Any = super().__getitem__(name)
+        parts = {part.name: getattr(tool, part.name) for part in fields(tool)}
+        kind: Any = tool.__class__
+        return _watched(kind)(**parts | {"fn": self._recorded(tool)})
 
     def call(self, name: str, arguments: Any = None, **options: Any) -> Any:
         """Call a tool, or give what was recorded."""
@@ -56,16 +59,13 @@ class RecordedTools(ToolRegistry):
         here = self._session.here()
         return (here.kind, here.name, here.op) == ("tool", name, "call")
 
-    def _refused(self, tool: Any, given: Any) -> None:
+    def _refused(self, name: str, given: Any, error: Exception) -> None:
         """Note a call whose arguments do not fit: it gets no further."""
-        if not self._entered(tool.name):
-            node = self._session.begin("tool", tool.name, "", given)
-            try:
-                tool.check(given)
-            except ToolArgumentsError as error:
-                self._session.fail(node, error, self._session.now())
+        if not self._entered(name):
+            node = self._session.begin("tool", name, "", _parsed(given))
+            self._session.fail(node, error, self._session.now())
 
-    def _recorded(self, tool: Any) -> Callable[..., Any]:
+    def _recorded(self, tool: Any) -> Any:
         fn, name = tool.fn, tool.name
 
         def call(arguments: dict[str, Any]) -> _Call | None:
@@ -84,22 +84,23 @@ class RecordedTools(ToolRegistry):
                 begun.arun(lambda: fn(**arguments)) if begun else fn(**arguments)
             )
 
-        return arun if tool.is_async else run
+        recorded: Any = arun if tool.is_async else run
+        recorded.refused = partial(self._refused, name)
+        return recorded
 
 
-class _Checks:
-    """The validator of a tool, which tells of arguments that it refuses."""
+@cache
+def _watched(kind: Any) -> Any:
+    """A tool's class whose function is told of the arguments that are refused."""
 
-    __slots__ = ("_refused", "_validator")
+    def check(self: Any, arguments: Any) -> Any:
+        try:
+            return kind.check(self, arguments)
+        except ToolArgumentsError as error:
+            self.fn.refused(arguments, error)
+            raise
 
-    def __init__(self, validator: Any, refused: Callable[[Any], object]) -> None:
-        self._validator, self._refused = validator, refused
-
-    def iter_errors(self, given: Any) -> Iterator[Any]:
-        found = [*self._validator.iter_errors(given)]
-        if found:
-            self._refused(given)
-        return iter(found)
+    return type(kind.__name__, (kind,), {"__slots__": (), "check": check})
 
 
 class _Call:
