@@ -192,17 +192,19 @@ class Seen:
         """Look for recordings without a test; a worker tells the others."""
         config = session.config
         if not config.getoption("lf", default=False):
-            parts = [arg for arg in config.args if "::" in arg]
-            folder = config.invocation_params.dir
-            partly = {(folder / arg.partition("::")[0]).resolve() for arg in parts}
-            for home in {path.parent / HOME for path in self.files - partly}:
-                for path in home.glob("*/*.json"):
-                    if not self._owned(path, partly):
-                        self.tell("unused", path)
+            self._look_around(config)
         told: Any = getattr(config, "workeroutput", {})  # of pytest-xdist
-        told["waybell_snap"] = {
-            what: sorted(paths) for what, paths in self.told.items()
-        }
+        told["waybell_snap"] = {k: sorted(paths) for k, paths in self.told.items()}
+
+    def _look_around(self, config: pytest.Config) -> None:
+        """Note the recordings beside whole test files that belong to none of their tests."""
+        folder = config.invocation_params.dir
+        parts = (arg.partition("::") for arg in config.args)
+        partly = {(folder / name).resolve() for name, part, _ in parts if part}
+        for home in {path.parent / HOME for path in self.files - partly}:
+            for path in home.glob("*/*.json"):
+                if not self._owned(path, partly):
+                    self.tell("unused", path)
 
     def _owned(self, path: Path, partly: set[Path]) -> bool:
         """Whether this is a recording of a test, as far as can be told."""
