@@ -154,7 +154,7 @@ def test_framing_without_an_end_is_refused_before_it_fills_the_memory(before, mo
     chunks = Chunks()
     chunks.feed(before)
     with pytest.raises(HTTPException, match="no chunk"):
-        deque(map(chunks.feed, repeat(more, LIMIT)), maxlen=0)
+        deque(map(chunks.feed, repeat(more, LIMIT + 1)), maxlen=0)
 
 
 def test_a_server_may_leave_out_the_line_behind_the_trailers():
