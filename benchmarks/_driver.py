@@ -3,12 +3,14 @@
 import contextlib
 import functools
 import json
+import os
 import random
 import re
 import select
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -227,14 +229,17 @@ def _run_batch(
     result: CaseResult,
 ) -> None:
     with contextlib.ExitStack() as stack:
-        lanes = []
-        for contestant, env in batch:
-            worker = stack.enter_context(hire(env))
-            lane = Lane(contestant, worker, env)
-            result.versions |= lane.make()
+        lanes = [
+            Lane(contestant, stack.enter_context(hire(env)), env)
+            for contestant, env in batch
+        ]
+        # Imports take long, and nothing is measured yet: as many at once as there are cores.
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for named in threads.map(Lane.make, lanes):
+                result.versions |= named
+        for lane in lanes:
             if not lane.failure:
                 lane.calibrate(case, effort)
-            lanes.append(lane)
         _rounds(case, lanes, effort)
         for lane in lanes:
             lane.close()
@@ -246,7 +251,7 @@ def _rounds(case: Case, lanes: list[Lane], effort: Effort) -> None:
     rounds = min(effort.rounds, most)
     patience = case.patience * 1_000_000_000 or effort.patience_ns
     least = 1 if case.patience else 3
-    for number in range(rounds + 1):
+    for number in range(rounds + _dropped(case)):
         order = [lane for lane in lanes if not lane.failure]
         random.shuffle(order)
         for lane in order:
@@ -256,9 +261,15 @@ def _rounds(case: Case, lanes: list[Lane], effort: Effort) -> None:
                 lane.measure(case)
 
 
+def _dropped(case: Case) -> int:
+    """Rounds that do not count, as they only warm up; those of a rate do that each."""
+    return 0 if case.kind == "rate" else 1
+
+
 def _collect(lanes: list[Lane], result: CaseResult) -> None:
+    first = _dropped(result.case)
     references = {
-        lane.env in NEWER: lane.samples[1:]
+        lane.env in NEWER: lane.samples[first:]
         for lane in lanes
         if lane.contestant.role == "limit" and not lane.failure
     }
@@ -269,7 +280,7 @@ def _collect(lanes: list[Lane], result: CaseResult) -> None:
             result.left_out.append((lane.contestant.label, lane.failure))
             continue
         reference = references.get(lane.env in NEWER, [])
-        result.rows.append(Row(lane.contestant, lane.samples[1:], reference))
+        result.rows.append(Row(lane.contestant, lane.samples[first:], reference))
 
 
 def free_memory() -> float:

@@ -90,6 +90,8 @@ class Wire(asyncio.Protocol):
 
     def _write(self, writes: tuple[bytes, ...]) -> None:
         for data in writes:
+            if self._transport.is_closing():
+                return  # who asked has left
             self._transport.write(data)
 
 

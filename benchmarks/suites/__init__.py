@@ -26,6 +26,7 @@ from benchmarks.suites import (
     deadline,
     decisions,
     imports,
+    tools,
     trace,
 )
 
@@ -50,5 +51,6 @@ SUITES = (
     decisions.SUITE,
     trace.SUITE,
     adapters.SUITE,
+    tools.SUITE,
     imports.SUITE,
 )

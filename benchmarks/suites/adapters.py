@@ -30,6 +30,7 @@ OURS = "waybell_adapters `OpenAIAdapter`"
 WHOLE = "waybell_adapters `OpenAIAdapter`, whole"
 ANTHROPIC = "waybell_adapters `AnthropicAdapter`"
 OPENAI, LITELLM, AIOHTTP = "openai", "litellm", "aiohttp"
+STREAM = "{}, a stream"
 GROUND = "`requests` and `tenacity`"
 FIRST_CALL = "`waybell_adapters` and a first call"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello there"}]}
@@ -271,13 +272,35 @@ SUITE = Suite(
     ),
     (
         Target(
-            "calls a second at 256 in flight and 100 ms, against openai",
+            "calls a second at 256 in flight and 100 ms, against openai, both streams",
+            SLOW, OURS, STREAM.format(OPENAI), at_least=4.0,
+        ),
+        Target(
+            "the same, against litellm",
+            SLOW, OURS, STREAM.format(LITELLM), at_least=6.0,
+        ),
+        Target(
+            "the same, against aiohttp",
+            SLOW, OURS, STREAM.format(AIOHTTP), at_least=0.85,
+        ),
+        Target(
+            "the same, against openai without a stream",
             SLOW, OURS, OPENAI, at_least=4.0,
         ),
-        Target("the same, against litellm", SLOW, OURS, LITELLM, at_least=6.0),
-        Target("the same, against aiohttp", SLOW, OURS, AIOHTTP, at_least=0.85),
         Target(
-            "CPU of a call at 256 in flight, against openai",
+            "the same, against litellm without a stream",
+            SLOW, OURS, LITELLM, at_least=6.0,
+        ),
+        Target(
+            "the same, against aiohttp without a stream",
+            SLOW, OURS, AIOHTTP, at_least=0.85,
+        ),
+        Target(
+            "CPU of a call at 256 in flight, against openai, both streams",
+            FLIGHTS[256], OURS, STREAM.format(OPENAI), 1 / 3,
+        ),
+        Target(
+            "the same, against openai without a stream",
             FLIGHTS[256], OURS, OPENAI, 1 / 3,
         ),
         Target("a chunk, against openai's", CHUNKS_SYNC, OURS, OPENAI, 1 / 8),
@@ -287,4 +310,5 @@ SUITE = Suite(
             IMPORTS, "`waybell_adapters`", GROUND, 1.15,
         ),
     ),
+    (("httpx (adapters, 256)", "a round of it took ten seconds"),),
 )  # fmt: skip

@@ -6,6 +6,8 @@ import contextlib
 import json
 
 from benchmarks.suites._adapters_cases import (
+    ALONE,
+    CHUNKS,
     FLIGHTS,
     SLOW,
     async_client,
@@ -17,6 +19,7 @@ from benchmarks.suites.adapters import (
     CHAT,
     LITELLM,
     OPENAI,
+    STREAM,
     content,
     said,
     text_of,
@@ -47,14 +50,14 @@ async def _aiohttp(url):
         yield call, stream
 
 
-@async_client(f"{AIOHTTP}, a stream", package="aiohttp", only=[SLOW, FLIGHTS[256]])
+@async_client(STREAM.format(AIOHTTP), package="aiohttp", only=[SLOW, FLIGHTS[256]])
 @contextlib.asynccontextmanager
 async def _aiohttp_stream(url):
     async with _aiohttp(url) as (_, stream):
         yield stream, stream
 
 
-@async_client("httpx", package="httpx")
+@async_client("httpx", package="httpx", only=[ALONE, CHUNKS, FLIGHTS[16], FLIGHTS[64]])
 @contextlib.asynccontextmanager
 async def _httpx(url):
     import httpx
@@ -118,7 +121,7 @@ async def _openai(url):
         yield call, stream
 
 
-@async_client(f"{OPENAI}, a stream", package="openai", only=[SLOW, FLIGHTS[256]])
+@async_client(STREAM.format(OPENAI), package="openai", only=[SLOW, FLIGHTS[256]])
 @contextlib.asynccontextmanager
 async def _openai_stream(url):
     async with _openai(url) as (_, stream):
@@ -244,3 +247,10 @@ async def _litellm(url):
         return "".join([_chunk_text(chunk) async for chunk in chunks])
 
     yield call, stream
+
+
+@async_client(STREAM.format(LITELLM), env="litellm", package="litellm", only=[SLOW])
+@contextlib.asynccontextmanager
+async def _litellm_stream(url):
+    async with _litellm(url) as (_, stream):
+        yield stream, stream

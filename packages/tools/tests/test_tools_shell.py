@@ -293,7 +293,7 @@ def test_a_program_in_the_sandbox_holds_no_descriptor_of_ours(tmp_path) -> None:
     "argv",
     [["find", ".", "-exec", "cat", "{secret}", ";"], ["tar", "-cf", "x.tar", "{secret}"],
      ["env", "cat", "{secret}"], ["xargs", "-a", "{secret}", "echo"],
-     ["awk", "BEGIN {{ while ((getline l < \"{secret}\") > 0) print l }}"],
+     ["awk", 'BEGIN {{ while ((getline l < "{secret}") > 0) print l }}'],
      ["tar", "-cf", "/dev/null", "--checkpoint=1", "--checkpoint-action=exec=cat {secret}", "own"],
      ["sed", "-n", "1e cat {secret}", "own"], ["ln", "{secret}", "hard"], ["cp", "{secret}", "copy"]],
     ids=lambda argv: " ".join(argv[:3]),

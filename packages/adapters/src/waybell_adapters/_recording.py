@@ -83,10 +83,9 @@ class RecordingAdapter:
 
     def generate(self, prompt: Prompt, **options: Any) -> Reply:
         """Answer; the arguments are those of the adapter."""
-        told = self._told("generate", prompt, options)
-        known = self._known(told.request)
+        told, known = self._begin("generate", prompt, options)
         if known is not None:
-            return _replayed(known, options).read()
+            return known.read()
         with told.errors():
             reply = self.adapter.generate(prompt, **options)
         told.tell(reply)
@@ -94,10 +93,9 @@ class RecordingAdapter:
 
     async def agenerate(self, prompt: Prompt, **options: Any) -> Reply:
         """Answer."""
-        told = self._told("generate", prompt, options)
-        known = self._known(told.request)
+        told, known = self._begin("generate", prompt, options)
         if known is not None:
-            return _replayed(known, options).read()
+            return known.read()
         with told.errors():
             reply = await agenerate(self.adapter, prompt, **options)
         told.tell(reply)
@@ -105,31 +103,29 @@ class RecordingAdapter:
 
     def stream(self, prompt: Prompt, **options: Any) -> ReplyStream:
         """Answer piece by piece."""
-        told = self._told("stream", prompt, options)
-        known = self._known(told.request)
-        if known is not None:
-            return _replayed(known, options)
+        told, known = self._begin("stream", prompt, options)
         with told.errors():
-            return _Recorded(self.adapter.stream(prompt, **options), told)
+            return known or _Recorded(self.adapter.stream(prompt, **options), told)
 
     async def astream(self, prompt: Prompt, **options: Any) -> ReplyStream:
         """Answer piece by piece."""
-        told = self._told("stream", prompt, options)
-        known = self._known(told.request)
-        if known is not None:
-            return _replayed(known, options)
+        told, known = self._begin("stream", prompt, options)
         with told.errors():
-            return _Recorded(await astream(self.adapter, prompt, **options), told)
+            return known or _Recorded(
+                await astream(self.adapter, prompt, **options), told
+            )
 
     def __repr__(self) -> str:
         return f"RecordingAdapter({self.adapter!r})"
 
-    def _told(self, operation: str, prompt: Prompt, options: dict[str, Any]) -> "_Told":
+    def _begin(
+        self, operation: str, prompt: Prompt, options: dict[str, Any]
+    ) -> "tuple[_Told, ReplyStream | None]":
+        """A call, and what is to be given out for it if that is known."""
         request = _request(operation, self.model, prompt, options)
-        return _Told(request, self._record)
-
-    def _known(self, request: ModelRequest) -> Outcome | None:
-        return None if self._replay is None else self._replay(request)
+        known = None if self._replay is None else self._replay(request)
+        played = None if known is None else _replayed(known, options)
+        return _Told(request, self._record), played
 
 
 class _Told:

@@ -224,7 +224,7 @@ def plain(value: Any) -> Any:
     """The value in what JSON has; what has no form there stays as it is."""
     if isinstance(value, str | Decimal):
         return str(value)
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     inner: Any = value
     if isinstance(value, Mapping):

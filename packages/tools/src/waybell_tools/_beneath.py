@@ -1,6 +1,7 @@
 """Files under one folder, reached component by component, so that no link leads out."""
 
 import os
+import re
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ def parts_of(path: str) -> list[str]:
         raise ToolDenied(f"{path!r} is not a path")
     if len(encoded) > _LONGEST:
         raise ToolDenied(f"{path[:100]!r}... is longer than {_LONGEST} bytes")
-    if path.startswith(("/", "\\")) or path[1:2] == ":":
+    if re.match(r"[/\\]|.:", path):
         raise ToolDenied(f"{path!r} is absolute; paths are relative to the root")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:

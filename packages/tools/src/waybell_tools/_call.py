@@ -45,8 +45,7 @@ class Call:
         with self._counted():
             answer: Any = self.approve is False
             if callable(self.approve):
-                ask = partial(self.approve, name, self.given)
-                answer = self._waited(_LONG, f"approval of {name}", ask)
+                answer = self._waited(_LONG, f"approval of {name}", self._ask)
             self._decide(answer)
         value = self._waited(self.tool.timeout, name, self._run)
         return capped(value, self.tool.max_output)
@@ -64,7 +63,9 @@ class Call:
     def _joined(self, job: Job, seconds: float) -> Any:
         future = DAEMONS.submit(job)
         try:
-            if wait([future], min(seconds, _LONG)).done:
+            with suppress(TimeoutError):  # the wait's, or the tool's own, raised below
+                return future.result(min(seconds, _LONG))
+            if future.done():
                 return future.result()
             if job.halt.ask():
                 wait([future], _GRACE)
@@ -83,20 +84,23 @@ class Call:
     async def _answer(self) -> Any:
         if not callable(self.approve):
             return self.approve is False
-        ask = partial(self.approve, self.tool.name, self.given)
         if is_async(self.approve):
-            return await ask()
-        return await self._in_thread(f"approval of {self.tool.name}", ask)
+            return self._ask()
+        return await self._in_thread(f"approval of {self.tool.name}", self._ask)
 
     async def _value(self) -> Any:
         if self.tool.is_async:
-            return await self._run()
+            return self._run()
         return await self._in_thread(self.tool.name, self._run)
+
+    def _ask(self) -> Any:
+        return cast("Approve", self.approve)(self.tool.name, self.given)
 
     def _run(self) -> Any:
         return self.tool.fn(**self.given, **self.filled)
 
     async def _timed(self, cap: float, work: Callable[[], Awaitable[Any]]) -> Any:
+        """What `work` gives, which may be to be awaited too, within the time."""
         seconds = seconds_left(cap, self.deadline)
         wall = asyncio.timeout(min(seconds, _LONG))
         try:

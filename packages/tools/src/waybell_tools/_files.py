@@ -155,14 +155,8 @@ def _walk(base: Root, start: list[str], recursive: bool, most: int) -> Iterator[
     waiting = [start]
     while waiting:
         parts = waiting.pop()
-        path = "/".join(parts) or "."
         try:
-            with (
-                base.folder(parts, path) as folder,
-                told(path),
-                os.scandir(folder) as found,
-            ):
-                entries = sorted((e.name, _mark(e)) for e in islice(found, most))
+            entries = _entries(base, parts, most)
         except OSError:  # it is closed to us, or gone or a link by now
             if parts is start:
                 raise
@@ -171,6 +165,12 @@ def _walk(base: Root, start: list[str], recursive: bool, most: int) -> Iterator[
             yield "/".join([*parts, name]) + mark
         if recursive:
             waiting += [[*parts, name] for name, mark in entries if mark == "/"][::-1]
+
+
+def _entries(base: Root, parts: list[str], most: int) -> list[tuple[str, str]]:
+    path = "/".join(parts) or "."
+    with base.folder(parts, path) as fd, told(path), os.scandir(fd) as found:
+        return sorted((e.name, _mark(e)) for e in islice(found, most))
 
 
 def _mark(entry: "os.DirEntry[str]") -> str:

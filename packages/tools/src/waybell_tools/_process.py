@@ -137,14 +137,9 @@ class _Drain:
 
     def texts(self) -> list[str]:
         """What was kept, with a mark where more came."""
-        return [
-            kept.decode(errors="replace")
-            + (
-                f"\n[cut: {size} bytes, {self._keep} are shown]"
-                if size > self._keep
-                else ""
-            )
-            for kept, size in zip(
-                self._kept.values(), self._sizes.values(), strict=True
-            )
-        ]
+        texts: list[str] = []
+        for stream, kept in self._kept.items():
+            size, text = self._sizes[stream], kept.decode(errors="replace")
+            mark = f"\n[cut: {size} bytes, {self._keep} are shown]"
+            texts.append(text + mark if size > self._keep else text)
+        return texts

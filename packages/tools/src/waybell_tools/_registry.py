@@ -268,8 +268,11 @@ class ToolRegistry:
         left = sum(job.abandoned for job in self._alive()) if self._jobs else 0
         if left >= self._max:
             raise ToolLimitError(f"{name}: {left} abandoned calls still run", tool=name)
-        fill = {"deadline": deadline, "idempotency_key": key or token_hex(16)}
-        filled = {part: fill[part] for part in tool.injected}
+        filled: dict[str, Any] = {}
+        if "deadline" in tool.injected:
+            filled["deadline"] = deadline
+        if "idempotency_key" in tool.injected:
+            filled["idempotency_key"] = key or token_hex(16)
         tool.quota.take(name)
         asked = self._approve if tool.approve is True else tool.approve
         return Call(tool, given, filled, deadline, asked, self._job)
@@ -287,9 +290,7 @@ def _openai(name: str, description: str, schema: Any) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-_FORMS = {
-    "neutral": _neutral,
-    "anthropic": _neutral,
-    "openai": _openai,
-    "ollama": _openai,
+_FORMS: dict[str, Callable[[str, str, Any], dict[str, Any]]] = {
+    **dict.fromkeys(("neutral", "anthropic"), _neutral),
+    **dict.fromkeys(("openai", "ollama"), _openai),
 }

@@ -107,8 +107,8 @@ def _found(name: str, folder: str) -> str:
     path = shutil.which(name, path=_PATH)
     if path is None:
         raise FileNotFoundError(f"there is no program {name!r} in {_PATH}")
-    places = os.path.abspath(path), os.path.realpath(path)
-    if folder != "/" and any(Path(place).is_relative_to(folder) for place in places):
+    places = Path(path).absolute(), Path(path).resolve()
+    if folder != "/" and any(place.is_relative_to(folder) for place in places):
         raise ValueError(f"{name!r} lies under the root, where it can be replaced")
     return path
 
@@ -120,23 +120,14 @@ def _sandbox(
     path = bwrap and shutil.which(bwrap)
     if not path:
         return []
-    words = ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    words += [
-        "--proc",
-        "/proc",
-        "--remount-ro",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--tmpfs",
-        "/tmp",
-    ]  # noqa: S108 - its own
+    words = "--die-with-parent --new-session --cap-drop ALL".split()
+    words += "--proc /proc --remount-ro /proc --dev /dev --tmpfs /tmp".split()
     for place in readable:
         words += ["--ro-bind-try", place, place]
     words += ["--bind" if writable else "--ro-bind", folder, folder]
     words += ["--chdir", folder, "--"]
     for spaces in _SPACES:
-        wrap = [os.path.abspath(path), *spaces, *words]
+        wrap = [str(Path(path).absolute()), *spaces, *words]
         with suppress(OSError, subprocess.SubprocessError):
             subprocess.run(  # noqa: S603 - our own words
                 [*wrap, "true"],
