@@ -125,7 +125,7 @@ def test_missing_foreign_and_unnamed_files_are_errors_that_say_what_to_give(tmp_
     with pytest.raises(ReportError, match="no file is named"):
         report([])
     with pytest.raises(
-        ValueError, match="limit must be a count of spans above 0, not 0"
+        ValueError, match="limit must be from 1 to 300,000 spans, not 0"
     ):
         report(tmp_path, limit=0)
 
@@ -213,6 +213,12 @@ def test_no_field_of_a_stranger_breaks_a_report(tmp_path, otlp, data):
     (tmp_path / "traces.jsonl").write_text(otlp.line(span) + otlp.line(otlp.span(77)))
     (tmp_path / "decisions.jsonl").write_text(json.dumps(made) + "\n")
     assert report(tmp_path).spans >= 1
+
+
+def test_a_folder_whose_name_is_no_text_has_a_report_too(write, otlp, tmp_path):
+    odd = tmp_path / "odd\udcff<b>"
+    write(otlp.failed_run()).rename(odd)
+    assert "<title>odd?&lt;b&gt;: failed" in report(odd, odd / "page.html").html
 
 
 def test_progress_is_told_while_reading(write, otlp):

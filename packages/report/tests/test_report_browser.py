@@ -57,6 +57,7 @@ async def test_the_first_sight_says_who_failed_with_what_and_what_it_cost(
     panel = await page.locator("#panel").inner_text()
     assert 'File "desk.py", line 7, in search' in panel
     assert '"query": "port"' in panel
+    assert "$0.00145, 1,280 tokens in all" in panel
     assert await row(page, "search").get_attribute("aria-selected") == "true"
 
 
@@ -105,7 +106,7 @@ async def test_search_finds_names_texts_errors_and_ids(visit, failed):
     for words, said in (
         ("clock", "1 match"), ("no answer", "3 matches"), ("which PORT", "1 match"),
         ("a" * 32, "5 matches"), (f"{5:016x}", "1 match"), ("planner", "4 matches"),
-        ('"query"', "1 match"), ("zebra", "no match"),
+        ('"query"', "1 match"), ("a port", "1 match"), ("zebra", "no match"),
     ):  # fmt: skip
         await page.fill("#search", words)
         await page.locator("#found", has_text=said).wait_for()

@@ -72,7 +72,7 @@ def _write(options: argparse.Namespace, browse: Callable[[str], object]) -> int:
     paths = options.paths or [_USUAL if _USUAL.is_dir() else Path()]
     path = None if options.output == "-" else Path(options.output)
     with _progress() as told:
-        settings = {"title": options.title, "limit": options.limit}
+        settings = {"title": options.title, "limit": min(options.limit, 300_000)}
         made = report(paths, path, **settings, progress=told)
     if path is None:
         sys.stdout.write(made.html)

@@ -18,6 +18,7 @@ from waybell_report._verdict import sentence, verdict
 
 
 _SPANS = 100_000
+_MOST = 300_000  # rows that fit the tallest element browsers make
 _FRAME = "width:100%;height:720px;border:1px solid #8884;border-radius:8px"
 
 
@@ -69,7 +70,7 @@ class Report:
             file.parent.mkdir(parents=True, exist_ok=True)
             handle, part = mkstemp(dir=file.parent, prefix=f".{file.name}.")
             try:
-                with os.fdopen(handle, "w", encoding="utf-8") as out:
+                with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
                     out.write(self.html)
                 Path(part).replace(file)
             except BaseException:
@@ -112,10 +113,10 @@ def report(
     Raises:
         ReportError: There is nothing to read, nothing in it is a span or a decision, or
             the page cannot be written.
-        ValueError: `limit` is no count above 0.
+        ValueError: `limit` is not from 1 to 300,000.
     """
-    if isinstance(limit, bool) or limit < 1:
-        raise ValueError(f"limit must be a count of spans above 0, not {limit!r}")
+    if isinstance(limit, bool) or not 1 <= limit <= _MOST:
+        raise ValueError(f"limit must be from 1 to {_MOST:,} spans, not {limit!r}")
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
     inputs = find(paths)
     if output is not None:
@@ -125,7 +126,9 @@ def report(
     except OSError as error:
         why = f"cannot read {error.filename}: {error.strerror}"
         raise ReportError(why, str(error.filename)) from error
-    made = run.report(title or _named(Path(os.fspath(paths[0]))))
+    named = title or _named(Path(paths[0]))
+    # A name that is no text, which file systems allow, is none in a page either.
+    made = run.report(named.encode(errors="replace").decode())
     if output is not None:
         made.save(output)
     return made

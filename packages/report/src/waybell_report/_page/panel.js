@@ -144,6 +144,10 @@ function spend(i) {
   if (tokens.some((n) => n !== null)) rows.push(["Tokens", `${tokens[0] === null ? "\u2013" : count(tokens[0])} in, ${tokens[1] === null ? "\u2013" : count(tokens[1])} out`]);
   if (D.cost[i] >= 0) rows.push(["Cost", D.cost[i] === 0 ? "$0, free" : money(D.cost[i])]);
   else if (rows.length) rows.push(["Cost", "unknown"]);
+  if (!rows.length && ownerName(i)) {
+    const agent = D.head.groups.agents.find((row) => row[0] === ownerName(i)), [input, output, cost] = agent ? agent.slice(9) : [];
+    if (input !== null || output !== null || cost !== null) rows.push(["Its agent used", agent ? `${money(cost)}, ${count((input || 0) + (output || 0))} tokens in all` : "\u2013"]);
+  }
   return rows;
 }
 
