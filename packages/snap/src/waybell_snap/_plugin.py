@@ -1,5 +1,9 @@
 """The pytest plugin: the fixture `agent_run` and `@pytest.mark.replay`."""
 
+# The fixture ends what users leave at the end of a block.
+# ruff: noqa: SLF001
+# pyright: reportPrivateUsage=false
+
 import contextlib
 import os
 import re
@@ -126,10 +130,10 @@ class Runs:
         runs, self._runs = list(self._runs.values()), {}
         with self._stack:
             for run in runs:
-                run.close()
+                run._close()
             # Recordings last: they are kept only if all the rest is as it was.
             for run in sorted(runs, key=_records) if passed else ():
-                run.finish()
+                run._finish()
                 seen = self._item.config.stash[_SEEN]
                 seen.finished.add(file_of(self._item))
                 seen.tell("made" if _records(run) else "used", run.path)

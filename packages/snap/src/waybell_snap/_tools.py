@@ -1,5 +1,9 @@
 """Tools whose calls are recorded, or answered from a recording."""
 
+# Tools work for their session, most of which is nothing to users.
+# ruff: noqa: SLF001
+# pyright: reportPrivateUsage=false
+
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
@@ -56,14 +60,14 @@ class RecordedTools(ToolRegistry):
 
     def _entered(self, name: str) -> bool:
         """Whether this tool was called through the door of the registry, and is noted."""
-        here = self._session.here()
+        here = self._session._here()
         return (here.kind, here.name, here.op) == ("tool", name, "call")
 
     def _refused(self, name: str, given: Any, error: Exception) -> None:
         """Note a call whose arguments do not fit: it gets no further."""
         if not self._entered(name):
-            node = self._session.begin("tool", name, "", _parsed(given))
-            self._session.fail(node, error, self._session.now())
+            node = self._session._begin("tool", name, "", _parsed(given))
+            self._session._fail(node, error, self._session._now())
 
     def _recorded(self, tool: Any) -> Any:
         fn, name = tool.fn, tool.name
@@ -117,9 +121,9 @@ class _Call:
 
     def __init__(self, session: "Session", name: str, op: str, given: Any) -> None:
         self._session = session
-        self._node = session.begin("tool", name, op, given)
-        self._started = session.now()
-        self._played = session.play(self._node)
+        self._node = session._begin("tool", name, op, given)
+        self._started = session._now()
+        self._played = session._play(self._node)
 
     def run(self, work: Callable[[], Any]) -> Any:
         if self._played is not None:
@@ -128,7 +132,7 @@ class _Call:
             value = work()
         if isawaitable(value):  # A sync tool that gives a coroutine.
             return self.arun(lambda: value)
-        self._session.end(self._node, value, self._started)
+        self._session._end(self._node, value, self._started)
         return value
 
     async def arun(
@@ -136,19 +140,19 @@ class _Call:
     ) -> Any:
         if self._played is not None:
             await asyncio.sleep(0)
-            await self._session.hang(self._node, self._played, deadline)
+            await self._session._hang(self._node, self._played, deadline)
             return self._known(self._played)
         with self._noting():
             value = await work()
-        self._session.end(self._node, value, self._started)
+        self._session._end(self._node, value, self._started)
         return value
 
     def _noting(self) -> Any:
-        return self._session.inside(self._node, self._started)
+        return self._session._inside(self._node, self._started)
 
     def _known(self, played: Node) -> Any:
         """What was recorded, with all that happened inside."""
-        self._session.answerable(self._node, played)
+        self._session._answerable(self._node, played)
         node = self._node
         node.got, node.error, node.latency = played.got, played.error, played.latency
         node.lanes = played.lanes
