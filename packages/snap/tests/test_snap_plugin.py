@@ -152,7 +152,7 @@ def test_a_run_that_leaves_something_out_fails_in_its_own_phase(session):
 
 def test_parametrised_async_and_class_tests_have_files_of_their_own(session):
     source = """
-        @pytest.mark.parametrize("word", ["plain", "A b", "a b", "x--y", "x/../y", "ü" * 90])
+        @pytest.mark.parametrize("word", ["plain", "A b", "a b", "x--y", "x::y", "x.y", "x/../y", "ü" * 90])
         async def test_words(agent_run, word):
             writer = agent_run.adapter(model(word), name="writer")
             assert await agenerate(writer, f"say {word}") == word
@@ -161,13 +161,13 @@ def test_parametrised_async_and_class_tests_have_files_of_their_own(session):
             def test_words(self, agent_run):
                 agent_run.adapter(model("class"), name="writer").generate("say")
     """
-    session(source, live=True).assert_outcomes(passed=7)
+    session(source, live=True).assert_outcomes(passed=9)
     files = sorted(path.name for path in recording(session, "x").parent.iterdir())
-    assert len({name.lower() for name in files}) == 7
+    assert len({name.lower() for name in files}) == 9
     assert {"TestIt.test_words.json", "test_words[plain].json"} < {*files}
     assert all(len(name.encode()) < 200 for name in files)
     result = session(source, ci="1")
-    result.assert_outcomes(passed=7)
+    result.assert_outcomes(passed=9)
     assert "waybell" not in said(result).partition("collected")[2]
 
 

@@ -58,19 +58,15 @@ def _in_ci() -> bool:
 
 def file_of(item: pytest.Item) -> Path:
     """Where the recording of a test is: beside its file, by its name."""
-    names = item.nodeid.split("::")[1:]
-    name, bracket, case = ".".join(names).partition("[")
+    classes = [one.name for one in item.listchain() if isinstance(one, pytest.Class)]
+    name, bracket, case = item.name.partition("[")
     case = case.removesuffix("]")
     if bracket and (not _PLAIN.fullmatch(case) or case != case.lower()):
         # Not a name of a file, or not one on a disk that takes a for A.
         mark = sha256(case.encode(errors="surrogatepass")).hexdigest()[:8]
         case = f"{_ODD.sub('_', case)[:40]}-{mark}"
-    return (
-        item.path.parent
-        / HOME
-        / item.path.stem
-        / f"{name}{bracket and f'[{case}]'}.json"
-    )
+    file = ".".join([*classes, f"{name}[{case}]" if bracket else name])
+    return item.path.parent / HOME / item.path.stem / f"{file}.json"
 
 
 class Runs:
