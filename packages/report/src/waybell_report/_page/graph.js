@@ -140,8 +140,6 @@ function edgePath(edge, at) {
   return path;
 }
 
-const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}\u2026` : text);
-
 function box({ x, y, node }) {
   if (node.kind === "run") {
     return svg("g", { class: "node run" }, svg("rect", { x, y, width: BOX.w, height: BOX.h, rx: 10 }),
@@ -194,7 +192,7 @@ function calledList({ edges }) {
   const rows = edges.slice(0, 200).map((edge) => el("tr", {}, ...[edge.from, edge.to].map((id) => el("td", {}, bdi(id.replace(/^(agent|tool) /, "").replace(/^run$/, "Run")))),
     el("td", { class: "num" }, count(edge.calls)), el("td", { class: edge.failed ? "num bad" : "num" }, count(edge.failed))));
   return el("details", { class: "called", open: narrow.matches }, el("summary", {}, "Who called whom, as a table"),
-    el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...["Caller", "Called"].map((name) => el("th", { scope: "col" }, name)), ...["Calls", "Failed"].map((name) => el("th", { scope: "col", class: "num" }, name)))),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who called whom, scrolls" }, el("table", {}, el("thead", {}, el("tr", {}, ...["Caller", "Called"].map((name) => el("th", { scope: "col" }, name)), ...["Calls", "Failed"].map((name) => el("th", { scope: "col", class: "num" }, name)))),
       el("tbody", {}, ...rows))));
 }
 

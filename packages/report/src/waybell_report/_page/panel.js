@@ -146,7 +146,7 @@ function spend(i) {
   else if (rows.length) rows.push(["Cost", "unknown"]);
   if (!rows.length && ownerName(i)) {
     const agent = D.head.groups.agents.find((row) => row[0] === ownerName(i)), [input, output, cost] = agent ? agent.slice(9) : [];
-    if (input !== null || output !== null || cost !== null) rows.push(["Its agent used", agent ? `${money(cost)}, ${count((input || 0) + (output || 0))} tokens in all` : "\u2013"]);
+    if (agent && (input !== null || output !== null || cost !== null)) rows.push(["Its agent used", `${money(cost)}, ${count((input || 0) + (output || 0))} tokens in all`]);
   }
   return rows;
 }
@@ -219,10 +219,11 @@ function spanPanel(i) {
   const rest = detail.attributes.filter(([key]) => ![...GIVEN, ...RETURNED].includes(key));
   decisionItem.one = made.length === 1;
   return [
-    heading(kind, detail.name ? rawText(detail.name) : spanName(i), zoomIn),
+    heading(kind, spanName(i), zoomIn),
     crumbs(i),
     el("p", { class: `state ${state[0]}` }, state[1]),
     table(facts(i)),
+    detail.name ? section("Whole name", block(detail.name, "Whole name")) : null,
     errorOf(i, detail),
     ...inAndOut(i, map),
     section(`Decisions (${made.length})`, made.length ? made.slice(0, 100).map(decisionItem) : null,
@@ -256,7 +257,7 @@ let returnTo = null;
 const over = matchMedia("(max-width: 959px)");
 
 function guard() {
-  for (const id of ["top", "notes", "tabs", "spans", "agents", "costs", "log"]) $(id).inert = over.matches && !$("panel").hidden;
+  for (const id of ["top", "notes", "views", "spans", "agents", "costs", "log"]) $(id).inert = over.matches && !$("panel").hidden;
 }
 
 function showPanel(content, focus) {

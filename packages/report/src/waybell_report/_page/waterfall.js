@@ -108,7 +108,8 @@ function redraw() {
   const id = S.selected >= 0 && S.rows[S.row] === S.selected ? `row-${S.selected}` : "";
   if (id && $(id)) box.setAttribute("aria-activedescendant", id);
   else box.removeAttribute("aria-activedescendant");
-  $("tree").classList.toggle("empty", !S.rows.length);
+  box.classList.toggle("empty", D.n > 0 && !S.rows.length);
+  box.setAttribute("role", S.rows.length ? "treegrid" : "group"); // a grid must have rows
 }
 
 function moveTo(row) {
