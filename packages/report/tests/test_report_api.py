@@ -7,6 +7,8 @@ import re
 import stat
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from waybell_decisions import DecisionLog
 from waybell_report import Report, ReportError, report
@@ -123,7 +125,7 @@ def test_missing_foreign_and_unnamed_files_are_errors_that_say_what_to_give(tmp_
     with pytest.raises(ReportError, match="no file is named"):
         report([])
     with pytest.raises(
-        ValueError, match="limit must be a count of spans above 0, not 0"
+        ValueError, match="limit must be from 1 to 300,000 spans, not 0"
     ):
         report(tmp_path, limit=0)
 
@@ -167,6 +169,56 @@ def test_failed_spans_of_a_long_file_are_bounded_too(write, otlp):
         True,
         False,
     )
+
+
+def test_a_run_that_crashed_before_any_span_ended_is_shown(write, otlp):
+    folder = write(starts=otlp.failed_run())
+    (folder / "traces.jsonl").unlink()
+    assert report(folder).verdict == "did not finish: planner was still running"
+
+
+def test_a_file_that_cannot_be_read_is_named(write, otlp):
+    folder = write(otlp.failed_run())
+    (folder / "traces.starts.jsonl").mkdir()
+    with pytest.raises(
+        ReportError, match=r"cannot read .*traces\.starts\.jsonl: Is a directory"
+    ):
+        report(folder)
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_field_of_a_stranger_breaks_a_report(tmp_path, otlp, data):
+    span = otlp.failed_run()[3]
+    span["links"] = [{"traceId": "a" * 32, "spanId": "b" * 16}]
+    made = json.loads(
+        otlp.decision(1, "route", span=span["spanId"], agent="a", of="log-0")
+    )
+    for target in (
+        span,
+        made,
+        span["events"][0],
+        span["status"],
+        span["attributes"][0],
+    ):
+        for key in data.draw(st.lists(st.sampled_from(sorted(target)), max_size=2)):
+            target[key] = data.draw(JUNK)
+    (tmp_path / "traces.jsonl").write_text(otlp.line(span) + otlp.line(otlp.span(77)))
+    (tmp_path / "decisions.jsonl").write_text(json.dumps(made) + "\n")
+    assert report(tmp_path).spans >= 1
+
+
+def test_a_folder_whose_name_is_no_text_has_a_report_too(write, otlp, tmp_path):
+    odd = tmp_path / "odd\udcff<b>"
+    write(otlp.failed_run()).rename(odd)
+    assert "<title>odd?&lt;b&gt;: failed" in report(odd, odd / "page.html").html
 
 
 def test_progress_is_told_while_reading(write, otlp):

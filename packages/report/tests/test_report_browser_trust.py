@@ -191,7 +191,9 @@ async def test_a_phone_shows_everything_without_scrolling_sideways(visit, failed
         panel = await page.locator("#panel").bounding_box()
         assert (panel["x"], panel["width"]) == (0, 360)
         assert await page.evaluate("document.activeElement.id") == "panel"
+        assert await page.locator("#spans").evaluate("(e) => e.inert") is True
         await page.tap("#shut")
+        assert await page.locator("#spans").evaluate("(e) => e.inert") is False
         assert await page.locator("#panel").is_hidden()
 
 
@@ -311,3 +313,24 @@ async def test_without_scripts_the_verdict_is_still_told(
         in await page.locator("noscript").inner_text()
     )
     await context.close()
+
+
+async def test_agents_that_call_each_other_and_many_of_them_fit_the_graph(
+    visit, write, otlp
+):
+    spans = [
+        otlp.span(1, name="a", ms=900, **otlp.agent("a")), otlp.span(2, 1, name="b", **otlp.agent("b")),
+        otlp.span(3, 2, name="a", **otlp.agent("a")), otlp.span(4, 3, name="a", **otlp.agent("a")),
+        *(otlp.span(i, i - 1, name="deep", ms=500 - i, **otlp.agent(f"deep {i}")) for i in range(5, 12)),
+        otlp.span(12, 11, name="a", **otlp.agent("b")),
+        *(otlp.span(i, 1, name="x", **otlp.agent(f"x{i}")) for i in range(20, 90)),
+    ]  # fmt: skip
+    page = (await visit(report(write(spans)))).page
+    await page.click("#tab-agents")
+    assert await page.locator(".graph .node").count() == 61
+    assert "19 more are in the tables" in await page.locator("#agents").inner_text()
+    paths = await page.locator(".graph .edge").evaluate_all(
+        "(all) => all.map((e) => e.getAttribute('d'))"
+    )
+    assert len(paths) >= 60
+    assert not [path for path in paths if "NaN" in path or "undefined" in path]

@@ -263,8 +263,9 @@ def test_the_key_has_no_limits_in_it_and_one_form_for_equal_requests(tmp_path):
     tool = {"name": "look", "description": "", "input_schema": {"type": "object"}}
     with Recording(tmp_path / "run.json") as run:
         model = run.adapter(ScriptedAdapter(["a"]))
+        limits = {"budget": Purse(), "timeout": 5, "idempotency_key": "k1"}
         model.generate(
-            "go", temperature=1.0, stop="x", top_k=None, tools=[tool], budget=Purse()
+            "go", temperature=1.0, stop="x", top_k=None, tools=[tool], **limits
         )
     with Replay(tmp_path / "run.json") as run:
         again = [dict(reversed(tool.items()))]

@@ -60,7 +60,11 @@ def said(result):
 
 
 def test_the_first_run_records_beside_the_test_and_the_next_replays(session):
-    session(ONE, live=True).assert_outcomes(passed=1)
+    result = session(ONE, live=True)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["*1 recording made, to be looked at*", "*test_one.json"]
+    )
     file = recording(session, "test_one")
     first = file.read_bytes()
     session(ONE).assert_outcomes(passed=1)
@@ -148,7 +152,7 @@ def test_a_run_that_leaves_something_out_fails_in_its_own_phase(session):
 
 def test_parametrised_async_and_class_tests_have_files_of_their_own(session):
     source = """
-        @pytest.mark.parametrize("word", ["plain", "A b", "a b", "x/../y", "ü" * 90])
+        @pytest.mark.parametrize("word", ["plain", "A b", "a b", "x--y", "x::y", "x.y", "x/../y", "ü" * 90])
         async def test_words(agent_run, word):
             writer = agent_run.adapter(model(word), name="writer")
             assert await agenerate(writer, f"say {word}") == word
@@ -157,12 +161,14 @@ def test_parametrised_async_and_class_tests_have_files_of_their_own(session):
             def test_words(self, agent_run):
                 agent_run.adapter(model("class"), name="writer").generate("say")
     """
-    session(source, live=True).assert_outcomes(passed=6)
+    session(source, live=True).assert_outcomes(passed=9)
     files = sorted(path.name for path in recording(session, "x").parent.iterdir())
-    assert len({name.lower() for name in files}) == 6
+    assert len({name.lower() for name in files}) == 9
     assert {"TestIt.test_words.json", "test_words[plain].json"} < {*files}
     assert all(len(name.encode()) < 200 for name in files)
-    session(source, ci="1").assert_outcomes(passed=6)
+    result = session(source, ci="1")
+    result.assert_outcomes(passed=9)
+    assert "waybell" not in said(result).partition("collected")[2]
 
 
 def test_two_runs_of_one_test_have_two_files(session):
@@ -185,6 +191,23 @@ def test_two_runs_of_one_test_have_two_files(session):
     result.stdout.fnmatch_lines(
         ["*1 recording without a test*", "*test_two--second.json"]
     )
+
+
+def test_a_recording_is_kept_only_if_the_other_runs_of_the_test_are_the_same(session):
+    source = """
+        def test_two(agent_run):
+            for name in ("new", "old"):
+                agent_run.run(name).adapter(model(name), name="writer").generate("who?")
+    """
+    session(source, live=True).assert_outcomes(passed=1)
+    recording(session, "test_two--new").unlink()
+    changed = source.replace(
+        "    agent_run", "    if name == 'new': agent_run"
+    ).replace("who?", "what?")
+    changed += "            agent_run.run('old')\n"
+    result = session(changed, live=True)
+    result.assert_outcomes(failed=1)
+    assert not recording(session, "test_two--new").exists()
 
 
 def test_recordings_without_a_test_are_told_of_and_only_those(session):

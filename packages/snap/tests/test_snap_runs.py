@@ -271,7 +271,7 @@ def test_a_replay_of_tests_refuses_the_network_and_nothing_else():
             "::1",
             "localhost",
             "",
-            "/tmp/x.sock",
+            "/run/x.sock",
             b"localhost",
             None,
         ):

@@ -6,28 +6,30 @@ from typing import Any
 from waybell_adapters._anthropic_reader import AnthropicReader
 from waybell_adapters._blocks import Tool, blocks, calls, image, results
 from waybell_adapters._dialect import Ask, Dialect, body_of, common
-from waybell_adapters._place import Place
 from waybell_adapters._vendor import VendorAdapter
 
 
-def _headers(key: str | None) -> dict[str, str]:
-    version = {"anthropic-version": "2023-06-01"}
-    return version | ({"x-api-key": key} if key else {})
-
-
-def _address(text: str) -> str:
-    return text.strip().rstrip("/").removesuffix("/v1")
-
-
-class AnthropicDialect(Dialect):
+class _Anthropic(Dialect):
     """How Messages are asked and read."""
 
     __slots__ = ()
     provider = "anthropic"
-    lines = False
+    home = "https://api.anthropic.com"
+    path = "/v1/messages"
+    key = "ANTHROPIC_API_KEY"
+    url = "ANTHROPIC_BASE_URL"
+    reader = AnthropicReader
+
+    @staticmethod
+    def address(text: str) -> str:
+        return text.strip().rstrip("/").removesuffix("/v1")
+
+    @staticmethod
+    def headers(key: str | None) -> dict[str, str]:
+        version = {"anthropic-version": "2023-06-01"}
+        return version | ({"x-api-key": key} if key else {})
 
     def body(self, ask: Ask) -> dict[str, Any]:
-        """The request's JSON."""
         system, turns = _turns(ask.messages)
         body: dict[str, Any] = {"model": ask.model, "messages": turns, "stream": True}
         if system:
@@ -37,10 +39,6 @@ class AnthropicDialect(Dialect):
         names = {"stop": "stop_sequences", "output_schema": "output_config"}
         made = {"tool_choice": _choice, "output_schema": _format}
         return body_of(ask, body | common(ask, names, made))
-
-    def reader(self) -> "AnthropicReader":
-        """Begin to read a reply."""
-        return AnthropicReader()
 
 
 def _turns(messages: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
@@ -134,14 +132,5 @@ class AnthropicAdapter(VendorAdapter):
     """
 
     __slots__ = ()
-    _place = Place(
-        provider="anthropic",
-        home="https://api.anthropic.com",
-        path="/v1/messages",
-        key="ANTHROPIC_API_KEY",
-        url="ANTHROPIC_BASE_URL",
-        dialect=AnthropicDialect,
-        headers=_headers,
-        address=_address,
-    )
+    _dialect = _Anthropic
     _max_tokens = 4096

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from waybell_adapters._dialect import count, joined, outcome, unique
+from waybell_adapters._dialect import Reader, count, joined, outcome, unique
 from waybell_adapters._events import mended
 from waybell_adapters._openai_reader import readable
 from waybell_adapters._reply import ToolCall, Usage
@@ -22,19 +22,17 @@ _LONG = {
 }
 
 
-class AnthropicReader:
+class AnthropicReader(Reader):
     """Reads the events of a message."""
 
-    __slots__ = ("_blocks", "_model", "_parts", "_usage", "begun", "done", "stop")
+    __slots__ = ("_blocks", "_model", "_parts", "_usage")
 
     def __init__(self) -> None:
+        super().__init__()
         self._blocks: dict[int, dict[str, Any]] = {}
         self._parts: dict[int, list[str]] = {}
         self._usage: dict[str, int] = {}
         self._model: str | None = None
-        self.begun = False
-        self.done = False
-        self.stop: str | None = None
 
     def read(self, event: dict[str, Any]) -> str:
         """Take an event, or a whole message, and give its text."""

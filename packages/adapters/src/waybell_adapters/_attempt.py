@@ -34,7 +34,7 @@ _IDS = ("request-id", "x-request-id", "x-litellm-call-id")
 
 
 class Attempt:
-    """One request; `open` it, then `pull` until it is `over`.
+    """One request; `open` it, then `pull` until its `reader` is done.
 
     Args:
         line: Owns the connection.
@@ -63,21 +63,6 @@ class Attempt:
         self.reader: Reader = dialect.reader()
         self.status: int | None = None
 
-    @property
-    def over(self) -> bool:
-        """Whether the reply is whole."""
-        return self.reader.done
-
-    @property
-    def begun(self) -> bool:
-        """Whether something of the reply has come."""
-        return self.reader.begun
-
-    @property
-    def answered(self) -> bool:
-        """Whether the server began to reply, so that it will be paid."""
-        return self.status is not None and 200 <= self.status < 300
-
     def open(self, engine: "Engine", body: dict[str, Any], cap: float | None) -> None:
         """Send the request and look at the head of the answer.
 
@@ -93,7 +78,7 @@ class Attempt:
         self._packed = "content-encoding" in headers  # though none was asked for
         self.id = next((headers[name] for name in _IDS if name in headers), None)
         self.status = response.status
-        if not self.answered:
+        if not 200 <= self.status < 300:
             said = self._rest()
             raise refusal(self.status, headers, said, time())
         self._kind = headers.get("content-type", "")

@@ -3,43 +3,23 @@
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from urllib3.exceptions import ReadTimeoutError
 
 from waybell_adapters._attempt import LOST, Attempt
-from waybell_adapters._dialect import Ask, Dialect, Price
+from waybell_adapters._dialect import Ask, Dialect
 from waybell_adapters._errors import AdapterError, BadReply, ModelUnavailable
-from waybell_adapters._limits import BudgetLike, DeadlineLike, admit
+from waybell_adapters._limits import admit
 from waybell_adapters._line import Line, LineCut
 from waybell_adapters._refusals import Refusal
 from waybell_adapters._reply import CallAttempt, Reply, Usage
-from waybell_adapters._retry import Patience, insist
+from waybell_adapters._retry import Terms, insist
 
 
 if TYPE_CHECKING:
     from waybell_adapters._engine import Engine
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What bounds a call: time, money, patience."""
-
-    patience: Patience
-    budget: BudgetLike | None
-    price: Price | None
-    scrub: Callable[[str], str]
-
-    @property
-    def deadline(self) -> DeadlineLike | None:
-        """When it is to end."""
-        return self.patience.deadline
-
-    def cost(self, usage: Usage) -> Decimal | None:
-        """What this much costs, as far as was stated."""
-        return None if self.price is None else self.price.of(usage)
 
 
 _NOTHING = Usage(estimated=True)
@@ -146,7 +126,7 @@ class Call:
             self._guard(self._now.pull)
         now = self._now
         assert now is not None
-        if now.over:
+        if now.reader.done:
             # Whether all can be understood is known now, while an error can be raised.
             self._guard(lambda: now.facts("", cut=False))
             now.drain()
@@ -158,8 +138,7 @@ class Call:
         self._engine.enter(self._line)
         if deadline is not None:
             self._engine.watcher.add(self._line, deadline)
-        patience = self._terms.patience
-        insist(self._try, patience, sleep=self._sleep, before=self._charge)
+        insist(self._try, self._terms, sleep=self._sleep, before=self._charge)
 
     def _try(self) -> None:
         """One attempt, repeated at once while the server only dislikes its form."""
@@ -181,7 +160,7 @@ class Call:
         body = self._dialect.body(ask)
         cap = None if terms.deadline is None else terms.deadline.timeout()
         self._guard(lambda: now.open(self._engine, body, cap))
-        while not (now.begun or now.over):
+        while not (now.reader.begun or now.reader.done):
             self._guard(now.pull)
 
     def _guard(self, step: Callable[[], object]) -> None:
@@ -212,7 +191,7 @@ class Call:
     def _fail(self, found: Refusal) -> NoReturn:
         now, error, scrub = self._now, found.error, self._terms.scrub
         assert now is not None
-        if now.begun:
+        if now.reader.begun:
             found.again = False  # what was given out cannot be taken back
             found.paid = True
         if error.body is None and isinstance(error, BadReply):

@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from http.client import HTTPException, HTTPResponse
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -21,6 +20,7 @@ from urllib3.exceptions import (
 )
 from urllib3.util.wait import wait_for_read
 
+from waybell_adapters._answer import Answer
 from waybell_adapters._line import Line, LineCut
 
 
@@ -71,29 +71,10 @@ def outside() -> Generator[None]:
         gate.enter()
 
 
-class _Answer(HTTPResponse):
-    """An answer; those that a server sends before it are passed over."""
-
-    def begin(self) -> None:
-        """Read the head, and refuse here, where it is closed, what urllib3 will."""
-        super().begin()
-        sizes = (self.headers.get("content-length") or "").split(",")
-        if len({size.strip() for size in sizes}) > 1:
-            raise HTTPException("an answer of two lengths")
-
-    def _read_status(self: Any) -> tuple[str, int, str]:
-        while True:
-            found = cast(tuple[str, int, str], super()._read_status())  # type: ignore[misc]
-            if not 100 < found[1] < 200 or found[1] == 101:
-                return found
-            while self.fp.readline(_SHORT).strip():
-                pass
-
-
 class _Mine:
     """A connection whose socket belongs to the line of this thread's call."""
 
-    response_class: Any = _Answer
+    response_class: Any = Answer
     line: Line | None = None
     spare = False
     held: list[bytes] | None = None

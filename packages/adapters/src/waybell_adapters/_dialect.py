@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from waybell_adapters._blocks import Tool
 from waybell_adapters._reply import ToolCall, Usage
@@ -30,15 +30,16 @@ class Ask:
 
 
 class Reader(Protocol):
-    """Takes the events of one reply in turn.
+    """Takes the events of one reply in turn."""
 
-    `begun` once the model has said anything, `done` when nothing more can come, and
-    `stop` is the reason that the model stopped, None until it did.
-    """
+    __slots__ = ("begun", "done", "stop")
+    begun: bool  # the model has said anything
+    done: bool  # nothing more can come
+    stop: str | None  # why the model stopped, None until it did
 
-    begun: bool
-    done: bool
-    stop: str | None
+    def __init__(self) -> None:
+        self.begun = self.done = False
+        self.stop = None
 
     def read(self, event: dict[str, Any]) -> str:
         """Take an event and give the text in it."""
@@ -49,7 +50,7 @@ class Reader(Protocol):
         ...
 
     def hidden(self) -> str:
-        """What was written beside the text: thinking, arguments."""
+        """What was written beside the text, for an estimate: thinking, arguments."""
         ...
 
     def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
@@ -62,20 +63,31 @@ class Reader(Protocol):
 
 
 class Dialect(Protocol):
-    """One vendor's way to ask and to answer."""
+    """One vendor: where it is, and its way to ask and to answer."""
 
-    provider: str
-    lines: bool  # it streams JSON by lines, not server-sent events
+    provider: ClassVar[str]
+    home: ClassVar[str]  # its own address
+    path: ClassVar[str]  # what follows an address
+    key: ClassVar[str | None]  # the environment's name of the key, if it needs one
+    url: ClassVar[str]  # the environment's name of the address
+    lines: ClassVar[bool] = False  # it streams JSON by lines, not server-sent events
+    reader: ClassVar[type[Reader]]
 
     def __init__(self, url: str) -> None:
         """Speak to the server at this address."""
 
+    @staticmethod
+    def address(text: str) -> str:
+        """The address as its users write it."""
+        return text.strip()
+
+    @staticmethod
+    def headers(key: str | None) -> dict[str, str]:
+        """What it wants beside the usual."""
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
     def body(self, ask: Ask) -> dict[str, Any]:
         """The request's JSON."""
-        ...
-
-    def reader(self) -> Reader:
-        """Begin to read a reply."""
         ...
 
     def adjust(self, body: Mapping[str, Any], message: str) -> bool:  # noqa: ARG002 - for those that can

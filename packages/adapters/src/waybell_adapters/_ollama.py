@@ -14,9 +14,16 @@ from waybell_adapters._blocks import (
     results,
     text_of,
 )  # fmt: skip
-from waybell_adapters._dialect import Ask, Dialect, common, count, outcome, unique
+from waybell_adapters._dialect import (
+    Ask,
+    Dialect,
+    Reader,
+    common,
+    count,
+    outcome,
+    unique,
+)
 from waybell_adapters._openai_reader import readable
-from waybell_adapters._place import Place, bearer
 from waybell_adapters._reply import ToolCall, Usage
 from waybell_adapters._vendor import VendorAdapter
 
@@ -49,15 +56,67 @@ def _has_port(text: str) -> bool:
     )
 
 
-class OllamaDialect(Dialect):
+class _Reader(Reader):
+    """Reads the lines of a chat."""
+
+    __slots__ = ("_calls", "_counts", "_thinking")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: list[Mapping[str, Any]] = []
+        self._counts: Mapping[str, Any] | None = None
+        self._thinking: list[str] = []
+
+    def read(self, event: dict[str, Any]) -> str:
+        message: Mapping[str, Any] = event.get("message") or {}
+        found = {name: message[name] for name in _SAID if message.get(name)}
+        if found:
+            self.begun = True
+            self._thinking.append(found.get("thinking", ""))
+            self._calls += found.get("tool_calls", ())
+        if event.get("done"):
+            self.done = True
+            self.stop = event.get("done_reason") or "stop"
+            self._counts = event
+        return str(found.get("content", ""))
+
+    def usage(self) -> Usage | None:
+        if self._counts is None:
+            return None
+        read = count(self._counts, "prompt_eval_count")
+        # The input is missing where it was all in its cache.
+        return Usage(read, count(self._counts, "eval_count"))
+
+    def hidden(self) -> str:
+        return "".join(list(self._thinking)) + dumps(list(self._calls))[2:-2]
+
+    def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
+        half = cut or self.stop == "length"
+        calls = list(self._calls)
+        made = unique([one for item in calls for one in _called(item, half=half)])
+        message: dict[str, Any] = {"role": "assistant", "content": text}
+        thinking = "".join(list(self._thinking))
+        if thinking:
+            message["thinking"] = thinking
+        if made:
+            message["tool_calls"] = [_asked(call) for call in made]
+        return outcome(_STOP, self.stop, made, message, None)
+
+
+class _Ollama(Dialect):
     """How a chat with Ollama is asked and read."""
 
     __slots__ = ()
     provider = "ollama"
+    home = f"http://127.0.0.1:{_PORT}"
+    path = "/api/chat"
+    key = None
+    url = "OLLAMA_HOST"
     lines = True
+    reader = _Reader
+    address = staticmethod(address)
 
     def body(self, ask: Ask) -> dict[str, Any]:
-        """The request's JSON."""
         body: dict[str, Any] = {
             "model": ask.model,
             "messages": _turns(ask.messages),
@@ -73,62 +132,6 @@ class OllamaDialect(Dialect):
             (body if name in _TOP else settings)[name] = value
         settings |= body.pop("options", {})
         return body | ({"options": settings} if settings else {})
-
-    def reader(self) -> "OllamaReader":
-        """Begin to read a reply."""
-        return OllamaReader()
-
-
-class OllamaReader:
-    """Reads the lines of a chat."""
-
-    __slots__ = ("_calls", "_counts", "_thinking", "begun", "done", "stop")
-
-    def __init__(self) -> None:
-        self._calls: list[Mapping[str, Any]] = []
-        self._counts: Mapping[str, Any] | None = None
-        self._thinking: list[str] = []
-        self.begun = False
-        self.done = False
-        self.stop: str | None = None
-
-    def read(self, event: dict[str, Any]) -> str:
-        """Take a line and give its text."""
-        message: Mapping[str, Any] = event.get("message") or {}
-        found = {name: message[name] for name in _SAID if message.get(name)}
-        if found:
-            self.begun = True
-            self._thinking.append(found.get("thinking", ""))
-            self._calls += found.get("tool_calls", ())
-        if event.get("done"):
-            self.done = True
-            self.stop = event.get("done_reason") or "stop"
-            self._counts = event
-        return str(found.get("content", ""))
-
-    def usage(self) -> Usage | None:
-        """What it counted; the input is missing where it was all in its cache."""
-        if self._counts is None:
-            return None
-        read = count(self._counts, "prompt_eval_count")
-        return Usage(read, count(self._counts, "eval_count"))
-
-    def hidden(self) -> str:
-        """Thinking and arguments, for an estimate."""
-        return "".join(list(self._thinking)) + dumps(list(self._calls))[2:-2]
-
-    def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
-        """The reply's fields, from what has come."""
-        half = cut or self.stop == "length"
-        calls = list(self._calls)
-        made = unique([one for item in calls for one in _called(item, half=half)])
-        message: dict[str, Any] = {"role": "assistant", "content": text}
-        thinking = "".join(list(self._thinking))
-        if thinking:
-            message["thinking"] = thinking
-        if made:
-            message["tool_calls"] = [_asked(call) for call in made]
-        return outcome(_STOP, self.stop, made, message, None)
 
 
 def _called(item: Mapping[str, Any], *, half: bool) -> list[ToolCall]:
@@ -194,13 +197,4 @@ class OllamaAdapter(VendorAdapter):
     """
 
     __slots__ = ()
-    _place = Place(
-        provider="ollama",
-        home=f"http://127.0.0.1:{_PORT}",
-        path="/api/chat",
-        key=None,
-        url="OLLAMA_HOST",
-        dialect=OllamaDialect,
-        headers=bearer,
-        address=address,
-    )
+    _dialect = _Ollama

@@ -8,7 +8,6 @@ from waybell_adapters._blocks import as_function, blocks, calls, image, text_of
 from waybell_adapters._blocks import results as results_of
 from waybell_adapters._dialect import Ask, Dialect, body_of, common
 from waybell_adapters._openai_reader import OpenAIReader, asked
-from waybell_adapters._place import Place, bearer
 from waybell_adapters._vendor import VendorAdapter
 
 
@@ -20,7 +19,7 @@ _REFUSED_LIMIT = re.compile(
 )
 
 
-class OpenAIDialect(Dialect):
+class _OpenAI(Dialect):
     """How Chat Completions are asked and read.
 
     Args:
@@ -29,7 +28,11 @@ class OpenAIDialect(Dialect):
 
     __slots__ = ("_limit", "_no_usage", "_switched")
     provider = "openai"
-    lines = False
+    home = "https://api.openai.com/v1"
+    path = "/chat/completions"
+    key = "OPENAI_API_KEY"
+    url = "OPENAI_BASE_URL"
+    reader = OpenAIReader
 
     def __init__(self, url: str) -> None:
         official = "//api.openai.com/" in url
@@ -38,7 +41,6 @@ class OpenAIDialect(Dialect):
         self._no_usage = False
 
     def body(self, ask: Ask) -> dict[str, Any]:
-        """The request's JSON."""
         body: dict[str, Any] = {
             "model": ask.model,
             "messages": [said for message in ask.messages for said in _turns(message)],
@@ -51,10 +53,6 @@ class OpenAIDialect(Dialect):
         if ask.tools:
             body["tools"] = [as_function(tool) for tool in ask.tools]
         return body_of(ask, body | common(ask, names, made))
-
-    def reader(self) -> "OpenAIReader":
-        """Begin to read a reply."""
-        return OpenAIReader()
 
     def adjust(self, body: Mapping[str, Any], message: str) -> bool:
         """Do without what this server does not know."""
@@ -167,12 +165,4 @@ class OpenAIAdapter(VendorAdapter):
     """
 
     __slots__ = ()
-    _place = Place(
-        provider="openai",
-        home="https://api.openai.com/v1",
-        path="/chat/completions",
-        key="OPENAI_API_KEY",
-        url="OPENAI_BASE_URL",
-        dialect=OpenAIDialect,
-        headers=bearer,
-    )
+    _dialect = _OpenAI

@@ -5,7 +5,7 @@ from json import dumps
 from typing import Any
 
 from waybell_adapters._blocks import arguments_of
-from waybell_adapters._dialect import count, joined, outcome, unique
+from waybell_adapters._dialect import Reader, count, joined, outcome, unique
 from waybell_adapters._reply import ToolCall, Usage
 
 
@@ -16,19 +16,17 @@ _STOP = {
 _NO: Mapping[str, Any] = {}
 
 
-class OpenAIReader:
+class OpenAIReader(Reader):
     """Reads the chunks of a chat completion."""
 
-    __slots__ = ("_calls", "_extra", "_model", "_usage", "begun", "done", "stop")
+    __slots__ = ("_calls", "_extra", "_model", "_usage")
 
     def __init__(self) -> None:
+        super().__init__()
         self._calls: list[_Call] = []
         self._extra: dict[str, list[Any]] = {}
         self._model: str | None = None
         self._usage: Mapping[str, Any] | None = None
-        self.begun = False
-        self.done = False
-        self.stop: str | None = None
 
     def read(self, event: dict[str, Any]) -> str:
         """Take a chunk, or a whole completion, and give its text."""

@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from waybell_adapters._blocks import text_of, tools
-from waybell_adapters._dialect import Ask, Price
+from waybell_adapters._dialect import Ask, Dialect, Price
 from waybell_adapters._errors import AdapterError
 from waybell_adapters._limits import BudgetLike, DeadlineLike, in_thread
 from waybell_adapters._live import LiveStream
-from waybell_adapters._place import Place, Wire, shown
+from waybell_adapters._place import Wire, connect, shown
 from waybell_adapters._prompt import Prompt, count_tokens, messages
 from waybell_adapters._reply import Reply
-from waybell_adapters._retry import Patience
+from waybell_adapters._retry import Terms
 
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ class VendorAdapter:
     """
 
     __slots__ = (
-        "_api_key", "_attempts", "_backoff", "_base_url", "_connections", "_headers",
-        "_loading", "_max_wait", "_price", "_session", "_timeout", "_wires", "model",
+        "_attempts", "_backoff", "_loading", "_max_wait", "_price", "_server", "_wires",
+        "model",
     )  # fmt: skip
-    _place: ClassVar[Place]
+    _dialect: ClassVar[type[Dialect]]
     _max_tokens: ClassVar[int | None] = None  # where the vendor must be told
 
     def __init__(
@@ -55,14 +55,13 @@ class VendorAdapter:
         if not model:
             raise ValueError("a model has a name")
         self.model = model
-        self._api_key = api_key
-        self._base_url = base_url
         self._price = None if price is None else Price(price)
         self._attempts = _whole("attempts", attempts)
-        self._connections = _whole("connections", connections)
-        self._timeout = timeout
-        self._headers = dict(headers or {})
-        self._session = session
+        self._server: dict[str, Any] = {
+            "api_key": api_key, "base_url": base_url, "headers": dict(headers or {}),
+            "session": session, "connections": _whole("connections", connections),
+            "timeout": timeout,
+        }  # fmt: skip
         self._backoff = backoff
         self._max_wait = max_wait
         self._wires: dict[int, Wire] = {}
@@ -133,11 +132,18 @@ class VendorAdapter:
         wire = self._wire()
 
         # Loaded only now, as it brings requests.
-        from waybell_adapters._call import Call, Terms  # noqa: PLC0415
+        from waybell_adapters._call import Call  # noqa: PLC0415
 
         tries = self._attempts if attempts is None else _whole("attempts", attempts)
-        patience = Patience(tries, self._backoff, self._max_wait, deadline)
-        terms = Terms(patience, budget, self._price, wire.scrub)
+        terms = Terms(
+            tries,
+            self._backoff,
+            self._max_wait,
+            deadline,
+            budget,
+            self._price,
+            wire.scrub,
+        )
         call = Call(wire.engine, wire.dialect, ask, terms)
         return LiveStream(
             call, call.finish, engine=wire.engine, deadline=deadline, budget=budget
@@ -168,7 +174,8 @@ class VendorAdapter:
         return None, state | {"_wires": {}, "_loading": {}}
 
     def __repr__(self) -> str:
-        at = f", base_url={shown(self._base_url)!r}" if self._base_url else ""
+        url = self._server["base_url"]
+        at = f", base_url={shown(url)!r}" if url else ""
         return f"{type(self).__name__}({self.model!r}{at})"
 
     async def _ready(self) -> None:
@@ -209,13 +216,9 @@ class VendorAdapter:
         wire = self._wires.get(pid)
         if wire is None:
             try:
-                made = self._place.connect(
-                    api_key=self._api_key, base_url=self._base_url, headers=self._headers,
-                    session=self._session, connections=self._connections,
-                    timeout=self._timeout,
-                )  # fmt: skip
+                made = connect(self._dialect, **self._server)
             except AdapterError as error:
-                error.provider, error.model = self._place.provider, self.model
+                error.provider, error.model = self._dialect.provider, self.model
                 raise error from None
             wire = self._wires.setdefault(pid, made)
             self._wires = {pid: wire}  # those of a parent process are not ours

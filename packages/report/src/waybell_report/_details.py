@@ -33,22 +33,24 @@ class Details:
         """JSON of one record, whose texts have been cut.
 
         Args:
-            value: Its fields; those under `a` and in `e` are attributes.
+            value: Its fields; `a` and `e` are attributes and events, `n` a name.
             failed: Keep more of it, whatever else was kept.
         """
         limit = next((most for kept, most in _TIERS if self._kept < kept), _LEAST)
         limit = max(limit, _FAILED) if failed else limit
-        shown = {k: v for k, v in value.items() if v and k not in "ae"}
-        if attributes := value.get("a"):
-            shown["a"] = self._attributes(attributes, limit)
-            if (more := len(attributes) - _PARTS) > 0:
-                shown["am"] = more
-        if events := value.get("e"):
-            some = events[:_PARTS]
-            shown["e"] = [[t, n[:500], self._attributes(a, limit)] for t, n, a in some]
-            if (more := len(events) - _PARTS) > 0:
-                shown["em"] = more
-        packed = dumped(shown)
+        attributes, events = value.get("a", {}), value.get("e", ())
+        shown = {
+            **value,
+            "n": self._text(value.get("n", ""), limit),
+            "a": self._attributes(attributes, limit),
+            "am": max(0, len(attributes) - _PARTS),
+            "e": [
+                [at, str(name)[:500], self._attributes(found, limit)]
+                for at, name, found in events[:_PARTS]
+            ],
+            "em": max(0, len(events) - _PARTS),
+        }
+        packed = dumped({name: part for name, part in shown.items() if part})
         self._kept += max(0, len(packed) - _PLAIN)
         return packed
 
@@ -58,19 +60,18 @@ class Details:
 
     def _attributes(self, found: Mapping[str, Any], limit: int) -> dict[str, Any]:
         some = islice(found.items(), _PARTS)
-        return {key[:500]: self._value(value, limit) for key, value in some}
+        return {str(key)[:500]: self._value(value, limit) for key, value in some}
 
     def _value(self, value: Any, limit: int) -> Any:
         if isinstance(value, str):
             return self._text(value, limit)
-        if isinstance(value, bool | None):
-            return value
-        if isinstance(value, int):
-            return value if -_EXACT <= value <= _EXACT else str(value)
-        if isinstance(value, float):
-            return value if value - value == 0 else str(value)
         if isinstance(value, bytes):
             return self._text(f"base64: {b64encode(value).decode()}", limit)
+        if isinstance(value, int | float):  # those that JSON or a browser would change
+            return value if -_EXACT <= value <= _EXACT else str(value)
+        return None if value is None else self._compound(value, limit)
+
+    def _compound(self, value: Any, limit: int) -> Any:
         try:
             written = orjson.dumps(value, default=_other).decode()
         except TypeError:  # integers beyond 64 bits, very deep nesting

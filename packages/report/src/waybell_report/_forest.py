@@ -34,14 +34,7 @@ class Forest:
         self._critical()
 
     def _planted(self) -> list[Node]:
-        roots: list[Node] = []
-        for node in self.known.values():
-            above = self.known.get(node.parent) if node.parent else None
-            if above is not None:
-                above.below.append(node)
-                continue
-            node.flags |= ORPHAN * (node.parent is not None)
-            roots.append(node)
+        roots = [node for node in self.known.values() if self._is_root(node)]
         reached = {node.key for root in roots for node in _walk(root)}
         for node in self.known.values():
             if node.key not in reached:
@@ -49,6 +42,15 @@ class Forest:
                 roots.append(circle)
                 reached.update(below.key for below in _walk(circle))
         return sorted(roots, key=_start)
+
+    def _is_root(self, node: Node) -> bool:
+        """Whether `node` has no parent; else it is put below it."""
+        above = self.known.get(node.parent) if node.parent else None
+        if above is None:
+            node.flags |= ORPHAN * (node.parent is not None)
+            return True
+        above.below.append(node)
+        return False
 
     def _cut(self, node: Node) -> Node:
         """Open the circle of parents above `node`; its root from now on is returned."""

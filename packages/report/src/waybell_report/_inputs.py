@@ -1,10 +1,9 @@
 """Finds the files of a run and reads them line by line, in bounded memory."""
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,12 +41,13 @@ class Inputs:
     def spans(self) -> Iterator[SpanRecord]:
         """Every span that ended; then, after each file, those that have not."""
         for path in self.traces:
-            found = 0
+            found, before = False, (self.torn, self.foreign)
             for span in self._spans(path):
-                found += 1
+                found = True
                 yield span
-            if not found:
-                yield from self._whole(path)
+            if not found and (whole := _whole(path)):
+                self.torn, self.foreign = before  # its lines are no records, rightly
+                yield from whole
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Every decision, in the order of its file."""
@@ -59,7 +59,7 @@ class Inputs:
 
     def _spans(self, path: Path) -> Iterator[SpanRecord]:
         beside = path.with_name(f"{path.stem}.starts{path.suffix}")
-        with SpanReader(path) as ends:
+        with SpanReader(path if path.exists() else os.devnull) as ends:
             if beside.exists():
                 with SpanReader(beside) as starts:
                     yield from merged(ends, starts)
@@ -68,26 +68,27 @@ class Inputs:
                 yield from ends
         self._count(ends)
 
-    def _whole(self, path: Path) -> Iterator[SpanRecord]:
-        """The spans of a file whose JSON is written over many lines."""
-        if not 0 < path.stat().st_size < _WHOLE:
-            return
-        try:
-            found: Any = orjson.loads(path.read_bytes())
-        except orjson.JSONDecodeError:
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            line = Path(folder, "line.jsonl")
-            messages = found if _several(found) else [found]
-            line.write_bytes(b"\n".join(map(orjson.dumps, messages)))
-            with SpanReader(line) as reader:
-                if spans := list(reader):
-                    self.torn = self.foreign = 0  # its lines are no records, rightly
-                yield from spans
-
     def _count(self, reader: SpanReader) -> None:
         self.torn += reader.torn
         self.foreign += reader.foreign
+
+
+def _whole(path: Path) -> list[SpanRecord]:
+    """The spans of a file whose JSON is written over many lines, if it is one."""
+    if not path.exists() or not 0 < path.stat().st_size < _WHOLE:
+        return []
+    try:
+        found: Any = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        return []
+    from tempfile import TemporaryDirectory  # noqa: PLC0415 - seldom needed, and slow
+
+    with TemporaryDirectory() as folder:
+        line = Path(folder, "line.jsonl")
+        messages = found if _several(found) else [found]
+        line.write_bytes(b"\n".join(map(orjson.dumps, messages)))
+        with SpanReader(line) as reader:
+            return list(reader)
 
 
 def _several(found: object) -> bool:
@@ -101,32 +102,48 @@ def merged(
 
     Both are nearly in order of time, so what is held is what runs at one moment.
     """
-    running: dict[tuple[str, str], SpanRecord] = {}
-    early: set[tuple[str, str]] = set()  # ended before their start was read
-    start = next(starts, None)
+    begun = _Begun(starts)
     for end in ends:
-        while start is not None and start.start_ns <= (end.end_ns or 0):
-            _begin(start, running, early)
-            start = next(starts, None)
-        key = end.trace_id, end.span_id
-        if running.pop(key, None) is None:
-            early.add(key)
+        begun.end(end)
         yield end
-    for left in chain([] if start is None else [start], starts):
-        _begin(left, running, early)
-    yield from running.values()
+    yield from begun.left()
 
 
-def _begin(
-    start: SpanRecord,
-    running: dict[tuple[str, str], SpanRecord],
-    early: set[tuple[str, str]],
-) -> None:
-    key = start.trace_id, start.span_id
-    if key in early:
-        early.discard(key)
-    else:
-        running[key] = start
+class _Begun:
+    """The spans that have begun and not ended, as far as both files were read."""
+
+    __slots__ = ("_early", "_next", "_running", "_starts")
+
+    def __init__(self, starts: Iterator[SpanRecord]) -> None:
+        self._starts, self._next = starts, next(starts, None)
+        self._running: dict[tuple[str, str], SpanRecord] = {}
+        self._early: set[tuple[str, str]] = set()  # ended before their start was read
+
+    def end(self, span: SpanRecord) -> None:
+        """Read on to the end of `span`, which has ended."""
+        while self._next is not None and self._next.start_ns <= (span.end_ns or 0):
+            key = self._next.trace_id, self._next.span_id
+            if key in self._early:
+                self._early.discard(key)
+            else:
+                self._running[key] = self._next
+            self._next = next(self._starts, None)
+        key = span.trace_id, span.span_id
+        if self._running.pop(key, None) is None:
+            self._early.add(key)
+
+    def left(self) -> Iterator[SpanRecord]:
+        """Those that never ended."""
+        yield from self._running.values()
+        for span in chain([] if self._next is None else [self._next], self._starts):
+            if (span.trace_id, span.span_id) not in self._early:
+                yield span
+
+
+_HINT = (
+    "; give the folder of a run, which has traces.jsonl or decisions.jsonl, "
+    "or files of OTLP/JSON lines"
+)
 
 
 def find(source: StrPath | Iterable[StrPath]) -> Inputs:
@@ -137,37 +154,43 @@ def find(source: StrPath | Iterable[StrPath]) -> Inputs:
     """
     names = [source] if isinstance(source, str | os.PathLike) else source
     inputs = Inputs()
-    for name in names:
-        path = Path(name)
-        try:
-            found = _in_folder(path) if path.is_dir() else [(path, _kind(path))]
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise ReportError(f"cannot read {path}: {why}{_HINT}", str(path)) from error
-        for file, kind in found:
-            (inputs.decisions if kind == "decisions" else inputs.traces).append(file)
+    for path, kind in chain.from_iterable(map(_files, map(Path, names))):
+        (inputs.decisions if kind == "decisions" else inputs.traces).append(path)
     if not inputs.traces and not inputs.decisions:
         raise ReportError(f"no file is named{_HINT}")
     return inputs
 
 
-_HINT = (
-    "; give the folder of a run, which has traces.jsonl or decisions.jsonl, "
-    "or files of OTLP/JSON lines"
-)
+def _files(path: Path) -> list[tuple[Path, str]]:
+    """A file, or those of a folder, each with its kind."""
+    try:
+        if not path.is_dir():
+            return [(path, _kind(path))]
+        names = sorted(inside for inside in path.iterdir() if inside.is_file())
+        if found := _known(path, names) or _likely(names):
+            return found
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ReportError(f"cannot read {path}: {why}{_HINT}", str(path)) from error
+    raise ReportError(f"{path} is no run: it holds {_some(names)}{_HINT}", str(path))
 
 
-def _in_folder(folder: Path) -> list[tuple[Path, str]]:
-    known = [(folder / f"{kind}.jsonl", kind) for kind in ("traces", "decisions")]
-    if found := [(path, kind) for path, kind in known if path.exists()]:
-        return found
-    names = sorted(path for path in folder.iterdir() if path.is_file())
-    likely = [p for p in names if p.suffix in (".jsonl", ".json", ".ndjson")]
+def _some(names: list[Path]) -> str:
+    return ", ".join(path.name for path in names[:5]) or "nothing"
+
+
+def _known(folder: Path, names: list[Path]) -> list[tuple[Path, str]]:
+    found = {path.name.partition(".")[0] for path in names if path.name in _NAMES}
+    return [(folder / f"{kind}.jsonl", kind) for kind in sorted(found, reverse=True)]
+
+
+_NAMES = ("traces.jsonl", "traces.starts.jsonl", "decisions.jsonl")
+
+
+def _likely(names: list[Path]) -> list[tuple[Path, str]]:
+    likely = [path for path in names if path.suffix in (".jsonl", ".json", ".ndjson")]
     kinds = [(path, _kind(path)) for path in likely if ".starts." not in path.name]
-    if found := [(path, kind) for path, kind in kinds if kind]:
-        return found
-    shown = ", ".join(path.name for path in islice(names, 5)) or "nothing"
-    raise ReportError(f"{folder} is no run: it holds {shown}{_HINT}", str(folder))
+    return [(path, kind) for path, kind in kinds if kind]
 
 
 def _kind(path: Path) -> str:

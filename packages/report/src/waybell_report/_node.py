@@ -62,27 +62,16 @@ class Decision:
 def node(span: SpanRecord, details: Details) -> Node:
     """`span` as the page holds it."""
     start, end = _moment(span.start_ns), span.end_ns
-    parent = (span.trace_id, span.parent_id) if span.parent_id else None
     events = [(_moment(t) - start, name, found) for t, name, found in span.events]
-    resource = {
-        k: v for k, v in span.resource.items() if not k.startswith("telemetry.")
-    }
-    more = {
-        "a": span.attributes,
-        "e": events,
-        "l": span.links[:100],
-        "n": span.name if len(span.name) > 200 else "",
-        "r": sorted((k, str(v)[:200]) for k, v in resource.items()),
-    }
+    unfinished = end is None
+    flags = FAILED * span.failed | UNFINISHED * unfinished | TIMELESS * (not start)
     return Node(
         key=(span.trace_id, span.span_id),
-        parent=parent,
-        name=span.name[:200],
+        parent=(span.trace_id, span.parent_id) if span.parent_id else None,
+        name=str(span.name)[:200],
         start=start,
         end=None if end is None else _moment(end),
-        flags=FAILED * span.failed
-        | UNFINISHED * (end is None)
-        | TIMELESS * (not start),
+        flags=flags,
         kind=kind_of(span),
         agent=agent_of(span),
         model=model_of(span),
@@ -90,8 +79,23 @@ def node(span: SpanRecord, details: Details) -> Node:
         usage=usage_of(span),
         error=_error(span)[:1000],
         marks=tuple(t for t, name, _ in events[:_MARKS] if name != "exception"),
-        detail=details.packed(more, failed=span.failed or end is None),
+        detail=details.packed(_said(span, events), failed=span.failed or unfinished),
     )
+
+
+def _said(span: SpanRecord, events: list[Any]) -> dict[str, Any]:
+    """What is shown of a span on demand; in files of others any field may be anything."""
+    name = str(span.name)
+    about = [(str(k)[:200], str(v)[:200]) for k, v in span.resource.items()]
+    return {
+        "a": span.attributes,
+        "e": events,
+        "l": [[str(part)[:64] for part in link] for link in span.links[:100]],
+        "n": name if len(name) > 200 else "",
+        "r": sorted(pair for pair in about if not pair[0].startswith("telemetry."))[
+            :50
+        ],
+    }
 
 
 def decision(record: dict[str, Any], details: Details) -> Decision:
@@ -124,7 +128,7 @@ def _error(span: SpanRecord) -> str:
     if not span.failed:
         return ""
     if span.error:
-        return span.error
+        return str(span.error)
     for _, name, found in reversed(span.events):
         if name == "exception":
             kind, text = (found.get(f"exception.{k}") for k in ("type", "message"))

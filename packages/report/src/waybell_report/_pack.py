@@ -59,7 +59,9 @@ def signed(numbers: Iterable[int]) -> Iterable[int]:
     return (2 * n if n >= 0 else -2 * n - 1 for n in numbers)
 
 
-def core(forest: Forest, groups: Groups, log: list[Decision], more: Any) -> bytes:
+def core(  # budget: a table of the columns
+    forest: Forest, groups: Groups, log: list[Decision], more: Any
+) -> bytes:
     """What the first view needs: a JSON head, its length before it, then columns.
 
     Args:

@@ -11,9 +11,10 @@ import orjson
 from rich.console import Console
 
 from waybell_report._report import Report, report
-from waybell_report._terminal import count, run, say
+from waybell_report._terminal import count, run, say, visible
 
 
+_USUAL = Path("waybell-out")
 _ABOUT = """\
 One HTML file about a run: what failed, what it was given and returned, what it cost and
 what the run waited for. It opens in any browser and asks the network for nothing.
@@ -68,26 +69,22 @@ def command(
 
 
 def _write(options: argparse.Namespace, browse: Callable[[str], object]) -> int:
-    usual = Path("waybell-out")
-    paths = options.paths or [usual if usual.is_dir() else Path()]
-    piped = options.output == "-"
+    paths = options.paths or [_USUAL if _USUAL.is_dir() else Path()]
+    path = None if options.output == "-" else Path(options.output)
     with _progress() as told:
-        made = report(
-            paths, None if piped else options.output,
-            title=options.title, limit=options.limit, progress=told,
-        )  # fmt: skip
-    if piped:
+        settings = {"title": options.title, "limit": min(options.limit, 300_000)}
+        made = report(paths, path, **settings, progress=told)
+    if path is None:
         sys.stdout.write(made.html)
     else:
-        _tell(made, Path(options.output), as_json=options.json)
-    for note in made.notes:
+        _tell(made, path, as_json=options.json)
+        if options.open:
+            browse(path.resolve().as_uri())
+    empty = not (made.spans or made.decisions)
+    notes = [*made.notes, *["nothing was recorded in these files yet"] * empty]
+    for note in notes:
         say(f"waybell report: {note}")
-    if options.open and not piped:
-        browse(Path(options.output).resolve().as_uri())
-    if made.spans or made.decisions:
-        return 0
-    say("waybell report: nothing was recorded in these files yet")
-    return 1
+    return int(empty)
 
 
 def _tell(made: Report, path: Path, *, as_json: bool) -> None:
@@ -101,7 +98,7 @@ def _tell(made: Report, path: Path, *, as_json: bool) -> None:
     size = path.stat().st_size / 1e6
     sys.stdout.write(
         f"{path}  {size:.1f} MB, {made.spans:,} spans, {made.decisions:,} decisions\n"
-        f"{made.verdict}\n"
+        f"{visible(made.verdict, 500)}\n"
     )
 
 

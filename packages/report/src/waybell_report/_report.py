@@ -1,7 +1,6 @@
 """A run as one page."""
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
@@ -19,6 +18,7 @@ from waybell_report._verdict import sentence, verdict
 
 
 _SPANS = 100_000
+_MOST = 300_000  # rows that fit the tallest element browsers make
 _FRAME = "width:100%;height:720px;border:1px solid #8884;border-radius:8px"
 
 
@@ -63,12 +63,14 @@ class Report:
         Raises:
             ReportError: It cannot be written there.
         """
+        from tempfile import mkstemp  # noqa: PLC0415 - slow to import
+
         file = Path(path)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+            handle, part = mkstemp(dir=file.parent, prefix=f".{file.name}.")
             try:
-                with os.fdopen(handle, "w", encoding="utf-8") as out:
+                with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
                     out.write(self.html)
                 Path(part).replace(file)
             except BaseException:
@@ -111,16 +113,22 @@ def report(
     Raises:
         ReportError: There is nothing to read, nothing in it is a span or a decision, or
             the page cannot be written.
-        ValueError: `limit` is no count above 0.
+        ValueError: `limit` is not from 1 to 300,000.
     """
-    if isinstance(limit, bool) or limit < 1:
-        raise ValueError(f"limit must be a count of spans above 0, not {limit!r}")
+    if isinstance(limit, bool) or not 1 <= limit <= _MOST:
+        raise ValueError(f"limit must be from 1 to {_MOST:,} spans, not {limit!r}")
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
     inputs = find(paths)
     if output is not None:
         _spare(inputs, Path(output))
-    run = _Run(inputs, limit, progress)
-    made = run.report(title or _named(Path(os.fspath(paths[0]))))
+    try:
+        run = _Run(inputs, limit, progress)
+    except OSError as error:
+        why = f"cannot read {error.filename}: {error.strerror}"
+        raise ReportError(why, str(error.filename)) from error
+    named = title or _named(Path(paths[0]))
+    # A name that is no text, which file systems allow, is none in a page either.
+    made = run.report(named.encode(errors="replace").decode())
     if output is not None:
         made.save(output)
     return made
@@ -148,30 +156,28 @@ class _Run:
         self, inputs: Inputs, limit: int, progress: Callable[[int], object] | None
     ) -> None:
         self.inputs, self.details = inputs, Details()
-        self.spans = Newest(limit)
+        self.spans, self.log, self.logged = Newest(limit), list[Decision](), 0
         for number, span in enumerate(inputs.spans(), 1):
             self._forget(self.spans.add(node(span, self.details)))
             if progress and not number % 5_000:
                 progress(number)
-        self.logged, self.log = 0, list[Decision]()
-        for record in inputs.records():
-            self.logged += 1
+        for self.logged, record in enumerate(inputs.records(), 1):
             self.log.append(decision(record, self.details))
-            if len(self.log) >= 2 * limit:
-                self._shorten(limit)
+            self._shorten(limit, spare=limit)
         self._shorten(limit)
         self.log.sort(key=lambda made: made.time)
-        if not (self.spans.seen or self.logged) and (inputs.torn or inputs.foreign):
+        if inputs.torn + inputs.foreign and not self.spans.seen + self.logged:
             raise _nothing(inputs)
 
     def _forget(self, left_out: Node | Decision | None) -> None:
         if left_out is not None:
             self.details.forget(left_out.detail)
 
-    def _shorten(self, limit: int) -> None:
-        for left_out in self.log[:-limit]:
-            self._forget(left_out)
-        del self.log[:-limit]
+    def _shorten(self, limit: int, spare: int = 0) -> None:
+        if len(self.log) > limit + spare:
+            for left_out in self.log[:-limit]:
+                self._forget(left_out)
+            del self.log[:-limit]
 
     def report(self, title: str) -> Report:
         forest = Forest(self.spans.nodes(), (made.time for made in self.log))

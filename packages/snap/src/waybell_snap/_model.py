@@ -1,5 +1,9 @@
 """A model whose calls are recorded, or answered from a recording."""
 
+# A model works for its session, most of which is nothing to users.
+# ruff: noqa: SLF001
+# pyright: reportPrivateUsage=false
+
 import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -22,6 +26,7 @@ from waybell_snap._values import decode_error
 if TYPE_CHECKING:
     from waybell_snap._session import Session
 
+_NOT_ASKED = ("idempotency_key", "request_id", "timeout")  # of a call, not of a model
 _VOLATILE = ("attempts", "request_id")
 Prompt = Any  # as the adapters take it
 
@@ -65,7 +70,7 @@ class Model:
         return await self._seam().astream(prompt, **options)
 
     def _seam(self) -> RecordingAdapter:
-        if self._session.here().kind == "call":  # A part of a model that is recorded.
+        if self._session._here().kind == "call":  # A part of a model that is recorded.
             return RecordingAdapter(self._adapter)
         call = _Call(self._session, self._adapter, self._name)
         return RecordingAdapter(call, record=call.settle, replay=call.begin)
@@ -89,21 +94,27 @@ class _Call:
 
     def begin(self, request: ModelRequest) -> None:
         """Note what is asked."""
-        parts = ("messages", "system", "tools", "options")
-        given = {name: part for name in parts if (part := getattr(request, name))}
-        self._node = self._session.begin("call", self._name, request.operation, given)
-        self._started = self._session.now()
-        self._played = self._session.play(self._node)
+        options = {k: v for k, v in request.options.items() if k not in _NOT_ASKED}
+        given = {
+            "messages": request.messages,
+            "system": request.system,
+            "tools": request.tools,
+            "options": options,
+        }
+        given = {name: part for name, part in given.items() if part}
+        self._node = self._session._begin("call", self._name, request.operation, given)
+        self._started = self._session._now()
+        self._played = self._session._play(self._node)
 
     def settle(self, _: ModelRequest, outcome: Reply | BaseException) -> None:
         """Note what came of it."""
         node, session = self._node, self._session
         if not isinstance(outcome, Reply):
-            session.fail(node, outcome, self._started)
+            session._fail(node, outcome, self._started)
         else:
-            session.end(node, _told(outcome), self._started)
+            session._end(node, _told(outcome), self._started)
             calls = outcome.tool_calls
-            node.asked = [(call.name, session.clean(call.arguments)) for call in calls]
+            node.asked = [(call.name, session._clean(call.arguments)) for call in calls]
             asked.set(node)
         if self._played is not None:
             node.latency, node.pieces = self._played.latency, self._played.pieces
@@ -113,22 +124,22 @@ class _Call:
     def _sizes(self, pieces: list[str], outcome: object) -> list[Any]:
         """The pieces as lengths, where the reply has them; never one half of a secret."""
         text = "".join(pieces)
-        if self._session.clean(text) != text:
-            return [self._session.clean(text)]
+        if self._session._clean(text) != text:
+            return [self._session._clean(text)]
         if isinstance(outcome, Reply) and outcome.text == text:
             return [len(piece) for piece in pieces]
         return pieces or [""]
 
     def generate(self, prompt: Prompt, **options: Any) -> Reply:
         if self._played is None:
-            with self._session.inside(self._node):
+            with self._session._inside(self._node):
                 return self._adapter.generate(prompt, **options)
-        self._session.answerable(self._node, self._played)
+        self._session._answerable(self._node, self._played)
         return self._line().generate(prompt, **options)
 
     async def agenerate(self, prompt: Prompt, **options: Any) -> Reply:
         if self._played is None:
-            with self._session.inside(self._node):
+            with self._session._inside(self._node):
                 return await agenerate(self._adapter, prompt, **options)
         await self._turn(options)
         return await self._line().agenerate(prompt, **options)
@@ -136,7 +147,7 @@ class _Call:
     def stream(self, prompt: Prompt, **options: Any) -> ReplyStream:
         if self._played is None:
             return _Tapped(self._adapter.stream(prompt, **options), self._node)
-        self._session.answerable(self._node, self._played)
+        self._session._answerable(self._node, self._played)
         return self._pieces(options)
 
     async def astream(self, prompt: Prompt, **options: Any) -> ReplyStream:
@@ -148,8 +159,8 @@ class _Call:
     async def _turn(self, options: dict[str, Any]) -> None:
         """Let others run, as while a model works; as long as it takes to be cancelled."""
         await asyncio.sleep(0)
-        await self._session.hang(self._node, self._known, options.get("deadline"))
-        self._session.answerable(self._node, self._known)
+        await self._session._hang(self._node, self._known, options.get("deadline"))
+        self._session._answerable(self._node, self._known)
 
     def _line(self) -> ScriptedAdapter:
         line = self._error() or Reply.from_dict(self._known.got)

@@ -1,5 +1,9 @@
 """The pytest plugin: the fixture `agent_run` and `@pytest.mark.replay`."""
 
+# The fixture ends what users leave at the end of a block.
+# ruff: noqa: SLF001
+# pyright: reportPrivateUsage=false
+
 import contextlib
 import os
 import re
@@ -54,19 +58,15 @@ def _in_ci() -> bool:
 
 def file_of(item: pytest.Item) -> Path:
     """Where the recording of a test is: beside its file, by its name."""
-    names = item.nodeid.split("::")[1:]
-    name, bracket, case = ".".join(names).partition("[")
+    classes = [one.name for one in item.listchain() if isinstance(one, pytest.Class)]
+    name, bracket, case = item.name.partition("[")
     case = case.removesuffix("]")
     if bracket and (not _PLAIN.fullmatch(case) or case != case.lower()):
         # Not a name of a file, or not one on a disk that takes a for A.
         mark = sha256(case.encode(errors="surrogatepass")).hexdigest()[:8]
         case = f"{_ODD.sub('_', case)[:40]}-{mark}"
-    return (
-        item.path.parent
-        / HOME
-        / item.path.stem
-        / f"{name}{bracket and f'[{case}]'}.json"
-    )
+    file = ".".join([*classes, f"{name}[{case}]" if bracket else name])
+    return item.path.parent / HOME / item.path.stem / f"{file}.json"
 
 
 class Runs:
@@ -87,7 +87,7 @@ class Runs:
 
     def run(self, name: str) -> Recording | Replay:
         """A further run of the same test, kept in a file of its own."""
-        if not _PLAIN.fullmatch(name):
+        if not _PLAIN.fullmatch(name) or "--" in name:
             raise ValueError(
                 f"a run's name is made of letters, digits and -_.=+, not {name!r}"
             )
@@ -106,7 +106,6 @@ class Runs:
     def _session(self, name: str) -> Recording | Replay:
         path = file_of(self._item)
         path = path.with_name(f"{path.stem}--{name}.json") if name else path
-        self._item.config.stash[_SEEN].used.add(path)
         if self._item.config.getoption("--waybell-update"):
             return _recording(path, self._settings)
         if path.exists():
@@ -127,10 +126,17 @@ class Runs:
         runs, self._runs = list(self._runs.values()), {}
         with self._stack:
             for run in runs:
-                run.close()
-            for run in runs if passed else ():
-                run.finish()
-                self._item.config.stash[_SEEN].finished.add(file_of(self._item))
+                run._close()
+            # Recordings last: they are kept only if all the rest is as it was.
+            for run in sorted(runs, key=_records) if passed else ():
+                run._finish()
+                seen = self._item.config.stash[_SEEN]
+                seen.finished.add(file_of(self._item))
+                seen.tell("made" if _records(run) else "used", run.path)
+
+
+def _records(run: Recording | Replay) -> bool:
+    return isinstance(run, Recording)
 
 
 def _recording(path: Path, settings: dict[str, Any]) -> Recording:
@@ -163,14 +169,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 class Seen:
-    """Which recordings have a test, and which do not."""
+    """Which recordings were made, and which have no test."""
 
     def __init__(self) -> None:
         self.expected: set[Path] = set()  # the first run of each collected test
         self.files: set[Path] = set()  # of tests, that were collected
-        self.used: set[Path] = set()
         self.finished: set[Path] = set()  # the first run of tests that have passed
-        self.unused: set[str] = set()
+        self.told: dict[str, set[str]] = {"made": set(), "used": set(), "unused": set()}
+
+    def tell(self, what: str, path: Path) -> None:
+        """Note something of a recording."""
+        self.told[what].add(str(path))
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Note the recording that a test may have, whether it will run or not."""
@@ -183,37 +192,48 @@ class Seen:
         """Look for recordings without a test; a worker tells the others."""
         config = session.config
         if not config.getoption("lf", default=False):
-            parts = [arg for arg in config.args if "::" in arg]
-            folder = config.invocation_params.dir
-            partly = {(folder / arg.partition("::")[0]).resolve() for arg in parts}
-            self.unused |= {str(path) for path in self._without(partly)}
+            self._look_around(config)
         told: Any = getattr(config, "workeroutput", {})  # of pytest-xdist
-        told["waybell_unused"] = sorted(self.unused)
+        told["waybell_snap"] = {k: sorted(paths) for k, paths in self.told.items()}
 
-    def _without(self, partly: set[Path]) -> Iterator[Path]:
-        for home in {path.parent / HOME for path in self.files}:
+    def _look_around(self, config: pytest.Config) -> None:
+        """Note the recordings beside whole test files that belong to none of their tests."""
+        folder = config.invocation_params.dir
+        parts = (arg.partition("::") for arg in config.args)
+        partly = {(folder / name).resolve() for name, part, _ in parts if part}
+        for home in {path.parent / HOME for path in self.files - partly}:
             for path in home.glob("*/*.json"):
-                test = home.parent / f"{path.parent.name}.py"
-                known = test in self.files - partly or not test.exists()
-                if known and not self._owned(path):
-                    yield path
+                if not self._owned(path, partly):
+                    self.tell("unused", path)
 
-    def _owned(self, path: Path) -> bool:
-        first = path.with_name(f"{path.stem.partition('--')[0]}.json")
-        if not {path, first} & self.expected:
-            return False
-        return path in self.used or first not in self.finished
+    def _owned(self, path: Path, partly: set[Path]) -> bool:
+        """Whether this is a recording of a test, as far as can be told."""
+        test = path.parents[2] / f"{path.parent.name}.py"
+        if path in self.expected or (test.exists() and test not in self.files - partly):
+            return True
+        first = path.with_name(f"{path.stem.rpartition('--')[0]}.json")
+        left_out = (
+            first in self.finished
+            and str(path) not in self.told["used"] | self.told["made"]
+        )
+        return first in self.expected and not left_out
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Hear from a worker of pytest-xdist."""
-        self.unused |= set(getattr(node, "workeroutput", {}).get("waybell_unused", ()))
+        told = getattr(node, "workeroutput", {}).get("waybell_snap", {})
+        for what, paths in told.items():
+            self.told[what].update(paths)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Tell of recordings without a test."""
-        if self.unused:
-            many = f"{len(self.unused)} recording{'s' * (len(self.unused) > 1)}"
-            terminalreporter.section("waybell")
-            terminalreporter.line(f"{many} without a test or a run, to be deleted:")
-            for path in sorted(self.unused):
-                terminalreporter.line(f"  {os.path.relpath(path)}")
+        """Tell of recordings that somebody should look at."""
+        for what, todo in (
+            ("made", "made, to be looked at and committed"),
+            ("unused", "without a test or a run, to be deleted"),
+        ):
+            if paths := sorted(self.told[what]):
+                many = f"{len(paths)} recording{'s' * (len(paths) > 1)}"
+                terminalreporter.section("waybell")
+                terminalreporter.line(f"{many} {todo}:")
+                for path in paths:
+                    terminalreporter.line(f"  {os.path.relpath(path)}")

@@ -38,17 +38,19 @@ class Recording(Session):
         Raises:
             RuntimeError: Its secrets could not be taken out of something.
         """
-        if self.unclean is not None:
-            raise RuntimeError("redact failed, so nothing was stored") from self.unclean
+        if self._unclean is not None:
+            raise RuntimeError(
+                "redact failed, so nothing was stored"
+            ) from self._unclean
         self.snapshot.save(self.path)
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """Put the run on file, if it is within its budget.
 
         Raises:
             SnapMismatch: It is not, and nothing is written.
         """
-        compare(self.snapshot, self.snapshot, **self.limits).check()
+        compare(self.snapshot, self.snapshot, **self._limits).check()
         self.save()
 
 
@@ -101,7 +103,7 @@ class Replay(Session):
 
     def compare(self) -> Comparison:
         """The run until now beside the recorded one."""
-        return compare(self.recorded, self.snapshot, allow=self._allow, **self.limits)
+        return compare(self.recorded, self.snapshot, allow=self._allow, **self._limits)
 
     def check(self) -> None:
         """Complain of what was not recorded, or is not as recorded.
@@ -114,12 +116,12 @@ class Replay(Session):
             raise self._missing[0]
         self.compare().check()
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """`check`, if that was not declined."""
         if self._check:
             self.check()
 
-    def play(self, node: Node) -> Node | None:
+    def _play(self, node: Node) -> Node | None:
         """The recorded call with this key that fits best, which nobody had yet.
 
         Raises:
@@ -136,7 +138,7 @@ class Replay(Session):
                 return played
         raise self._missed(node, self._calls[key])
 
-    def answerable(self, node: Node, played: Node) -> None:
+    def _answerable(self, node: Node, played: Node) -> None:
         """Refuse what was cancelled when it was recorded, or is known by its type only.
 
         Raises:
@@ -153,7 +155,7 @@ class Replay(Session):
                 return
         raise self._missed(node, [played], why)
 
-    async def hang(self, node: Node, played: Node, deadline: Any) -> None:
+    async def _hang(self, node: Node, played: Node, deadline: Any) -> None:
         """Wait to be cancelled as that call was, if it was, within deadline and patience."""
         if played.error is None or played.error["type"] not in _CANCELLED:
             return
@@ -169,7 +171,7 @@ class Replay(Session):
     def _key(self, node: Node) -> tuple[Any, ...]:
         """What a call is known by: who asks whom how for what."""
         call = node.kind == "call"
-        given = self.matchers.normal(f"{node.where()}.given", node.given, key=True)
+        given = self._matchers.normal(f"{node.where()}.given", node.given, key=True)
         asked = dumps(canonical(given, ids=call))
         op = node.op if call else ""
         return node.path(), node.kind, node.name, op, asked

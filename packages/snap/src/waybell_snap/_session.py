@@ -41,8 +41,16 @@ class Session:
     """
 
     __slots__ = (
-        "_clock", "_closed", "_lock", "_redact", "_root", "_tasks",
-        "limits", "matchers", "path", "unclean",
+        "_clock",
+        "_closed",
+        "_limits",
+        "_lock",
+        "_matchers",
+        "_redact",
+        "_root",
+        "_tasks",
+        "_unclean",
+        "path",
     )  # fmt: skip
 
     def __init__(
@@ -56,11 +64,11 @@ class Session:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.path = Path(path)
-        self.matchers = Matchers(matchers)
-        self.limits: dict[str, Any] = {"max_usd": max_usd, "max_tokens": max_tokens}
-        self.limits["matchers"] = matchers
+        self._matchers = Matchers(matchers)
+        self._limits: dict[str, Any] = {"max_usd": max_usd, "max_tokens": max_tokens}
+        self._limits["matchers"] = matchers
         self._redact = Redactor(redact)
-        self.unclean: Exception | None = None
+        self._unclean: Exception | None = None
         self._clock = clock or _now
         self._closed = False
         self._root = Node("run", "run")
@@ -89,7 +97,7 @@ class Session:
 
     def watch(self, bus: EventBus) -> None:
         """Take each delivery of a bus, while this is open, for an agent's turn."""
-        bus.use(self.around)
+        bus.use(self._around)
 
     def agent(self, name: str, **given: Any) -> Inside:
         """What happens in this block is a turn of an agent.
@@ -98,27 +106,27 @@ class Session:
             name: Its name.
             **given: What it was given, to be read later.
         """
-        begin = partial(self.begin, "agent", name, "", given or None, brief=True)
-        return Inside(self._root, begin, self.fail)
+        begin = partial(self._begin, "agent", name, "", given or None, brief=True)
+        return Inside(self._root, begin, self._fail)
 
     def output(self, value: T) -> T:
         """The value, noted as what the agent around, or the whole run, came to."""
-        self.here().got = self.clean(value, brief=True)
+        self._here().got = self._clean(value, brief=True)
         return value
 
-    async def around(self, event: Event, call_next: Any) -> Any:
+    async def _around(self, event: Event, call_next: Any) -> Any:
         """Take a delivery for a turn of an agent: middleware for a bus."""
         if self._closed:
             return await call_next(event)
         handler = str(getattr(call_next, "handler", "")).rpartition(".")[2]
         fields = {name: event[name] for name in event if name not in _LIMITS}
-        begin = partial(self.begin, "agent", event.topic, handler, fields, brief=True)
-        with Inside(self._root, begin, self.fail) as node:
+        begin = partial(self._begin, "agent", event.topic, handler, fields, brief=True)
+        with Inside(self._root, begin, self._fail) as node:
             answer = await call_next(event)
-            node.got = self.clean(answer, brief=True)
+            node.got = self._clean(answer, brief=True)
             return answer
 
-    def begin(
+    def _begin(
         self, kind: str, name: str, op: str = "", given: Any = None, *, brief: bool = False
     ) -> Node:  # fmt: skip
         """Note that something begins here and now.
@@ -131,8 +139,8 @@ class Session:
                 f"{name} was called after its run was over: await what you start inside "
                 f"the block of {type(self).__name__}"
             )
-        given, name = self.clean(given, brief=brief), self._without_secrets(name)
-        parent = self.here()
+        given, name = self._clean(given, brief=brief), self._without_secrets(name)
+        parent = self._here()
         if kind == "tool":
             parent = self._asking(parent, name, given)
         node = Node(kind, name, op, given, parent)
@@ -141,12 +149,12 @@ class Session:
             parent.put(token, node, self._without_secrets(task))
         return node
 
-    def end(self, node: Node, got: Any, started: float) -> None:
+    def _end(self, node: Node, got: Any, started: float) -> None:
         """Note what came of it."""
-        node.got = self.clean(got)
-        node.latency = self.latency(started)
+        node.got = self._clean(got)
+        node.latency = self._latency(started)
 
-    def fail(
+    def _fail(
         self, node: Node, error: BaseException, started: float | None = None
     ) -> None:
         """Note that it failed."""
@@ -154,28 +162,28 @@ class Session:
         told = outline(error) if brief else encode_error(error)
         node.error = self._without_secrets(told)
         if started is not None:
-            node.latency = self.latency(started)
+            node.latency = self._latency(started)
 
-    def inside(self, node: Node, started: float | None = None) -> Inside:
+    def _inside(self, node: Node, started: float | None = None) -> Inside:
         """What happens in this block is a part of what has begun."""
-        fail = partial(self.fail, started=started)
+        fail = partial(self._fail, started=started)
         return Inside(self._root, lambda: node, fail)
 
-    def here(self) -> Node:
+    def _here(self) -> Node:
         """The node of this run around what happens now."""
         return here(self._root)
 
-    def now(self) -> float:
+    def _now(self) -> float:
         """A time to measure from."""
         return self._clock()
 
-    def latency(self, started: float) -> str:
+    def _latency(self, started: float) -> str:
         """The class of the time since then."""
         seconds = self._clock() - started
         under = (f"under {name}" for top, name in _CLASSES.items() if seconds < top)
         return next(under, "over 1 min")
 
-    def clean(self, value: Any, *, brief: bool = False) -> Any:
+    def _clean(self, value: Any, *, brief: bool = False) -> Any:
         """The value as JSON without secrets; if that fails, nothing is ever stored."""
         return self._without_secrets(encode(value, brief=brief))
 
@@ -183,7 +191,7 @@ class Session:
         try:
             return self._redact(data)
         except Exception as error:
-            self.unclean = error
+            self._unclean = error
             raise
 
     def _asking(self, scope: Node, name: str, given: Any) -> Node:
@@ -199,31 +207,31 @@ class Session:
             call.asked.remove((exact or fits)[0])
             return call
 
-    def play(self, node: Node) -> Node | None:
+    def _play(self, node: Node) -> Node | None:
         """What stands in for a model or a tool; None for itself."""
         del node
         return None
 
-    def answerable(self, node: Node, played: Node) -> None:
+    def _answerable(self, node: Node, played: Node) -> None:
         """Raise where nothing can be given in place of an answer."""
 
-    async def hang(self, node: Node, played: Node, deadline: Any) -> None:
+    async def _hang(self, node: Node, played: Node, deadline: Any) -> None:
         """Wait to be cancelled as that call was, if it was."""
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """End the run: what is asked from now on is refused."""
         self._closed = True
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """Do what is to be done at the end of a run without an error."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self.close()
+        self._close()
         if kind is None:
-            self.finish()
+            self._finish()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

@@ -1,10 +1,14 @@
 """Tools whose calls are recorded, or answered from a recording."""
 
+# Tools work for their session, most of which is nothing to users.
+# ruff: noqa: SLF001
+# pyright: reportPrivateUsage=false
+
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
-from functools import partial
+from collections.abc import Awaitable, Callable
+from dataclasses import fields
+from functools import cache, partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +32,18 @@ class RecordedTools(ToolRegistry):
     __slots__ = ("_session",)
 
     def __init__(self, session: "Session", registry: ToolRegistry) -> None:
-        for name in ToolRegistry.__slots__:
+        for (
+            name
+        ) in ToolRegistry.__slots__:  # All of it is shared, also what comes later.
             setattr(self, name, getattr(registry, name))
         self._session = session
 
     def __getitem__(self, name: str) -> Any:
         """A tool that is part of the run too, whoever checks and calls it."""
-        tool = super().__getitem__(name)
-        checks: Any = _Checks(tool.validator, partial(self._refused, tool))
-        return replace(tool, fn=self._recorded(tool), validator=checks)
+        tool: Any = super().__getitem__(name)
+        parts = {part.name: getattr(tool, part.name) for part in fields(tool)}
+        kind: Any = tool.__class__
+        return _watched(kind)(**parts | {"fn": self._recorded(tool)})
 
     def call(self, name: str, arguments: Any = None, **options: Any) -> Any:
         """Call a tool, or give what was recorded."""
@@ -53,19 +60,16 @@ class RecordedTools(ToolRegistry):
 
     def _entered(self, name: str) -> bool:
         """Whether this tool was called through the door of the registry, and is noted."""
-        here = self._session.here()
+        here = self._session._here()
         return (here.kind, here.name, here.op) == ("tool", name, "call")
 
-    def _refused(self, tool: Any, given: Any) -> None:
+    def _refused(self, name: str, given: Any, error: Exception) -> None:
         """Note a call whose arguments do not fit: it gets no further."""
-        if not self._entered(tool.name):
-            node = self._session.begin("tool", tool.name, "", given)
-            try:
-                tool.check(given)
-            except ToolArgumentsError as error:
-                self._session.fail(node, error, self._session.now())
+        if not self._entered(name):
+            node = self._session._begin("tool", name, "", _parsed(given))
+            self._session._fail(node, error, self._session._now())
 
-    def _recorded(self, tool: Any) -> Callable[..., Any]:
+    def _recorded(self, tool: Any) -> Any:
         fn, name = tool.fn, tool.name
 
         def call(arguments: dict[str, Any]) -> _Call | None:
@@ -84,22 +88,23 @@ class RecordedTools(ToolRegistry):
                 begun.arun(lambda: fn(**arguments)) if begun else fn(**arguments)
             )
 
-        return arun if tool.is_async else run
+        recorded: Any = arun if tool.is_async else run
+        recorded.refused = partial(self._refused, name)
+        return recorded
 
 
-class _Checks:
-    """The validator of a tool, which tells of arguments that it refuses."""
+@cache
+def _watched(kind: Any) -> Any:
+    """A tool's class whose function is told of the arguments that are refused."""
 
-    __slots__ = ("_refused", "_validator")
+    def check(self: Any, arguments: Any) -> Any:
+        try:
+            return kind.check(self, arguments)
+        except ToolArgumentsError as error:
+            self.fn.refused(arguments, error)
+            raise
 
-    def __init__(self, validator: Any, refused: Callable[[Any], object]) -> None:
-        self._validator, self._refused = validator, refused
-
-    def iter_errors(self, given: Any) -> Iterator[Any]:
-        found = [*self._validator.iter_errors(given)]
-        if found:
-            self._refused(given)
-        return iter(found)
+    return type(kind.__name__, (kind,), {"__slots__": (), "check": check})
 
 
 class _Call:
@@ -116,9 +121,9 @@ class _Call:
 
     def __init__(self, session: "Session", name: str, op: str, given: Any) -> None:
         self._session = session
-        self._node = session.begin("tool", name, op, given)
-        self._started = session.now()
-        self._played = session.play(self._node)
+        self._node = session._begin("tool", name, op, given)
+        self._started = session._now()
+        self._played = session._play(self._node)
 
     def run(self, work: Callable[[], Any]) -> Any:
         if self._played is not None:
@@ -127,7 +132,7 @@ class _Call:
             value = work()
         if isawaitable(value):  # A sync tool that gives a coroutine.
             return self.arun(lambda: value)
-        self._session.end(self._node, value, self._started)
+        self._session._end(self._node, value, self._started)
         return value
 
     async def arun(
@@ -135,19 +140,19 @@ class _Call:
     ) -> Any:
         if self._played is not None:
             await asyncio.sleep(0)
-            await self._session.hang(self._node, self._played, deadline)
+            await self._session._hang(self._node, self._played, deadline)
             return self._known(self._played)
         with self._noting():
             value = await work()
-        self._session.end(self._node, value, self._started)
+        self._session._end(self._node, value, self._started)
         return value
 
     def _noting(self) -> Any:
-        return self._session.inside(self._node, self._started)
+        return self._session._inside(self._node, self._started)
 
     def _known(self, played: Node) -> Any:
         """What was recorded, with all that happened inside."""
-        self._session.answerable(self._node, played)
+        self._session._answerable(self._node, played)
         node = self._node
         node.got, node.error, node.latency = played.got, played.error, played.latency
         node.lanes = played.lanes

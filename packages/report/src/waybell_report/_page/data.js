@@ -245,7 +245,8 @@ function traceId(i) {
   return L.head.trace[L.head.traces[L.roots.get(root)]];
 }
 
-// Which spans hold `words`: by name, agent, model, tool, error, and by all details.
+// Which spans hold `words`: by name, agent, model, tool, error, by all details, and by
+// the decisions made in them.
 function matches(words) {
   const hit = new Uint8Array(D.n);
   let wanted = words.trim().toLowerCase();
@@ -254,34 +255,36 @@ function matches(words) {
   if (/^[0-9a-f]{32,128}$/.test(wanted) && L.ready && !L.head.trace.includes(wanted) && D.n > 20000) wanted = `${wanted.slice(0, 16)}\u2026`;
   const has = (list) => list.map((text) => text.toLowerCase().includes(wanted));
   const names = has(D.tables.names), owners = has(D.tables.owners), errors = has(D.tables.errors);
-  let texts = [];
-  if (L.ready) {
-    const flat = (text) => (typeof text === "string" ? text : JSON.stringify(text)).toLowerCase();
-    L.flat = L.flat || L.head.texts.map(flat);
-    texts = L.flat.map((text) => text.includes(wanted));
-  }
-  const byText = texts.some(Boolean), escaped = JSON.stringify(wanted).slice(1, -1);
   for (let i = 0; i < D.n; i++) {
-    let found = names[D.name[i]] || owners[D.owner[i]] || (D.model[i] && names[D.model[i] - 1]) ||
-      (D.tool[i] && names[D.tool[i] - 1]) || (D.error[i] && errors[D.error[i] - 1]);
-    if (!found && L.ready) {
-      const row = L.rows[i];
-      found = row.toLowerCase().includes(escaped) && inValues(i, wanted);
-      if (!found && byText) for (const [, t] of row.matchAll(/"t":(\d+)/g)) found = found || texts[t];
-    }
-    hit[i] = found ? 1 : 0;
+    if (names[D.name[i]] || owners[D.owner[i]] || (D.model[i] && names[D.model[i] - 1]) ||
+      (D.tool[i] && names[D.tool[i] - 1]) || (D.error[i] && errors[D.error[i] - 1])) hit[i] = 1;
   }
   if (withId(wanted) >= 0) hit[withId(wanted)] = 1;
-  if (L.ready) L.head.trace.forEach((id, k) => { if (id === wanted) markTrace(k, hit); });
+  if (!L.ready) return hit;
+  L.head.trace.forEach((id, k) => { if (id === wanted) markTrace(k, hit); });
+  const inside = finder(wanted);
+  for (let i = 0; i < D.n; i++) if (!hit[i] && inside(i)) hit[i] = 1;
+  for (let k = 0; k < D.dn; k++) if (D.dspan[k] >= 0 && !hit[D.dspan[k]] && inside(D.n + k)) hit[D.dspan[k]] = 1;
   return hit;
 }
 
-// A row is JSON: what was found in it may be a number of a table, not a value.
-function inValues(i, wanted) {
-  const { attributes, events, name } = detailOf(i);
+// Tells whether the details of a line hold `wanted`. A line is JSON: what was found in it
+// may be a number of a table, not a value, so it is looked at again.
+function finder(wanted) {
+  const flat = (text) => (typeof text === "string" ? text : JSON.stringify(text)).toLowerCase();
+  L.flat = L.flat || L.head.texts.map(flat);
+  const texts = L.flat.map((text) => text.includes(wanted)), byText = texts.some(Boolean);
+  const escaped = JSON.stringify(wanted).slice(1, -1);
   const has = (found) => typeof found !== "object" && String(found).toLowerCase().includes(wanted);
-  return has(name) || attributes.some(([, found]) => has(found)) ||
-    events.some((event) => has(event.name) || event.attributes.some(([, found]) => has(found)));
+  const pairs = (list) => list.some(([, found]) => has(found));
+  return (at) => {
+    const row = L.rows[at];
+    if (byText) for (const [, t] of row.matchAll(/"t":(\d+)/g)) if (texts[t]) return true;
+    if (!row.toLowerCase().includes(escaped)) return false;
+    if (at >= D.n) return pairs(decisionOf(at - D.n));
+    const { attributes, events, name } = detailOf(at);
+    return has(name) || pairs(attributes) || events.some((event) => has(event.name) || pairs(event.attributes));
+  };
 }
 
 function markTrace(trace, hit) {

@@ -29,7 +29,8 @@ function startDecisions() {
     many.textContent = LOG.rows.length === D.dn ? "" : `${count(LOG.rows.length)} of ${count(D.dn)}`;
     drawLog();
   };
-  find.addEventListener("input", filter);
+  let timer = 0;
+  find.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(filter, D.dn > 5000 ? 250 : 0); });
   pick.addEventListener("change", filter);
   list.addEventListener("click", (event) => {
     const row = event.target.closest("[role=option]");

@@ -9,7 +9,7 @@ function graphOf() {
   let left = 0;
   for (const kind of ["agent", "tool"]) {
     for (const row of groups[kind]) {
-      if (!row[0] || !row[1]) continue;
+      if (!row[0] || !row[1] || row[0] === "(others)") continue;
       if (nodes.size > MOST) { left++; continue; }
       nodes.set(`${kind} ${row[0]}`, { id: `${kind} ${row[0]}`, kind, name: row[0], row });
     }
@@ -41,8 +41,13 @@ function layered({ nodes, edges }) {
   for (const id of order) (layers[layer.get(id)] ||= []).push({ id, node: nodes.get(id), h: BOX.h });
   for (const edge of edges) lead(edge, layer, layers);
   const dense = [...layers].map((one) => one || []);
-  for (let round = 0; round < 6; round++) sortLayers(dense, edges, round % 2 === 1);
-  return dense;
+  let best = dense.map((one) => [...one]), least = crossings(best, edges);
+  for (let round = 0; round < 12 && least > 0; round++) {
+    sortLayers(dense, edges, round % 2 === 1);
+    const now = crossings(dense, edges);
+    if (now < least) { least = now; best = dense.map((one) => [...one]); }
+  }
+  return best;
 }
 
 // A long edge keeps a place in every layer it crosses, so that boxes stay clear of it.
@@ -56,6 +61,19 @@ function lead(edge, layer, layers) {
     }
   }
   edge.way.push(edge.to);
+}
+
+// How many pairs of edges between neighbouring layers cross.
+function crossings(layers, edges) {
+  const place = new Map(layers.flatMap((one, layer) => one.map((item, k) => [item.id, [layer, k]])));
+  const steps = layers.map(() => []);
+  for (const { way, back, from, to } of edges) {
+    if (back || from === to) continue;
+    for (let k = 1; k < way.length; k++) steps[place.get(way[k - 1])[0]].push([place.get(way[k - 1])[1], place.get(way[k])[1]]);
+  }
+  let many = 0;
+  for (const all of steps) for (const [a, b] of all) for (const [c, d] of all) if (a < c && b > d) many++;
+  return many;
 }
 
 function sortLayers(layers, edges, upwards) {
@@ -122,8 +140,6 @@ function edgePath(edge, at) {
   return path;
 }
 
-const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}\u2026` : text);
-
 function box({ x, y, node }) {
   if (node.kind === "run") {
     return svg("g", { class: "node run" }, svg("rect", { x, y, width: BOX.w, height: BOX.h, rx: 10 }),
@@ -176,7 +192,7 @@ function calledList({ edges }) {
   const rows = edges.slice(0, 200).map((edge) => el("tr", {}, ...[edge.from, edge.to].map((id) => el("td", {}, bdi(id.replace(/^(agent|tool) /, "").replace(/^run$/, "Run")))),
     el("td", { class: "num" }, count(edge.calls)), el("td", { class: edge.failed ? "num bad" : "num" }, count(edge.failed))));
   return el("details", { class: "called", open: narrow.matches }, el("summary", {}, "Who called whom, as a table"),
-    el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...["Caller", "Called"].map((name) => el("th", { scope: "col" }, name)), ...["Calls", "Failed"].map((name) => el("th", { scope: "col", class: "num" }, name)))),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who called whom, scrolls" }, el("table", {}, el("thead", {}, el("tr", {}, ...["Caller", "Called"].map((name) => el("th", { scope: "col" }, name)), ...["Calls", "Failed"].map((name) => el("th", { scope: "col", class: "num" }, name)))),
       el("tbody", {}, ...rows))));
 }
 

@@ -38,7 +38,7 @@ class List {
       const place = begin + ((((slot - begin) % many) + many) % many);
       const row = this.pool[slot], used = place < this.many && place < begin + rows;
       row.hidden = !used;
-      if (!used) { row.at = -1; return; }
+      if (!used) { row.at = -1; row.removeAttribute("id"); return; }
       if (!all && row.at === place && row.size === size) return;
       row.at = place;
       row.size = size;

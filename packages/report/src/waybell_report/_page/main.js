@@ -20,7 +20,7 @@ function showVerdict(head) {
   $("run").replaceChildren("Waybell run ", bdi(head.title, { class: "strong" }));
   $("headline").replaceChildren(el("span", { class: "icon", "aria-hidden": "true" }, ICONS[verdict.state]), el("span", {}, ...headline(verdict)));
   const why = verdict.state === "handled" ? [bdi(verdict.agent, { class: "strong" }), ": "] : [];
-  if (verdict.error) why.push(el("bdi", {}, brief(verdict.error).slice(0, 400)));
+  if (verdict.error) why.push(el("bdi", {}, short(brief(verdict.error), 300)));
   if (verdict.state === "failed" && verdict.name !== verdict.agent) why.push(el("span", { class: "quiet" }, " in span ", bdi(verdict.name)));
   if (verdict.state === "unfinished") why.push("It was in span ", bdi(verdict.name, { class: "strong" }), `; ${plural(verdict.unfinished, "span")} never ended.`);
   if (verdict.state === "empty") why.push("The files hold no span and no decision yet. Run something with a Tracer, then make this page again.");
@@ -32,7 +32,10 @@ function showVerdict(head) {
     .filter(([name, found]) => name !== "Unfinished" || found !== "0");
   $("facts").replaceChildren(...facts.map(([name, found]) => el("div", { class: (name === "Failed" || name === "Unfinished") && found !== "0" ? "bad" : null }, el("dt", {}, name), el("dd", {}, found))));
   $("notes").hidden = !head.notes.length;
-  $("notes").replaceChildren(...head.notes.map((note) => el("li", {}, shown(note))));
+  $("notes").replaceChildren(el("ul", {}, ...head.notes.map((note) => el("li", {}, shown(note)))));
+  const focusable = () => ($("facts").tabIndex = narrow.matches ? 0 : -1); // there they scroll
+  narrow.addEventListener("change", focusable);
+  focusable();
 }
 
 // What failed, and what the run waited for, before anything is looked for.
@@ -172,14 +175,15 @@ function startKeys() {
   $("help").addEventListener("click", () => $("keys").showModal());
   const rows = [...KEYS, ...IN_TREE].map(([key, what]) => el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)));
   $("keys").replaceChildren(el("h2", { id: "keys-title" }, "Keys"), el("dl", { class: "keys" }, ...rows),
-    el("button", { type: "button", autofocus: true, onclick: () => $("keys").close() }, "Close"));
+    el("div", { class: "foot" }, el("label", {}, el("input", { type: "checkbox", id: "single", checked: true }), " Keys of one letter work"),
+      el("button", { type: "button", autofocus: true, onclick: () => $("keys").close() }, "Close")));
   const calls = new Map(KEYS.filter(([, , call]) => call).map(([key, , call]) => [key, call]));
   calls.set("=", BUTTONS.in);
   TABS.forEach((tab, k) => calls.set(String(k + 1), () => showTab(tab, true)));
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
     if (event.key === "Escape" && !$("panel").hidden) { closePanel(); return; }
-    if (event.target.closest("input, select, textarea")) return;
+    if (event.target.closest("input, select, textarea") || !$("single").checked) return;
     const call = calls.get(event.key);
     if (!call) return;
     event.preventDefault();

@@ -133,7 +133,7 @@ function table(rows) {
 
 function errorOf(i, detail) {
   if (!(D.flags[i] & FAILED)) return null;
-  const thrown = detail.events.filter((event) => event.name === "exception").map((event) => new Map(event.attributes));
+  const thrown = detail.events.filter((event) => event.name === "exception").slice(-20).map((event) => new Map(event.attributes));
   const stacks = thrown.map((found) => found.get("exception.stacktrace")).filter(Boolean);
   return section("Error", el("p", { class: "message" }, shown(errorText(i))), stacks.flatMap((stack) => block(stack, "Stack", "stack")));
 }
@@ -144,6 +144,10 @@ function spend(i) {
   if (tokens.some((n) => n !== null)) rows.push(["Tokens", `${tokens[0] === null ? "\u2013" : count(tokens[0])} in, ${tokens[1] === null ? "\u2013" : count(tokens[1])} out`]);
   if (D.cost[i] >= 0) rows.push(["Cost", D.cost[i] === 0 ? "$0, free" : money(D.cost[i])]);
   else if (rows.length) rows.push(["Cost", "unknown"]);
+  if (!rows.length && ownerName(i)) {
+    const agent = D.head.groups.agents.find((row) => row[0] === ownerName(i)), [input, output, cost] = agent ? agent.slice(9) : [];
+    if (agent && (input !== null || output !== null || cost !== null)) rows.push(["Its agent used", `${money(cost)}, ${count((input || 0) + (output || 0))} tokens in all`]);
+  }
   return rows;
 }
 
@@ -207,7 +211,7 @@ function heading(mark, title, ...buttons) {
 
 function spanPanel(i) {
   const detail = detailOf(i), map = new Map(detail.attributes);
-  const zoomIn = el("button", { type: "button", onclick: () => { zoomTo(i); tell("tab", "spans"); } }, "Zoom to it");
+  const zoomIn = el("button", { type: "button", onclick: () => { if (over.matches) closePanel(); tell("tab", "spans"); zoomTo(i); } }, "Zoom to it");
   const kind = el("span", { class: `kind k${D.kind[i]}`, title: KINDS[D.kind[i]] }, LETTERS[D.kind[i]]);
   const state = D.flags[i] & FAILED ? ["bad", "\u2715 Failed"] : D.flags[i] & UNFINISHED ? ["open", "\u2026 Unfinished"] : ["fine", "\u2713 Finished"];
   const events = detail.events.filter((event) => event.name !== "exception");
@@ -215,10 +219,11 @@ function spanPanel(i) {
   const rest = detail.attributes.filter(([key]) => ![...GIVEN, ...RETURNED].includes(key));
   decisionItem.one = made.length === 1;
   return [
-    heading(kind, detail.name ? rawText(detail.name) : spanName(i), zoomIn),
+    heading(kind, spanName(i), zoomIn),
     crumbs(i),
     el("p", { class: `state ${state[0]}` }, state[1]),
     table(facts(i)),
+    detail.name ? section("Whole name", block(detail.name, "Whole name")) : null,
     errorOf(i, detail),
     ...inAndOut(i, map),
     section(`Decisions (${made.length})`, made.length ? made.slice(0, 100).map(decisionItem) : null,
@@ -248,11 +253,19 @@ function decisionPanel(k) {
 
 let returnTo = null;
 
+// On a narrow page the details lie over everything, so nothing else can be reached.
+const over = matchMedia("(max-width: 959px)");
+
+function guard() {
+  for (const id of ["top", "notes", "views", "spans", "agents", "costs", "log"]) $(id).inert = over.matches && !$("panel").hidden;
+}
+
 function showPanel(content, focus) {
   const panel = $("panel");
   if (panel.hidden) returnTo = document.activeElement;
   panel.replaceChildren(...content.filter(Boolean));
   panel.hidden = false;
+  guard();
   document.body.classList.add("with-panel");
   panel.scrollTop = 0;
   for (const stack of panel.querySelectorAll(".stack")) stack.scrollTop = stack.scrollHeight; // its cause is last
@@ -261,12 +274,14 @@ function showPanel(content, focus) {
 
 function closePanel() {
   $("panel").hidden = true;
+  guard();
   document.body.classList.remove("with-panel");
   if (returnTo && returnTo.isConnected && returnTo !== document.body) returnTo.focus();
   else $("tree").focus();
 }
 
 function startPanel() {
+  over.addEventListener("change", guard);
   const waiting = () => [heading(null, "Details"), el("p", {}, "The details are being unpacked.")];
   let wanted = null;
   const show = (make, focus) => {
@@ -274,8 +289,8 @@ function startPanel() {
     showPanel(L.ready ? make() : waiting(), focus);
   };
   on("select", (i, { open }) => {
-    if (open || !$("panel").hidden) show(() => spanPanel(i), open && narrow.matches);
+    if (open || !$("panel").hidden) show(() => spanPanel(i), open && over.matches);
   });
-  on("decision", (k) => { S.decision = k; show(() => decisionPanel(k), narrow.matches); });
+  on("decision", (k) => { S.decision = k; show(() => decisionPanel(k), over.matches); });
   on("details", () => wanted && wanted());
 }

@@ -54,6 +54,9 @@ function money(nano) {
 // The class of an error without its modules, and the rest of its message.
 const brief = (error) => line(error).replace(/^(?:\w+\.)+(?=\w+(?::|$))/, "");
 
+// "…" stands for the rest, which the details have.
+const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}\u2026` : text);
+
 function percent(part, whole) {
   const share = whole > 0 ? (100 * part) / whole : 0;
   return share > 0 && share < 0.1 ? "<0.1 %" : `${digits(share, share < 10 ? 1 : 0)} %`;

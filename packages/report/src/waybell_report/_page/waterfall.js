@@ -10,9 +10,10 @@ function makeRow() {
   row.label = el("bdi", { class: "label" });
   row.more = el("span", { class: "more" });
   row.cell = el("div", { role: "gridcell", class: "name" }, row.twist, row.kind, row.label, row.more);
+  row.price = el("div", { role: "gridcell", class: "price time" });
   row.time = el("div", { role: "gridcell", class: "time" });
   row.lane = el("div", { role: "gridcell", class: "lane" });
-  row.append(row.cell, row.time, row.lane);
+  row.append(row.cell, row.price, row.time, row.lane);
   return row;
 }
 
@@ -49,6 +50,7 @@ function fillRow(row, place_) {
   row.label.textContent = label(i);
   row.label.title = line(spanName(i));
   row.more.replaceChildren(...badges(i, open, level > deep ? level : 0));
+  row.price.textContent = D.cost[i] > 0 ? money(D.cost[i]) : "";
   row.time.textContent = flags & UNFINISHED ? "no end" : duration(D.len[i]);
   row.lane.replaceChildren(...bars(i));
   row.setAttribute("aria-label", spoken(i));
@@ -106,7 +108,8 @@ function redraw() {
   const id = S.selected >= 0 && S.rows[S.row] === S.selected ? `row-${S.selected}` : "";
   if (id && $(id)) box.setAttribute("aria-activedescendant", id);
   else box.removeAttribute("aria-activedescendant");
-  $("tree").classList.toggle("empty", !S.rows.length);
+  box.classList.toggle("empty", D.n > 0 && !S.rows.length);
+  box.setAttribute("role", S.rows.length ? "treegrid" : "group"); // a grid must have rows
 }
 
 function moveTo(row) {
@@ -146,6 +149,7 @@ function startWaterfall() {
   on("view", redraw);
   on("search", redraw);
   on("select", (i, { into }) => { if (into) tree.into(S.row); redraw(); });
+  $("chart").classList.toggle("priced", D.cost.some((cost) => cost > 0));
   narrow.addEventListener("change", redraw);
   box.addEventListener("click", (event) => {
     const row = event.target.closest("[role=row]");
