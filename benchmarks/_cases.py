@@ -6,11 +6,12 @@ work `n` times, and cleans up after the yield. An async generator with an async
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
-Kind = Literal["time", "value", "growth", "import"]
+Kind = Literal["time", "value", "growth", "import", "rate"]
 Role = Literal["limit", "ours", "peer"]
 
 
@@ -40,6 +41,11 @@ class Contestant:
         return f"{self.label}@{self.size}" if self.size else self.label
 
 
+def nothing_beside() -> AbstractContextManager[dict[str, str]]:
+    """What most cases need beside them."""
+    return nullcontext({})
+
+
 @dataclass(slots=True, eq=False)
 class Case:
     """One question, asked of several contestants in interleaved rounds.
@@ -48,11 +54,15 @@ class Case:
         name: Unique in its suite.
         title: A heading for the page.
         kind: `time` (per operation), `value` (`run` returns the figure), `growth`
-            (time against size) or `import` (fresh interpreters).
+            (time against size), `import` (fresh interpreters) or `rate` (`run` warms up
+            and returns how much it did then, and the ns of wall and CPU it took).
         unit: Of the figure.
         note: A sentence or two below the heading.
-        count: The `n` of a `value` case.
+        count: The `n` of a `value` or a `rate` case.
         per: Operations in each turn of a contestant's loop.
+        rounds: Counted rounds at most, where each takes long.
+        patience: Seconds after which a contestant runs no further rounds, but one counts.
+        beside: Runs what all contestants share, and gives variables that tell of it.
     """
 
     name: str
@@ -62,6 +72,9 @@ class Case:
     note: str = ""
     count: int = 1
     per: int = 1
+    rounds: int = 1000
+    patience: int = 0
+    beside: Callable[[], AbstractContextManager[dict[str, str]]] = nothing_beside
     contestants: list[Contestant] = field(default_factory=list)
 
     def limit(self, label: str, *, package: str = "", size: int = 0) -> Callable:
@@ -103,14 +116,16 @@ class Target:
         against: The key of the row it is divided by; None: the figure itself.
         at_most: The promise.
         aim: What we hope for, if stricter.
+        at_least: The promise where more is better: of the rates of a `rate` case.
     """
 
     what: str
     case: Case
     ours: str
     against: str | None
-    at_most: float
+    at_most: float | None = None
     aim: float | None = None
+    at_least: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

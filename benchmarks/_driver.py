@@ -1,13 +1,16 @@
 """Run a case: calibrate, then rounds over all contestants in shuffled order."""
 
 import contextlib
+import functools
 import json
+import os
 import random
 import re
 import select
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -56,12 +59,13 @@ class Worker:
     Args:
         suite: The suite's name.
         case: The case's name.
+        told: Variables beside the usual ones.
         env: The environment's name.
     """
 
     __slots__ = ("_errors", "_process")
 
-    def __init__(self, suite: str, case: str, env: str) -> None:
+    def __init__(self, suite: str, case: str, told: dict[str, str], env: str) -> None:
         python = environment(env).python
         # Closed with the process, in __exit__.
         self._errors = tempfile.TemporaryFile("w+", dir=SCRATCH)  # noqa: SIM115 - see above
@@ -72,7 +76,7 @@ class Worker:
             stderr=self._errors,
             text=True,
             cwd=SCRATCH,
-            env=clean_variables(),
+            env=clean_variables() | told,
         )
 
     def __enter__(self) -> Self:
@@ -135,7 +139,7 @@ class Lane:
 
     def calibrate(self, case: Case, effort: Effort) -> None:
         """Find how often to run it, so that a round lasts long enough."""
-        if case.kind == "value":
+        if case.kind in {"value", "rate"}:
             self.count = case.count
             return
         for _ in range(20):
@@ -157,6 +161,9 @@ class Lane:
         if case.kind == "value":
             value = float(reply["value"])
             self.samples.append(Sample(value, value))
+        elif case.kind == "rate":
+            done, wall, cpu = reply["value"]
+            self.samples.append(Sample(cpu / done / 1000, wall / done / 1000))
         else:
             scale = 1000 * self.count * case.per
             self.samples.append(Sample(reply["cpu"] / scale, reply["wall"] / scale))
@@ -177,8 +184,10 @@ def run_case(suite: Suite, case: Case, effort: Effort) -> CaseResult:
     """Measure every contestant of a case that can be run here."""
     result = CaseResult(case)
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    for batch in _batches(case, effort, result):
-        _run_batch(suite, case, batch, effort, result)
+    with case.beside() as told:
+        hire = functools.partial(Worker, suite.name, case.name, told)
+        for batch in _batches(case, effort, result):
+            _run_batch(hire, case, batch, effort, result)
     return result
 
 
@@ -213,21 +222,24 @@ def _placed(
 
 
 def _run_batch(
-    suite: Suite,
+    hire: Callable[[str], Worker],
     case: Case,
     batch: list[tuple[Contestant, str]],
     effort: Effort,
     result: CaseResult,
 ) -> None:
     with contextlib.ExitStack() as stack:
-        lanes = []
-        for contestant, env in batch:
-            worker = stack.enter_context(Worker(suite.name, case.name, env))
-            lane = Lane(contestant, worker, env)
-            result.versions |= lane.make()
+        lanes = [
+            Lane(contestant, stack.enter_context(hire(env)), env)
+            for contestant, env in batch
+        ]
+        # Imports take long, and nothing is measured yet: as many at once as there are cores.
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for named in threads.map(Lane.make, lanes):
+                result.versions |= named
+        for lane in lanes:
             if not lane.failure:
                 lane.calibrate(case, effort)
-            lanes.append(lane)
         _rounds(case, lanes, effort)
         for lane in lanes:
             lane.close()
@@ -235,20 +247,29 @@ def _run_batch(
 
 
 def _rounds(case: Case, lanes: list[Lane], effort: Effort) -> None:
-    rounds = min(effort.rounds, 3) if case.kind == "value" else effort.rounds
-    for number in range(rounds + 1):
+    most = 3 if case.kind == "value" else case.rounds
+    rounds = min(effort.rounds, most)
+    patience = case.patience * 1_000_000_000 or effort.patience_ns
+    least = 1 if case.patience else 3
+    for number in range(rounds + _dropped(case)):
         order = [lane for lane in lanes if not lane.failure]
         random.shuffle(order)
         for lane in order:
-            if lane.spent > effort.patience_ns and number > 3:
+            if lane.spent > patience and number > least:
                 lane.samples.append(None)
             else:
                 lane.measure(case)
 
 
+def _dropped(case: Case) -> int:
+    """Rounds that do not count, as they only warm up; those of a rate do that each."""
+    return 0 if case.kind == "rate" else 1
+
+
 def _collect(lanes: list[Lane], result: CaseResult) -> None:
+    first = _dropped(result.case)
     references = {
-        lane.env in NEWER: lane.samples[1:]
+        lane.env in NEWER: lane.samples[first:]
         for lane in lanes
         if lane.contestant.role == "limit" and not lane.failure
     }
@@ -259,7 +280,7 @@ def _collect(lanes: list[Lane], result: CaseResult) -> None:
             result.left_out.append((lane.contestant.label, lane.failure))
             continue
         reference = references.get(lane.env in NEWER, [])
-        result.rows.append(Row(lane.contestant, lane.samples[1:], reference))
+        result.rows.append(Row(lane.contestant, lane.samples[first:], reference))
 
 
 def free_memory() -> float:

@@ -86,7 +86,9 @@ class Verdict:
         target, measured = self.target, self.measured
         if measured is None:
             return "not measured"
-        if measured > target.at_most:
+        if target.at_least is not None and measured < target.at_least:
+            return "missed"
+        if target.at_most is not None and measured > target.at_most:
             return "missed"
         if target.aim is None:
             return "met"
@@ -99,6 +101,16 @@ def paired(samples: Samples, reference: Samples) -> tuple[float, float, float] |
         mine.cpu / theirs.cpu
         for mine, theirs in zip(samples, reference, strict=False)
         if mine and theirs and theirs.cpu
+    ]
+    return quartiles(ratios) if ratios else None
+
+
+def faster(samples: Samples, reference: Samples) -> tuple[float, float, float] | None:
+    """Quartiles of how many times as much was done in the same time, round by round."""
+    ratios = [
+        theirs.wall / mine.wall
+        for mine, theirs in zip(samples, reference, strict=False)
+        if mine and theirs and mine.wall
     ]
     return quartiles(ratios) if ratios else None
 
@@ -119,5 +131,8 @@ def verdict(target: Target, result: CaseResult | None) -> Verdict:
     if target.against is None:
         return Verdict(target, ours.cpu)
     other = result.row(target.against)
-    spread = paired(ours.samples, other.samples) if other else None
+    if other and target.at_least is not None:
+        spread = faster(ours.samples, other.samples)
+    else:
+        spread = paired(ours.samples, other.samples) if other else None
     return Verdict(target, spread[1] if spread else None)

@@ -32,7 +32,7 @@ def run_imports(case: Case, effort: Effort) -> CaseResult:
         else:
             jobs.append((contestant, place.python, *next(contestant.make())))
     taken: dict[str, list[Sample | None]] = {job[0].key: [] for job in jobs}
-    for _ in range(effort.rounds + 1):
+    for _ in range(min(effort.rounds, case.rounds) + 1):
         random.shuffle(jobs)
         for job in jobs:
             _measure(job, taken[job[0].key], effort, result)

@@ -82,19 +82,20 @@ def targets(report: Report) -> str:
         rows.append(
             (
                 target.what,
-                number(target.at_most) + unit,
+                number(target.at_most) + unit if target.at_most else "",
+                number(target.at_least) + unit if target.at_least else "",
                 number(target.aim) + unit if target.aim else "",
                 number(measured) + unit if measured is not None else "",
                 found.words,
             )
         )
-    return _table(["what", "at most", "aim", "measured", ""], rows)
+    return _table(["what", "at most", "at least", "aim", "measured", ""], rows)
 
 
 def section(result: CaseResult) -> str:
     """One case: heading, note, table."""
     case = result.case
-    shape = {"growth": _growth, "import": _imports, "value": _values}
+    shape = {"growth": _growth, "import": _imports, "rate": _rates, "value": _values}
     body = shape.get(case.kind, _times)(result)
     return "\n\n".join(filter(None, [f"### {case.title}", case.note, body]))
 
@@ -129,6 +130,14 @@ def _ratio(row: Row) -> tuple[str, str]:
 def _values(result: CaseResult) -> str:
     rows = [(_label(row), f"{row.cpu:,.0f}") for row in _ordered(result.rows)]
     return _table(["", result.case.unit], rows)
+
+
+def _rates(result: CaseResult) -> str:
+    rows = [
+        (_label(row), number(1_000_000 / row.wall), number(row.cpu))
+        for row in _ordered(result.rows)
+    ]
+    return _table(["", f"{result.case.unit} a second", "CPU µs"], rows)
 
 
 def _imports(result: CaseResult) -> str:
@@ -190,8 +199,9 @@ def _preamble(report: Report) -> str:
             "All of one table was measured in one run, in rounds. Each round runs every "
             "row once, in a new random order, each in a process of its own, for about "
             f"{effort.run_ns // 1_000_000} ms or at least one operation. A figure is the "
-            f"median of {effort.rounds} rounds, after one that is dropped. CPU is user and "
-            "system time of all threads of the process. The collector of cycles is off "
+            f"median of {effort.rounds} rounds, after one that is dropped; of fewer where "
+            "a round takes long. CPU is user and system time of all threads of the "
+            "process. The collector of cycles is off "
             "while time is taken. A ratio is the median of the ratios to the limit in the "
             "same round; the middle half of those ratios stands beside it. The loop that "
             "repeats the work is part of every figure."

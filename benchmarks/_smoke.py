@@ -1,6 +1,7 @@
 """Does every case of ours still run? Once each, here, without the peers."""
 
 import gc
+import os
 import tempfile
 import warnings
 from collections.abc import Iterable
@@ -35,6 +36,12 @@ def smoke(suites: Iterable[Suite]) -> int:
 def _failures(case: Case) -> list[str]:
     if case.kind == "import":
         return _import_failures(case)
+    with case.beside() as told:
+        os.environ.update(told)
+        return _call_failures(case)
+
+
+def _call_failures(case: Case) -> list[str]:
     found = []
     for contestant in case.contestants:
         if contestant.env != "own" or contestant.size > LARGEST:
