@@ -26,6 +26,8 @@ from benchmarks.suites import (
     imports,
     scheduler,
     scheduler_breaker,
+    scheduler_journal,
+    scheduler_makespan,
     scheduler_peers,
     scheduler_queue,
     trace,
@@ -43,6 +45,8 @@ ADDITIONS = (
     bus_models,
     bus_newer,
     bus_peers,
+    scheduler_journal,
+    scheduler_makespan,
     scheduler_peers,
 )
 SUITES = (
