@@ -4,8 +4,10 @@ import asyncio
 import functools
 import json
 import logging
+from contextlib import nullcontext
 
 import pytest
+from tenacity import AsyncRetrying, stop_after_attempt
 
 from waybell_bus import EventBus
 from waybell_scheduler import Gap, Task, arun
@@ -226,8 +228,6 @@ def team(calls=()):
     async def fails():
         raise KeyError("x")
 
-    from tenacity import AsyncRetrying, stop_after_attempt
-
     state = []
     policy = AsyncRetrying(stop=stop_after_attempt(2))
     return [
@@ -327,8 +327,6 @@ class Tracer:
         self.spans = []
 
     def span(self, name, **attributes):
-        from contextlib import nullcontext
-
         self.spans.append((name, attributes))
         return nullcontext()
 
