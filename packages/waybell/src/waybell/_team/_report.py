@@ -89,8 +89,8 @@ def _told(one: TaskResult) -> dict[str, Any]:
         "stems_from": one.stems_from,
         "seconds": round(one.seconds, 6),
         "attempts": one.attempts,
-        "usd": one.usd,
-        "tokens": one.tokens,
+        "usd": getattr(one.value, "cost", None) if one.usd is None else one.usd,
+        "tokens": getattr(one.value, "tokens", one.tokens),
     }
     return {name: fact for name, fact in found.items() if fact is not None}
 
