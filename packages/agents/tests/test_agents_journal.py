@@ -320,6 +320,21 @@ def test_a_journal_that_cannot_be_written_ends_the_run_before_the_tool(runs):
     assert sent == []
 
 
+def test_the_value_of_a_recalled_result_can_be_read_again(tmp_path):
+    model = ScriptedAdapter(['{"value": [1, 2]}'])
+    config = AgentConfig("a", adapter=model, output_type=list[int])
+
+    def add(results):
+        return sum(config.output.read(results["t"]))
+
+    tasks = [Task("t", "go", "a"), Task("sum", run=add, depends_on=["t"])]
+    for _ in range(2):
+        result = OpenMultiAgent().run_tasks(
+            tasks, team=[config], journal=tmp_path / "j"
+        )
+        assert result["sum"].value == 3
+
+
 def test_outside_of_a_journaled_task_there_are_no_steps():
     assert Steps.current() is None
     one = Agent(

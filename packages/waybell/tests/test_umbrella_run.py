@@ -75,6 +75,8 @@ def test_it_runs_the_tasks_and_writes_what_came_of_them(say):
     assert (one["value"], one["usd"], one["tokens"] > 5) == ("Bells ring.", "0", True)
     assert results["agents"]["a"]["calls"] == 2
     assert "## one: done\n\nBells ring." in Path("waybell-out/results.md").read_text()
+    modes = {path.stat().st_mode & 0o777 for path in Path("waybell-out").iterdir()}
+    assert modes == {0o600}
     spans = {span.name for span in read_traces("waybell-out/traces.jsonl").spans}
     assert {"agent:a", "invoke_agent a", "chat offline", "task one"} <= spans
     records = DecisionLog.read("waybell-out/decisions.jsonl")
