@@ -352,3 +352,27 @@ async def test_log_and_tracer_hear_of_every_task(caplog):
 
 def test_a_gap_is_exported():
     assert Gap("a", "failed").error is None
+
+
+@pytest.mark.simulate(seeds=1)
+async def test_of_too_many_events_the_oldest_are_dropped(caplog):
+    bus = EventBus()
+
+    async def fine():
+        return 1
+
+    tasks = [Task(str(n), run=fine) for n in range(5100)]
+    with caplog.at_level(logging.WARNING):
+        async with bus.subscribe("task:*", maxsize=1, overflow="block"):
+            assert (await arun(tasks, bus=bus)).ok
+    assert "progress events were dropped" in caplog.text
+
+
+async def test_an_agent_that_tells_nothing_of_itself_is_given_the_prompt_alone():
+    class Odd:
+        __signature__ = "none"
+
+        def __call__(self, prompt):
+            return prompt
+
+    assert (await arun([Task("a", "hi", "x")], agents={"x": Odd()}))["a"].value == "hi"

@@ -356,3 +356,23 @@ async def test_the_wait_for_a_place_in_the_pool_is_not_the_tasks():
     )
     assert result.ok
     assert asyncio.get_running_loop().time() == 12
+
+
+async def test_an_answer_that_is_no_reply_costs_nothing():
+    pool = BudgetPool(usd=1)
+
+    class Priced:
+        cost = "0.5"
+
+    async def agent(prompt, budget):
+        budget.charge(usd="0.1")
+        return Priced()
+
+    result = await arun([Task("a", "a", "x", usd=1)], agents={"x": agent}, budget=pool)
+    assert result["a"].usd == Decimal("0.1")
+
+
+async def test_agents_without_a_limit_have_none():
+    tasks = [Task("a", agent="x"), Task("b", run=lambda: 1)]
+    result = await arun(tasks, call=lambda task: task.id, agent_limit={"y": 1})
+    assert result.unwrap() == {"a": "a", "b": 1}

@@ -397,3 +397,13 @@ async def test_a_worker_that_was_cancelled_while_idle_is_not_counted_on():
     gate.set()
     assert (await running).ok
     assert len(grown) == 4
+
+
+@pytest.mark.parametrize("policy", [{}, {"timeout": 60}])
+async def test_a_queue_that_was_begun_by_hand_is_gone_on_with(policy):
+    queue = TaskQueue([
+        Task("a", run=broken, **policy),
+        Task("b", run=one, depends_on=["a"], **policy),
+    ])  # fmt: skip
+    queue.complete("a", result=5)
+    assert (await arun(queue)).unwrap() == {"a": 5, "b": 1}
