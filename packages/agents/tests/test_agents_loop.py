@@ -346,7 +346,7 @@ async def test_spans_of_models_and_tools_are_opened_and_metered():
     model = ScriptedAdapter([calls(("add", {"a": 1, "b": 1})), "2"])
     config = AgentConfig("a", adapter=model, tools=[add])
     await Agent(config, tracer=Tracer()).run("go")
-    assert spans[:2] == ["a", ("scripted", "ScriptedAdapter")]
+    assert spans[:2] == ["a", ("scripted", "scripted")]
     assert spans[2]["usd"] == 0
     assert spans[3] == "add"
 

@@ -157,7 +157,8 @@ class Turns:
     async def _call(
         self, key: str, messages: list[Any], notes: Notes, options: dict[str, Any]
     ) -> Reply:
-        model, provider = getattr(self.model, "model", None), type(self.model).__name__
+        provider = type(self.model).__name__.removesuffix("Adapter").lower()
+        model = getattr(self.model, "model", None)
         with self._span("llm", str(model or provider), provider) as span:
             try:
                 reply = await self._limited([*messages], options)
