@@ -15,12 +15,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = sorted(path.name for path in (ROOT / "packages").iterdir())
 # Lines of a package, 900 where it is not named; docs/decisions/line-budgets.md says why.
 LINES = {
-    "adapters": 5700,  # three vendors and their quirks, a transport, an offline model
+    "adapters": 6000,  # three vendors and their quirks, a transport, an offline model
     "budget": 1650,  # one fair line for threads and tasks; partitions; prices
     "bus": 2250,  # five verbs, four overflow policies, deadlock detection
     "deadline": 960,  # one timer for all walls; docs/decisions/deadline-one-timer.md
     "patterns": 1850,  # seven patterns and a journal, not one noun
-    "tools": 2450,  # every built-in is a wall against a hostile prompt
+    "tools": 2660,  # every built-in is a wall against a hostile prompt
     "trace": 1500,  # the encoder and the reader
     "waybell": 1850,  # the research desk is an application of its own
 }

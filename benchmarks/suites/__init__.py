@@ -10,6 +10,8 @@ contestants to the cases of others go into `ADDITIONS`.
 """
 
 from benchmarks.suites import (
+    adapters,
+    adapters_clients,
     budget,
     budget_peers,
     budget_prices,
@@ -30,12 +32,14 @@ from benchmarks.suites import (
     scheduler_makespan,
     scheduler_peers,
     scheduler_queue,
+    tools,
     trace,
 )
 
 
 #: Modules that only add contestants to the cases of others.
 ADDITIONS = (
+    adapters_clients,
     budget_peers,
     budget_prices,
     budget_race,
@@ -58,5 +62,7 @@ SUITES = (
     scheduler.SUITE,
     scheduler_queue.SUITE,
     scheduler_breaker.SUITE,
+    adapters.SUITE,
+    tools.SUITE,
     imports.SUITE,
 )

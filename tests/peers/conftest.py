@@ -7,6 +7,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -39,12 +40,25 @@ class Peer:
         """Whether it computes what it says."""
         return self.server == "llamacpp"
 
+    def adapter(self, **options: Any) -> Any:
+        """An adapter for it."""
+        kind, path = KINDS[self.vendor]
+        return kind("tiny", **{"base_url": self.url + path, "backoff": 0.01, **options})
+
     def metric(self, name: str) -> int:
-        """One of llama.cpp's own counters."""
+        """One of llama.cpp's own counters, or the kernel's of its connections."""
+        if name == "connections":
+            return self._connections()
         with urlopen(f"{self.url}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         found = (line.split() for line in lines if line.startswith(f"llamacpp:{name} "))
         return int(float(next(found)[1]))
+
+    def _connections(self) -> int:
+        port = f"{int(self.url.rpartition(':')[2]):04X}"
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        rows = (line.split() for line in lines)
+        return sum(row[2].endswith(f":{port}") and row[3] == "01" for row in rows)
 
     def wait_for(self, name: str, value: int) -> bool:
         """Whether a counter comes to a value within seconds."""
@@ -127,21 +141,8 @@ def peer(request, servers):
 @pytest.fixture
 def model(peer):
     """The adapter for it."""
-    kind, path = KINDS[peer.vendor]
-    price = {"input": 1, "output": 2}
-    with kind("tiny", base_url=peer.url + path, price=price, backoff=0.01) as built:
+    with peer.adapter(price={"input": 1, "output": 2}) as built:
         yield built
-
-
-@pytest.fixture
-def only(peer):
-    """Skips the peers that cannot show something."""
-
-    def check(server: str) -> None:
-        if peer.server != server:
-            pytest.skip(f"only {server} shows this")
-
-    return check
 
 
 @pytest.fixture

@@ -91,7 +91,6 @@ def test_the_forms_of_an_event():
     assert data("data\n\ndata:\n\n: comment\n\nretry: 5\n\n") == []
     assert data('\n\n\ndata:{"x":1}\n\n\n\ndata: 2\n\n') == ['{"x":1}', " 2"]
     assert data('data: {"x":1}') == [' {"x":1}']
-    assert data('{"not": "an event"}') == ['{"not": "an event"}']
 
 
 def test_an_event_is_given_when_it_ends_and_not_later():

@@ -591,3 +591,27 @@ def test_what_is_said_to_tools_is_no_sentence():
     text = "# ruff: noqa: SLF001 the private parts of a bell\n# A bell has private parts.\n"
     said = told("Which private parts has a bell?", ("a.py:1", text))
     assert said == "A bell has private parts. [1]"
+
+
+@pytest.mark.parametrize(
+    "task", ["answer", "summarise", "review", "revise", "research"]
+)
+def test_a_deadline_is_kept_while_it_reads(spies, task):
+    lines = [
+        f"A hold number {n} is granted to agent {n} of the pool." for n in range(50)
+    ]
+    said = {
+        "answer": "Question: What is a hold?\n\nPassages:\n",
+        "summarise": "",
+        "review": "Draft: A hold is granted.\n\nRules:\n- at most 3 words\n- cites its sources\n\nPassages:\n",
+        "revise": "Draft: A hold.\n\nProblems:\n- at most 3 words -- it has more\n\nPassages:\n",
+        "research": "Task: research\n\nQuestion: What is a hold?\n\nPassages:\n",
+    }[task]
+    marked = [f"[{n}] a.md\n    {line}" for n, line in enumerate(lines)]
+    prompt = said + "\n".join(marked if said else lines)
+    enough = spies.Deadline()
+    OfflineAdapter().generate(prompt, deadline=enough)
+    assert 10**9 - enough.left > 50
+    for checks in (0, 1, 20, 50):
+        with pytest.raises(TimeoutError):
+            OfflineAdapter().generate(prompt, deadline=spies.Deadline(checks))

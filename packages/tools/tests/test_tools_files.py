@@ -205,7 +205,7 @@ def test_a_folder_swapped_for_a_link_meanwhile_leads_nowhere(root) -> None:
     read, write, listed = read_file(root), write_file(root), list_files(root)
     got, refused = set(), 0
     try:
-        for _ in range(max(1000, int(os.environ.get("WAYBELL_KILLS", "20")) * 10)):
+        for _ in range(int(os.environ.get("WAYBELL_KILLS", "20")) * 15):
             for call in (
                 lambda: got.add(read("sub/b.txt")),
                 lambda: write("sub/c.txt", "x"),

@@ -18,7 +18,12 @@ PRIVATE = [
     "[::ffff:0:127.0.0.1]", "[::127.0.0.1]", "[64:ff9b::127.0.0.1]",
     "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]",
     "[2002:a9fe:a9fe::1]", "[2001:0:7f00:1::]", "[2001:db8::1]", "[3fff::1]",
-    "[fe80::1]", "[fe80::1%25lo]", "[fec0::1]", "[fc00::1]", "[fd00:ec2::254]",
+    "[fe80::1]", "[fe80::1%25lo]", "[fe80::1%25eth0]", "169.254.170.2", "198.51.100.1",
+    "203.0.113.1", "192.0.2.1", "192.88.99.1", "198.19.255.255", "[100::1]", "[5f00::1]",
+    "[64:ff9b:1:7f00:1::]", "[64:ff9b::10.0.0.1]", "[2001:2::1]", "[2001:10::1]",
+    "[2606:4700::200:5efe:a00:1]", "[ff0e::1]", "[::ffff:100.100.100.200]", "[::2]",
+    "0x7f.0x0.0x0.0x1", "00000177.0.0.1", "127.0.1.", "1.1.1", "\uff14\uff12",
+    "metadata.localhost", "[::ffff:0x7f.0.0.1]", "[fec0::1]", "[fc00::1]", "[fd00:ec2::254]",
     "[ff02::1]", "[2606:4700::5efe:7f00:1]", "localhost", "LOCALHOST", "localhost.",
     "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ", "①②⑦.⓪.⓪.①", "\uff11\uff12\uff17.0.0.1",
     "127\u30020\u30020\u30021",
@@ -92,12 +97,28 @@ def test_what_only_looks_hostile_goes_to_the_public_host() -> None:
         assert connect.asked == [("93.184.216.34", 80)]
 
 
+def test_the_battery_proves_something() -> None:
+    """With any address allowed, most hosts of it do reach the connector."""
+    reached = []
+    for host in PRIVATE:
+        connect = Recorder()
+        fetch = http_get(resolve=numeric, connect=connect, allow=lambda address: True)
+        with pytest.raises(ToolError):
+            fetch(f"http://{host}/")
+        reached += connect.asked
+    assert len(reached) > len(PRIVATE) / 2
+
+
+@pytest.mark.parametrize("listening", ["127.0.0.1", "::1", "::"])
 def test_the_system_resolver_leads_no_hostile_url_to_a_listening_server(
-    loopback,
+    loopback, listening
 ) -> None:
-    server = loopback(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
+    try:
+        server = loopback(b"HTTP/1.1 200 OK\r\n\r\nsecret", host=listening)
+    except OSError:
+        pytest.skip("no IPv6 here")
     fetch = http_get(ports=[server.port], timeout=5)
-    for host in ("localhost", "127.0.0.1", "127.1", "0x7f000001", "[::ffff:127.0.0.1]"):
+    for host in PRIVATE:
         with pytest.raises(ToolError):
             fetch(f"http://{host}:{server.port}/")
     assert server.connections == 0

@@ -3,6 +3,7 @@ import contextlib
 import os
 import shutil
 import stat
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -12,9 +13,17 @@ import pytest
 from waybell_tools import ToolDenied, ToolRegistry, ToolTimeoutError, shell
 
 
-sandbox = pytest.mark.skipif(
-    shutil.which("bwrap") is None, reason="bubblewrap (bwrap) is not installed"
-)
+def no_sandbox() -> str:
+    """Why there is none, in the words of the system."""
+    if shutil.which("bwrap") is None:
+        return "bubblewrap (bwrap) is not installed"
+    words = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"]
+    tried = subprocess.run(words, capture_output=True, text=True, check=False)
+    why = f"bubblewrap does not work here: {tried.stderr.strip()}"
+    return why if tried.returncode else ""
+
+
+sandbox = pytest.mark.skipif(bool(no_sandbox()), reason=no_sandbox())
 PLAIN = {"unsandboxed": True, "bwrap": None}
 
 
@@ -249,3 +258,99 @@ def test_the_model_is_told_which_programs_there_are(tmp_path) -> None:
     (spec,) = registry.specs()
     assert "Programs: cat, ls." in spec["description"]
     assert set(spec["input_schema"]["properties"]) == {"argv", "stdin"}
+
+
+@sandbox
+def test_a_program_in_the_sandbox_has_no_rights_even_if_we_are_root(tmp_path) -> None:
+    run = shell(["sh", "grep"], root=tmp_path)
+    told = run(["grep", "^Cap", "/proc/self/status"])["stdout"]
+    assert {int(line.split()[1], 16) for line in told.splitlines()} == {0}
+    for words in (
+        "mount -o remount,bind,rw /usr",
+        "mount -t tmpfs none /usr",
+        "umount -l /usr",
+        "touch /usr/made-by-a-test",
+        "echo x > /proc/sys/kernel/domainname",
+        ": >> /proc/sys/kernel/core_pattern",
+        "find /proc -writable -not -type l -not -type s | grep -v /fd/ | grep .",
+        "mknod device b 8 0",
+        "chroot / true",
+        "unshare -r mount -o remount,bind,rw /usr",
+    ):
+        assert run(["sh", "-c", words])["exit"] != 0
+    assert not Path("/usr/made-by-a-test").exists()
+
+
+@sandbox
+def test_a_program_in_the_sandbox_holds_no_descriptor_of_ours(tmp_path) -> None:
+    with (tmp_path / "secret").open("w") as secret:
+        os.set_inheritable(secret.fileno(), True)
+        told = shell(["ls"], root=tmp_path)(["ls", "-l", "/proc/1/fd", "/proc/self/fd"])
+    assert "secret" not in told["stdout"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["find", ".", "-exec", "cat", "{secret}", ";"], ["tar", "-cf", "x.tar", "{secret}"],
+     ["env", "cat", "{secret}"], ["xargs", "-a", "{secret}", "echo"],
+     ["awk", 'BEGIN {{ while ((getline l < "{secret}") > 0) print l }}'],
+     ["tar", "-cf", "/dev/null", "--checkpoint=1", "--checkpoint-action=exec=cat {secret}", "own"],
+     ["sed", "-n", "1e cat {secret}", "own"], ["ln", "{secret}", "hard"], ["cp", "{secret}", "copy"]],
+    ids=lambda argv: " ".join(argv[:3]),
+)  # fmt: skip
+@sandbox
+def test_programs_that_start_others_lead_to_nothing_outside(tmp_path, argv) -> None:
+    (tmp_path / "secret").write_text("outside")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "own").write_text("own\n")
+    run = shell([argv[0]], root=root)
+    got = run([word.format(secret=tmp_path / "secret") for word in argv])
+    assert "outside" not in str(got)
+    assert not [path for path in root.iterdir() if b"outside" in path.read_bytes()]
+
+
+def test_a_link_in_the_root_is_no_program_though_it_leads_outside(tmp_path) -> None:
+    (tmp_path / "list").symlink_to("/bin/ls")
+    with pytest.raises(ValueError, match="can be replaced"):
+        shell([str(tmp_path / "list")], root=tmp_path, **PLAIN)
+
+
+def test_a_sandbox_that_cannot_be_started_is_none(tmp_path) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_bytes(b"\x7fELF no program")
+    broken.chmod(0o755)
+    with pytest.raises(ToolDenied, match="does not work here"):
+        shell(["ls"], root=tmp_path, bwrap=str(broken))
+
+
+def test_a_sandbox_without_nested_namespaces_is_taken_as_it_is(tmp_path) -> None:
+    """As an old bwrap is, or one that has privileges of its own."""
+    fake = tmp_path / "bwrap"
+    fake.write_text(
+        f'#!/bin/sh\n[ "$3" != --disable-userns ] || exit 1\necho "$@" >> {tmp_path}/told\n'
+    )
+    fake.chmod(0o755)
+    root = tmp_path / "root"
+    root.mkdir()
+    shell(["ls"], root=root, bwrap=str(fake))
+    told = (tmp_path / "told").read_text()
+    assert told.startswith(
+        "--unshare-all --die-with-parent --new-session --cap-drop ALL"
+    )
+
+
+def test_the_error_of_a_slow_program_names_it_and_not_its_arguments(tmp_path) -> None:
+    run = shell(["sh"], root=tmp_path, timeout=0.1, **PLAIN)
+    with pytest.raises(ToolTimeoutError, match=r"^sh: took longer than 0\.1 s$"):
+        run(["sh", "-c", "sleep 50", "secret"])
+
+
+def test_output_that_is_no_text_is_told_as_far_as_it_is(tmp_path, how) -> None:
+    got = shell(["printf"], root=tmp_path, **how)(["printf", "\\377a\\0b"])
+    assert got["stdout"] == "\ufffda\0b"
+
+
+def test_a_signal_that_ends_a_program_is_data(tmp_path, how) -> None:
+    got = shell(["sh"], root=tmp_path, **how)(["sh", "-c", "kill -9 $$"])
+    assert got["exit"] in (-9, 137)

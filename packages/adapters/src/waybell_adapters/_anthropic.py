@@ -1,65 +1,35 @@
 """Anthropic's Messages."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from waybell_adapters._anthropic_reader import AnthropicReader
 from waybell_adapters._blocks import Tool, blocks, calls, image, results
-from waybell_adapters._dialect import Ask, common
-from waybell_adapters._place import Place
+from waybell_adapters._dialect import Ask, Dialect, body_of, common
 from waybell_adapters._vendor import VendorAdapter
 
 
-def _dialect(_: str) -> "AnthropicDialect":
-    return AnthropicDialect()
-
-
-def _headers(key: str | None) -> dict[str, str]:
-    version = {"anthropic-version": "2023-06-01"}
-    return version | ({"x-api-key": key} if key else {})
-
-
-def _address(text: str) -> str:
-    return text.strip().rstrip("/").removesuffix("/v1")
-
-
-class AnthropicAdapter(VendorAdapter):
-    """A model behind Anthropic's Messages or any server that speaks them.
-
-    `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` are read at the first call; to whom the
-    key goes is said at `OpenAIAdapter`, like the options. Where `max_tokens` is not
-    given, 4,096 are asked for, as the vendor wants a limit. Thinking and its signatures
-    are in `Reply.message`, to be sent back as it is.
-
-    Args:
-        model: Its name there.
-        options: See `OpenAIAdapter`; `base_url` is without the `/v1`.
-    """
-
-    __slots__ = ()
-    _place = Place(
-        provider="anthropic",
-        home="https://api.anthropic.com",
-        path="/v1/messages",
-        key="ANTHROPIC_API_KEY",
-        url="ANTHROPIC_BASE_URL",
-        dialect=_dialect,
-        headers=_headers,
-        address=_address,
-    )
-    _max_tokens = 4096
-
-
-class AnthropicDialect:
+class _Anthropic(Dialect):
     """How Messages are asked and read."""
 
     __slots__ = ()
     provider = "anthropic"
-    lines = False
+    home = "https://api.anthropic.com"
+    path = "/v1/messages"
+    key = "ANTHROPIC_API_KEY"
+    url = "ANTHROPIC_BASE_URL"
+    reader = AnthropicReader
+
+    @staticmethod
+    def address(text: str) -> str:
+        return text.strip().rstrip("/").removesuffix("/v1")
+
+    @staticmethod
+    def headers(key: str | None) -> dict[str, str]:
+        version = {"anthropic-version": "2023-06-01"}
+        return version | ({"x-api-key": key} if key else {})
 
     def body(self, ask: Ask) -> dict[str, Any]:
-        """The request's JSON."""
         system, turns = _turns(ask.messages)
         body: dict[str, Any] = {"model": ask.model, "messages": turns, "stream": True}
         if system:
@@ -68,15 +38,7 @@ class AnthropicDialect:
             body["tools"] = [_tool(tool) for tool in ask.tools]
         names = {"stop": "stop_sequences", "output_schema": "output_config"}
         made = {"tool_choice": _choice, "output_schema": _format}
-        return body | common(ask, names, made) | ask.options
-
-    def reader(self) -> "AnthropicReader":
-        """Begin to read a reply."""
-        return AnthropicReader()
-
-    def adjust(self, body: Mapping[str, Any], message: str) -> bool:  # noqa: ARG002 - see there
-        """There is one form only."""
-        return False
+        return body_of(ask, body | common(ask, names, made))
 
 
 def _turns(messages: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
@@ -156,6 +118,19 @@ def _choice(choice: Any) -> Any:
     return {"type": "any"} if choice == "required" else {"type": "tool", "name": choice}
 
 
-def from_spec(text: str, **options: Any) -> AnthropicAdapter:
-    """The model of `anthropic:name`."""
-    return AnthropicAdapter(text, **options)
+class AnthropicAdapter(VendorAdapter):
+    """A model behind Anthropic's Messages or any server that speaks them.
+
+    `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` are read at the first call; to whom the
+    key goes is said at `OpenAIAdapter`, like the options. Where `max_tokens` is not
+    given, 4,096 are asked for, as the vendor wants a limit. Thinking and its signatures
+    are in `Reply.message`, to be sent back as it is.
+
+    Args:
+        model: Its name there.
+        options: See `OpenAIAdapter`; `base_url` is without the `/v1`.
+    """
+
+    __slots__ = ()
+    _dialect = _Anthropic
+    _max_tokens = 4096

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from waybell_adapters._dialect import count, merge, outcome, unique
+from waybell_adapters._dialect import Reader, count, joined, outcome, unique
 from waybell_adapters._events import mended
 from waybell_adapters._openai_reader import readable
 from waybell_adapters._reply import ToolCall, Usage
@@ -22,19 +22,17 @@ _LONG = {
 }
 
 
-class AnthropicReader:
+class AnthropicReader(Reader):
     """Reads the events of a message."""
 
-    __slots__ = ("_blocks", "_model", "_parts", "_usage", "begun", "done", "stop")
+    __slots__ = ("_blocks", "_model", "_parts", "_usage")
 
     def __init__(self) -> None:
+        super().__init__()
         self._blocks: dict[int, dict[str, Any]] = {}
         self._parts: dict[int, list[str]] = {}
         self._usage: dict[str, int] = {}
         self._model: str | None = None
-        self.begun = False
-        self.done = False
-        self.stop: str | None = None
 
     def read(self, event: dict[str, Any]) -> str:
         """Take an event, or a whole message, and give its text."""
@@ -108,11 +106,11 @@ class AnthropicReader:
 
     def _other(self, block: dict[str, Any], kind: str, delta: Mapping[str, Any]) -> str:
         self.begun = True
+        parts = {name: delta[name] for name in delta.keys() - {"type"}}
         if kind == "citations_delta":
-            merge(block, "citations", [delta.get("citation")])
-            return ""
-        for name in delta.keys() - {"type"}:
-            merge(block, name, delta[name])
+            parts = {"citations": [delta.get("citation")]}
+        for name, part in parts.items():
+            block[name] = joined([block[name], part]) if name in block else part
         return ""
 
     def _say(self, at: int, text: str) -> str:
@@ -132,17 +130,15 @@ class AnthropicReader:
         self, at: int, block: dict[str, Any], *, half: bool
     ) -> list[dict[str, Any]]:
         """A block as it is sent back; nothing if it is empty or its end is missing."""
-        text = self._text(at)
-        match block.get("type"):
-            case "text":
-                return [{**block, "text": text}] if text else []
-            case "thinking":
-                whole = {**block, "thinking": block.get("thinking", "") + text}
-                return [whole] if block.get("signature") or not half else []
-            case "tool_use" | "server_tool_use":
-                return self._call(block, text, half=half)
-            case _:
-                return [dict(block)]
+        text, kind = self._text(at), block.get("type")
+        if kind == "text":
+            return [{**block, "text": text}] if text else []
+        if kind == "thinking":
+            whole = {**block, "thinking": block.get("thinking", "") + text}
+            return [whole] if block.get("signature") or not half else []
+        if "input" in block or kind == "tool_use":
+            return self._call(block, text, half=half)
+        return [dict(block)]
 
     def _call(
         self, block: dict[str, Any], text: str, *, half: bool

@@ -1,14 +1,15 @@
 """The prompt form that the offline model reads: instructions, and titled sections."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from textwrap import dedent
-from typing import Any
+from typing import Any, TypeVar
 
 from waybell_adapters._prompt import texts
 from waybell_adapters._text import Unit, content, units
 
 
+T = TypeVar("T")
 _NAMES = "Task|Question|Labels|Passages|Rules|Draft|Problems|Text"
 # `Title:`, `## Title` or `<title>`, always at the very beginning of a line.
 _TITLE = re.compile(
@@ -41,11 +42,20 @@ class Ask:
     Args:
         head: The instructions, outside of any section.
         sections: The bodies by lower-case title.
+        check: Raises when there is no more time; called again and again while working.
     """
 
-    __slots__ = ("head", "json", "labels", "passages", "question", "sections", "told")
+    __slots__ = (
+        "_check", "head", "json", "labels", "passages", "question", "sections", "told"
+    )  # fmt: skip
 
-    def __init__(self, head: str, sections: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        head: str,
+        sections: Mapping[str, str],
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._check = check
         self.head, self.sections = head, sections
         self.question = sections.get("question") or _last_question(head)
         # In a prompt without sections only its first line can be the instructions.
@@ -77,6 +87,12 @@ class Ask:
     def units(self) -> list[Unit]:
         """All that may be quoted, in order."""
         return [unit for passage in self.passages.values() for unit in passage]
+
+    def each(self, items: Iterable[T]) -> Iterator[T]:
+        """The same, while there is time."""
+        for item in items:
+            self._check()
+            yield item
 
     def items(self, title: str) -> list[str]:
         """The items of a section's list, or its lines if it has no bullets."""
@@ -115,7 +131,7 @@ class Ask:
             return {"": units(text or self._loose_text())}
         return {
             mark: units(dedent("\n".join(lines)), mark, source)
-            for mark, (source, lines) in found.items()
+            for mark, (source, lines) in self.each(found.items())
         }
 
 
@@ -125,11 +141,14 @@ def _last_question(text: str) -> str:
     return text[start + 1 : end + 1].strip()
 
 
-def read(messages: Iterable[Mapping[str, Any]]) -> Ask:
+def read(
+    messages: Iterable[Mapping[str, Any]], check: Callable[[], object] = lambda: None
+) -> Ask:
     """Read a conversation; what is said later replaces what was said before.
 
     Args:
         messages: Checked messages; the model's own are only read as drafts.
+        check: Raises when there is no more time.
     """
     heads: list[str] = []
     sections: dict[str, str] = {}
@@ -143,7 +162,7 @@ def read(messages: Iterable[Mapping[str, Any]]) -> Ask:
         sections.update(found)
     if said and "problems" in sections:
         sections.setdefault("draft", said)
-    return Ask("\n".join(filter(None, heads)), sections)
+    return Ask("\n".join(filter(None, heads)), sections, check)
 
 
 def _sections(text: str) -> dict[str, str]:

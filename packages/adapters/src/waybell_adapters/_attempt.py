@@ -13,7 +13,7 @@ from waybell_adapters._dialect import Dialect, Reader
 from waybell_adapters._events import BodyParser, LineParser, SSEParser, mended, objects
 from waybell_adapters._line import Line, LineCut
 from waybell_adapters._prompt import count_tokens
-from waybell_adapters._refusals import Refusal, refusal
+from waybell_adapters._refusals import refusal
 from waybell_adapters._reply import CallAttempt, Usage
 
 
@@ -22,28 +22,19 @@ if TYPE_CHECKING:
 
     from waybell_adapters._engine import Engine
 
-LONGEST = 64 * 1024 * 1024  # characters of a reply: far above any real one
+LONGEST = 32 * 1024 * 1024  # characters of a reply: far above any real one
 LOST = (HTTPError, HTTPException, OSError, EOFError, UnicodeError)
 # What reading raises of JSON that is shaped in no way that any server is known for.
 SHAPE = (AttributeError, IndexError, KeyError, OverflowError, TypeError)
+_BLANK = (
+    b"\xef\xbb\xbf \t\r\n"  # what may stand before a body, with the byte order mark
+)
 _BODY = 64 * 1024  # bytes of an error's body that are read
 _IDS = ("request-id", "x-request-id", "x-litellm-call-id")
 
 
-class Refused(Exception):
-    """The server answered with an error.
-
-    Args:
-        refusal: What it said.
-    """
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.error)
-        self.refusal = refusal
-
-
 class Attempt:
-    """One request; `open` it, then `pull` until it is `over`.
+    """One request; `open` it, then `pull` until its `reader` is done.
 
     Args:
         line: Owns the connection.
@@ -51,7 +42,7 @@ class Attempt:
     """
 
     __slots__ = (
-        "_began", "_dialect", "_half", "_length", "_line", "_packed", "_parser",
+        "_began", "_dialect", "_half", "_kind", "_length", "_line", "_packed", "_parser",
         "_response", "body", "id", "last", "pieces", "reader", "status",
     )  # fmt: skip
 
@@ -62,7 +53,8 @@ class Attempt:
         self._half = ""
         self._packed = False
         self._length = 0
-        self._parser: SSEParser | LineParser | BodyParser = SSEParser()
+        self._kind = ""
+        self._parser: SSEParser | LineParser | BodyParser | None = None
         self._response: BaseHTTPResponse | None = None
         self.body: dict[str, Any] = {}
         self.id: str | None = None
@@ -71,26 +63,11 @@ class Attempt:
         self.reader: Reader = dialect.reader()
         self.status: int | None = None
 
-    @property
-    def over(self) -> bool:
-        """Whether the reply is whole."""
-        return self.reader.done
-
-    @property
-    def begun(self) -> bool:
-        """Whether something of the reply has come."""
-        return self.reader.begun
-
-    @property
-    def answered(self) -> bool:
-        """Whether the server began to reply, so that it will be paid."""
-        return self.status is not None and 200 <= self.status < 300
-
     def open(self, engine: "Engine", body: dict[str, Any], cap: float | None) -> None:
         """Send the request and look at the head of the answer.
 
         Raises:
-            Refused: It is an error.
+            Refusal: It is an error.
             ValueError: It is a page.
         """
         self.body = body
@@ -101,34 +78,42 @@ class Attempt:
         self._packed = "content-encoding" in headers  # though none was asked for
         self.id = next((headers[name] for name in _IDS if name in headers), None)
         self.status = response.status
-        if not self.answered:
+        if not 200 <= self.status < 300:
             said = self._rest()
-            raise Refused(refusal(self.status, headers, said, time()))
-        kind = headers.get("content-type", "")
-        if "html" in kind:
+            raise refusal(self.status, headers, said, time())
+        self._kind = headers.get("content-type", "")
+        if "html" in self._kind:
             self.last = self._rest()
             raise ValueError("the server answered with a page, not a reply")
-        self._parser = _parser(kind, lines=self._dialect.lines)
 
     def pull(self) -> None:
         """Read what has come, at least one byte.
 
         Raises:
             EOFError: The stream ended before the reply.
-            Refused: An error came in the stream.
+            Refusal: An error came in the stream.
             ValueError: What came cannot be understood.
         """
-        response, parser = self._response, self._parser
+        reader, chunk = self.reader, self._chunk()
+        for text in () if chunk is None else self._texts(chunk):
+            self._take(text)
+            if reader.done:
+                return  # whatever follows is not of this reply
+        if not chunk:
+            if reader.stop is None:
+                raise EOFError("the stream ended before the reply did")
+            reader.done = True
+
+    def _chunk(self) -> bytes | None:
+        response = self._response
         if response is None:
             raise LineCut
-        chunk = response.read1(65536, decode_content=self._packed)
-        for text in parser.feed(chunk) if chunk else parser.finish():
-            self._take(text)
-        if chunk or self.reader.done:
-            return
-        if self.reader.stop is None:
-            raise EOFError("the stream ended before the reply did")
-        self.reader.done = True
+        try:
+            return response.read1(65536, decode_content=self._packed)
+        except LOST:
+            if self.reader.stop is None or self._line.cut:
+                raise
+            return None  # the model had said its last word
 
     def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
         """The reply's fields, of what has come.
@@ -183,6 +168,22 @@ class Attempt:
             self.status, error, monotonic() - self._began, usage, self.id
         )
 
+    def _texts(self, chunk: bytes) -> list[str]:
+        """The events that it completes, whatever form the server said it would use."""
+        parser = self._parser
+        if parser is None:
+            chunk = chunk.lstrip(_BLANK)
+            if not chunk:
+                return []
+            parser = self._parser = self._reads(chunk[:1])
+        return parser.feed(chunk) if chunk else parser.finish()
+
+    def _reads(self, first: bytes) -> SSEParser | LineParser | BodyParser:
+        if first in b":deir":  # of a comment, data, event, id, retry
+            return SSEParser()
+        lines = self._dialect.lines or "ndjson" in self._kind
+        return LineParser() if lines else BodyParser()
+
     def _take(self, text: str) -> None:
         self.last = text
         events = objects(text)
@@ -190,10 +191,16 @@ class Attempt:
             if "error" in event or event.get("type") == "error":
                 self._check(event, text)
             piece = self._read(event)
+            self._bound(len(piece or text))
             if piece:
                 self._add(piece)
         if not events and "[DONE]" in text:
             self.reader.done = True
+
+    def _bound(self, more: int) -> None:
+        self._length += more
+        if self._length > LONGEST:
+            raise ValueError(f"a reply of more than {LONGEST} characters")
 
     def _read(self, event: dict[str, Any]) -> str:
         try:
@@ -206,9 +213,6 @@ class Attempt:
             piece = self._join(piece)
         if piece:
             self.pieces.append(piece)
-            self._length += len(piece)
-        if self._length > LONGEST:
-            raise ValueError(f"a reply of more than {LONGEST} characters")
 
     def _join(self, piece: str) -> str:
         """The piece with the half of a character that came before, without one after."""
@@ -220,7 +224,7 @@ class Attempt:
         if event.get("error") or event.get("type") == "error":
             none: Mapping[str, str] = {}
             headers = none if self._response is None else self._response.headers
-            raise Refused(refusal(None, headers, text, time()))
+            raise refusal(None, headers, text, time())
 
     def _rest(self) -> str:
         """The body of an answer that is no reply, as far as it is worth reading."""
@@ -236,11 +240,3 @@ class Attempt:
             if self._line.cut:
                 raise
         return found.decode("utf-8", "replace")
-
-
-def _parser(kind: str, *, lines: bool) -> SSEParser | LineParser | BodyParser:
-    if "event-stream" in kind:
-        return SSEParser()
-    if lines or "ndjson" in kind:
-        return LineParser()
-    return BodyParser() if "json" in kind else SSEParser()

@@ -111,7 +111,7 @@ def arguments_of(text: str) -> list[dict[str, Any]]:
 
         inner: Any = loads(text)
         text = inner if isinstance(inner, str) else text
-    found = objects(text)
+    found = [] if text.strip() == "null" else objects(text)
     full = [one for one in found if one]
     return [one for n, one in enumerate(full) if one not in full[:n]] or [{}]
 
@@ -137,6 +137,14 @@ def _tool(item: Any, where: str) -> Tool | dict[str, Any]:
     if not isinstance(fields.get("name"), str) or not isinstance(schema, Mapping):
         raise TypeError(f"{where} has a name, a description and an input_schema")
     return Tool(fields["name"], str(fields.get("description") or ""), schema)
+
+
+def as_function(tool: Tool | dict[str, Any]) -> dict[str, Any]:
+    """A tool as OpenAI and Ollama have it."""
+    if isinstance(tool, dict):
+        return tool
+    function = {"name": tool.name, "description": tool.description}
+    return {"type": "function", "function": {**function, "parameters": tool.schema}}
 
 
 def _of_kind(content: Any, kind: str) -> list[dict[str, Any]]:

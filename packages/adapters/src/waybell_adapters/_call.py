@@ -3,44 +3,23 @@
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from urllib3.exceptions import ReadTimeoutError
 
-from waybell_adapters._attempt import LOST, Attempt, Refused
-from waybell_adapters._dialect import Ask, Dialect, Price
+from waybell_adapters._attempt import LOST, Attempt
+from waybell_adapters._dialect import Ask, Dialect
 from waybell_adapters._errors import AdapterError, BadReply, ModelUnavailable
-from waybell_adapters._limits import BudgetLike, DeadlineLike, admit
+from waybell_adapters._limits import admit
 from waybell_adapters._line import Line, LineCut
-from waybell_adapters._prompt import count_tokens
 from waybell_adapters._refusals import Refusal
 from waybell_adapters._reply import CallAttempt, Reply, Usage
-from waybell_adapters._retry import Failed, Patience, insist
+from waybell_adapters._retry import Terms, insist
 
 
 if TYPE_CHECKING:
     from waybell_adapters._engine import Engine
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What bounds a call: time, money, patience."""
-
-    patience: Patience
-    budget: BudgetLike | None
-    price: Price | None
-    scrub: Callable[[str], str]
-
-    @property
-    def deadline(self) -> DeadlineLike | None:
-        """When it is to end."""
-        return self.patience.deadline
-
-    def cost(self, usage: Usage) -> Decimal | None:
-        """What this much costs, as far as was stated."""
-        return None if self.price is None else self.price.of(usage)
 
 
 _NOTHING = Usage(estimated=True)
@@ -79,6 +58,12 @@ class Call:
         self._paid = False
         self._closed = False
 
+    def __del__(self) -> None:
+        """End one that nobody has ended; by no lock that might be held right now."""
+        if not self._closed:
+            self._line.shut()
+            self._engine.leave(self._line)
+
     def __iter__(self) -> "Call":
         return self
 
@@ -91,9 +76,9 @@ class Call:
                 raise StopIteration
             try:
                 now = self._go_on()
-            except Failed as failed:
+            except Refusal as refusal:
                 # What came before it is given out first.
-                self._error = self._told(failed.refusal.error)
+                self._error = self._told(refusal.error)
                 now = self._now
         return now.pieces.popleft()
 
@@ -120,7 +105,7 @@ class Call:
         usage, cost = _NOTHING, cast(Decimal | None, Decimal(0))
         # A request that was sent may be paid for, though no answer came.
         if self._paid or (self._line.up and not self._failed):
-            usage = self._usage(text, cut=cut)
+            usage = self._usage(now, text, cut=cut)
             cost = self._terms.cost(usage)
         if not self._failed:
             made.append(now.record("cut short" if cut else None, usage))
@@ -141,7 +126,7 @@ class Call:
             self._guard(self._now.pull)
         now = self._now
         assert now is not None
-        if now.over:
+        if now.reader.done:
             # Whether all can be understood is known now, while an error can be raised.
             self._guard(lambda: now.facts("", cut=False))
             now.drain()
@@ -153,16 +138,15 @@ class Call:
         self._engine.enter(self._line)
         if deadline is not None:
             self._engine.watcher.add(self._line, deadline)
-        patience = self._terms.patience
-        insist(self._try, patience, sleep=self._sleep, before=self._charge)
+        insist(self._try, self._terms, sleep=self._sleep, before=self._charge)
 
     def _try(self) -> None:
         """One attempt, repeated at once while the server only dislikes its form."""
         while True:
             try:
                 return self._attempt()
-            except Failed as failed:
-                error, now = failed.refusal.error, self._now
+            except Refusal as refusal:
+                error, now = refusal.error, self._now
                 if error.status not in (400, 422) or now is None:
                     raise
                 if not self._dialect.adjust(now.body, f"{error.args[0]} {error.body}"):
@@ -176,7 +160,7 @@ class Call:
         body = self._dialect.body(ask)
         cap = None if terms.deadline is None else terms.deadline.timeout()
         self._guard(lambda: now.open(self._engine, body, cap))
-        while not (now.begun or now.over):
+        while not (now.reader.begun or now.reader.done):
             self._guard(now.pull)
 
     def _guard(self, step: Callable[[], object]) -> None:
@@ -185,8 +169,8 @@ class Call:
             step()
         except LOST as error:
             self._lost(error)
-        except Refused as error:
-            self._fail(error.refusal)
+        except Refusal as refusal:
+            self._fail(refusal)
         except ValueError as error:
             self._fail(Refusal(BadReply(str(error)), again=False, paid=True))
 
@@ -198,19 +182,16 @@ class Call:
             deadline.check()
         said = _said(error, late=late, cut=line.cut)
         # A kept connection that ends before any answer was closed while it was idle.
-        idle = line.reused and not late and self._status is None
+        now = self._now
+        idle = line.reused and not late and (now is None or now.status is None)
         paid = line.up and not idle
         again = _HOPELESS.search(said) is None
         self._fail(Refusal(ModelUnavailable(said), again=again, paid=paid))
 
-    @property
-    def _status(self) -> int | None:
-        return None if self._now is None else self._now.status
-
     def _fail(self, found: Refusal) -> NoReturn:
         now, error, scrub = self._now, found.error, self._terms.scrub
         assert now is not None
-        if now.begun:
+        if now.reader.begun:
             found.again = False  # what was given out cannot be taken back
             found.paid = True
         if error.body is None and isinstance(error, BadReply):
@@ -218,12 +199,13 @@ class Call:
         error.args = (scrub(str(error.args[0])),)
         error.body = None if error.body is None else scrub(error.body)
         error.status = error.status or now.status
+        now.id = None if now.id is None else scrub(now.id)
         self._failed, self._paid = True, found.paid
-        usage = self._usage("", cut=True) if found.paid else None
+        usage = self._usage(now, "", cut=True) if found.paid else None
         said = f"{type(error).__name__}: {error.args[0]}"
         self._made.append(now.record(said, usage))
         now.drop()
-        raise Failed(found)
+        raise found
 
     def _told(self, error: AdapterError) -> AdapterError:
         error.provider = self._dialect.provider
@@ -234,11 +216,11 @@ class Call:
 
     def _charge(self, found: Refusal) -> None:
         """Book an attempt that failed after the server may have done its work."""
-        budget = self._terms.budget
-        if not found.paid or budget is None:
+        budget, now = self._terms.budget, self._now
+        if not found.paid or budget is None or now is None:
             return
         self._paid = False  # it is booked here, and not with the reply
-        usage = self._usage("", cut=True)
+        usage = self._usage(now, "", cut=True)
         usd, model = self._terms.cost(usage), self._ask.model
         budget.charge(usd=usd, model=model, usage=usage, line="estimated")
 
@@ -248,11 +230,8 @@ class Call:
         except LineCut as error:
             self._lost(error)
 
-    def _usage(self, text: str, *, cut: bool) -> Usage:
-        size = self._ask.size
-        if self._now is None:
-            return Usage(size, count_tokens(text), estimated=True)
-        return self._now.counts(text, size=size, cut=cut)
+    def _usage(self, now: Attempt, text: str, *, cut: bool) -> Usage:
+        return now.counts(text, size=self._ask.size, cut=cut)
 
 
 def _said(error: Exception, *, late: bool, cut: bool) -> str:

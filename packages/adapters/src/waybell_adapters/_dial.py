@@ -20,6 +20,7 @@ from urllib3.exceptions import (
 )
 from urllib3.util.wait import wait_for_read
 
+from waybell_adapters._answer import Answer
 from waybell_adapters._line import Line, LineCut
 
 
@@ -73,6 +74,7 @@ def outside() -> Generator[None]:
 class _Mine:
     """A connection whose socket belongs to the line of this thread's call."""
 
+    response_class: Any = Answer
     line: Line | None = None
     spare = False
     held: list[bytes] | None = None
@@ -118,22 +120,24 @@ class _Mine:
 
     def send(self: Any, data: Any) -> None:
         """Send; what is long may have to wait for the server to read it."""
-        if self.held is not None and isinstance(data, bytes):
+        if self.held is not None:
             self.held.append(data)
             return
-        if isinstance(data, bytes) and len(data) < _SHORT:
+        if len(data) < _SHORT:
             super().send(data)  # type: ignore[misc]
             return
+        view = memoryview(data)
         with outside():
-            super().send(data)  # type: ignore[misc]
+            for at in range(0, len(data), _SHORT):  # the time is for each, not for all
+                super().send(view[at : at + _SHORT])  # type: ignore[misc]
 
     def getresponse(self: Any) -> Any:
         """Wait until an answer begins, and read its head."""
         sock: Any = self.sock
-        if sock is None:
-            return self._head()
         with outside():
-            if not _pending(sock) and not wait_for_read(sock, self.timeout):
+            # TLS may have taken something from the socket already.
+            there = hasattr(sock, "pending") and bool(sock.pending())
+            if not there and not wait_for_read(sock, self.timeout):
                 raise TimeoutError("no answer in time")
             if not _whole_head(sock):
                 return self._head()  # out here, where a slow one keeps nobody waiting
@@ -210,20 +214,15 @@ _POOLS: dict[str, Any] = {"http": _Pool, "https": _TLSPool}
 
 def _plain(sock: Any) -> socket.socket:
     """The socket under TLS inside TLS, which is what a proxy with TLS gives."""
-    inner: socket.socket = getattr(sock, "socket", sock)
-    return inner
-
-
-def _pending(sock: Any) -> bool:
-    """Whether TLS has taken something from the socket already."""
-    return hasattr(sock, "pending") and bool(sock.pending())
+    return cast(socket.socket, getattr(sock, "socket", sock))
 
 
 def _whole_head(sock: Any) -> bool:
     """Whether the head of an answer can be read at once; nobody can tell under TLS."""
     if type(sock) is not socket.socket:
         return False
-    return b"\r\n\r\n" in sock.recv(_SHORT, socket.MSG_PEEK)
+    seen = sock.recv(_SHORT, socket.MSG_PEEK)
+    return b"\r\n\r\n" in seen and seen[9:10] != b"1"  # an early one has another behind
 
 
 def _dial(conn: Any, line: Line) -> socket.socket:
@@ -271,11 +270,10 @@ def _look_up(host: str, port: int, line: Line, seconds: float | None) -> list[An
 
     threading.Thread(target=ask, name="waybell-name", daemon=True).start()
     line.wait(done, seconds)
-    answer: Any = found[0] if found else TimeoutError(f"no address of {host} in time")
+    answer = found[0] if found else TimeoutError(f"no address of {host} in time")
     if isinstance(answer, Exception):
         raise answer
-    addresses: list[Any] = answer
-    return addresses
+    return cast(list[Any], answer)
 
 
 def _resolve(host: str, port: int, flags: int) -> list[Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from waybell_adapters._blocks import Tool
 from waybell_adapters._reply import ToolCall, Usage
@@ -30,15 +30,16 @@ class Ask:
 
 
 class Reader(Protocol):
-    """Takes the events of one reply in turn.
+    """Takes the events of one reply in turn."""
 
-    `begun` once the model has said anything, `done` when nothing more can come, and
-    `stop` is the reason that the model stopped, None until it did.
-    """
+    __slots__ = ("begun", "done", "stop")
+    begun: bool  # the model has said anything
+    done: bool  # nothing more can come
+    stop: str | None  # why the model stopped, None until it did
 
-    begun: bool
-    done: bool
-    stop: str | None
+    def __init__(self) -> None:
+        self.begun = self.done = False
+        self.stop = None
 
     def read(self, event: dict[str, Any]) -> str:
         """Take an event and give the text in it."""
@@ -49,7 +50,7 @@ class Reader(Protocol):
         ...
 
     def hidden(self) -> str:
-        """What was written beside the text: thinking, arguments."""
+        """What was written beside the text, for an estimate: thinking, arguments."""
         ...
 
     def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
@@ -62,22 +63,36 @@ class Reader(Protocol):
 
 
 class Dialect(Protocol):
-    """One vendor's way to ask and to answer."""
+    """One vendor: where it is, and its way to ask and to answer."""
 
-    provider: str
-    lines: bool  # it streams JSON by lines, not server-sent events
+    provider: ClassVar[str]
+    home: ClassVar[str]  # its own address
+    path: ClassVar[str]  # what follows an address
+    key: ClassVar[str | None]  # the environment's name of the key, if it needs one
+    url: ClassVar[str]  # the environment's name of the address
+    lines: ClassVar[bool] = False  # it streams JSON by lines, not server-sent events
+    reader: ClassVar[type[Reader]]
+
+    def __init__(self, url: str) -> None:
+        """Speak to the server at this address."""
+
+    @staticmethod
+    def address(text: str) -> str:
+        """The address as its users write it."""
+        return text.strip()
+
+    @staticmethod
+    def headers(key: str | None) -> dict[str, str]:
+        """What it wants beside the usual."""
+        return {"Authorization": f"Bearer {key}"} if key else {}
 
     def body(self, ask: Ask) -> dict[str, Any]:
         """The request's JSON."""
         ...
 
-    def reader(self) -> Reader:
-        """Begin to read a reply."""
-        ...
-
-    def adjust(self, body: Mapping[str, Any], message: str) -> bool:
+    def adjust(self, body: Mapping[str, Any], message: str) -> bool:  # noqa: ARG002 - for those that can
         """Learn from the refusal of a body; True if it would now be another."""
-        ...
+        return False
 
 
 class Price:
@@ -161,15 +176,22 @@ def outcome(
     return facts
 
 
-def merge(into: dict[str, Any], name: str, value: Any) -> None:
-    """Add a part of a field that is not known: text is joined, lists are extended."""
-    had = into.get(name)
-    if isinstance(had, str) and isinstance(value, str):
-        into[name] = had + value
-    elif isinstance(had, list) and isinstance(value, list):
-        into[name] = [*had, *value]
-    else:
-        into[name] = value
+def joined(parts: Sequence[Any]) -> Any:
+    """A field that is not known, of its parts: texts and lists are joined."""
+    if all(isinstance(part, str) for part in parts):
+        return "".join(parts)
+    if all(isinstance(part, list) for part in parts):
+        return [one for part in parts for one in part]
+    return parts[-1]
+
+
+def body_of(ask: Ask, made: dict[str, Any]) -> dict[str, Any]:
+    """The body with the vendor's own options; mappings that are in both are joined."""
+    for name, value in ask.options.items():
+        had: Any = made.get(name)
+        both = isinstance(had, dict) and isinstance(value, Mapping)
+        made[name] = {**had, **value} if both else value
+    return made
 
 
 def count(usage: Mapping[str, Any], *names: str) -> int:

@@ -5,7 +5,6 @@ Imported when the first call is made, as it imports requests.
 
 import threading
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import requests
 from urllib3.util import Retry, Timeout
@@ -37,7 +36,7 @@ class Engine:
     """
 
     __slots__ = (
-        "_boxes", "_gate", "_headers", "_lines", "_lock", "_mount", "_path", "_pool", "_timeout",
+        "_boxes", "_closed", "_gate", "_headers", "_lines", "_lock", "_mount", "_path", "_pool", "_timeout",
         "threads", "watcher",
     )  # fmt: skip
 
@@ -70,8 +69,9 @@ class Engine:
         self.threads = Threads(connections)
         self.watcher = Watcher()
         self._lines: set[Line] = set()
+        self._closed = False
         self._lock = threading.Lock()
-        self._boxes: WeakKeyDictionary[AbstractEventLoop, Mailbox] = WeakKeyDictionary()
+        self._boxes: dict[AbstractEventLoop, Mailbox] = {}
 
     def send(self, line: Line, body: bytes, cap: float | None) -> "BaseHTTPResponse":
         """Send a request and read the head of its answer.
@@ -106,8 +106,10 @@ class Engine:
         return response
 
     def enter(self, line: Line) -> None:
-        """Know of a call, so that `close` can end it."""
+        """Know of a call, so that `close` can end it, also one that waited its turn."""
         self._lines.add(line)
+        if self._closed:
+            line.shut()
 
     def leave(self, line: Line) -> None:
         """Forget a call that has ended."""
@@ -119,11 +121,14 @@ class Engine:
         with self._lock:
             box = self._boxes.get(loop)
             if box is None:
+                old = self._boxes.items()
+                self._boxes = {k: v for k, v in old if not k.is_closed()}
                 box = self._boxes[loop] = Mailbox(loop)
         return box
 
     def close(self) -> None:
-        """End the calls that run, and let threads and connections go."""
+        """End all calls, and let threads and connections go."""
+        self._closed = True
         for line in list(self._lines):
             line.shut()
         self.threads.close()

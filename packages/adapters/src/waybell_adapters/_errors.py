@@ -1,7 +1,14 @@
 """The errors of this package, drawn once: what failed, and what is worth a retry."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from waybell_adapters._reply import Reply, attempt, plain
+
+
+_FACTS = (
+    "provider", "model", "request_id", "attempts", "status", "retry_after", "body", "reply",
+)  # fmt: skip
 
 
 class AdapterError(Exception):
@@ -43,6 +50,32 @@ class AdapterError(Exception):
         self.retry_after = retry_after
         self.body = body
         self.reply = reply
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in what JSON has, for `from_dict`; `type` is its class here."""
+        kinds = [k.__name__ for k in type(self).__mro__ if k.__module__ == __name__]
+        facts: dict[str, Any] = {name: plain(getattr(self, name)) for name in _FACTS}
+        if isinstance(self.reply, Reply):
+            facts["reply"] = self.reply.to_dict()
+        return {"type": kinds[0], "message": str(self.args[0]), **facts}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "AdapterError":
+        """The same error again, of the class that its `type` names.
+
+        Raises:
+            ValueError: There is no such class.
+        """
+        known: list[type[AdapterError]] = [AdapterError, *AdapterError.__subclasses__()]
+        kinds = {kind.__name__: kind for kind in known}
+        kind = kinds.get(data["type"])
+        if kind is None:
+            raise ValueError(f"no error {data['type']!r}: one of {', '.join(kinds)}")
+        facts = {name: data[name] for name in _FACTS if name in data}
+        facts["attempts"] = [attempt(one) for one in facts.get("attempts", ())]
+        if facts.get("reply") is not None:
+            facts["reply"] = Reply.from_dict(facts["reply"])
+        return kind(data["message"], **facts)
 
     def __str__(self) -> str:
         """The message, and the facts needed to find the call again."""

@@ -86,6 +86,7 @@ class LineParser:
     """
 
     __slots__ = ("_buffer", "_limit")
+    _end: bytes | None = b"\n"
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._buffer = bytearray()
@@ -99,7 +100,7 @@ class LineParser:
         """
         seen = len(self._buffer)
         self._buffer += chunk
-        end = self._buffer.rfind(b"\n", seen)
+        end = -1 if self._end is None else self._buffer.rfind(self._end, seen)
         if end < 0:
             if len(self._buffer) > self._limit:
                 raise ValueError(f"a line of more than {self._limit} bytes")
@@ -115,33 +116,11 @@ class LineParser:
         return _lines([rest])
 
 
-class BodyParser:
-    """A whole JSON body, for servers that do not stream although they were asked to.
+class BodyParser(LineParser):
+    """A whole JSON body, for servers that do not stream although they were asked to."""
 
-    Args:
-        limit: Bytes that it may have.
-    """
-
-    __slots__ = ("_buffer", "_limit")
-
-    def __init__(self, limit: int = LIMIT) -> None:
-        self._buffer = bytearray()
-        self._limit = limit
-
-    def feed(self, chunk: bytes) -> list[str]:
-        """Keep what was read.
-
-        Raises:
-            ValueError: The body has more bytes than the limit.
-        """
-        self._buffer += chunk
-        if len(self._buffer) > self._limit:
-            raise ValueError(f"a body of more than {self._limit} bytes")
-        return []
-
-    def finish(self) -> list[str]:
-        """The body."""
-        return _lines([bytes(self._buffer)])
+    __slots__ = ()
+    _end = None
 
 
 def objects(text: str) -> list[dict[str, Any]]:
@@ -185,8 +164,6 @@ def mended(text: str) -> str:
 
 
 def _data(block: bytes) -> bytes:
-    if block.lstrip().startswith(b"{"):
-        return block  # JSON from a server that says it is a stream
     lines = [line for line in block.split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(line[5:].removeprefix(b" ") for line in lines)
 

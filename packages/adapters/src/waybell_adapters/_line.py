@@ -52,7 +52,7 @@ class Line:
             if self._waking is not None:
                 self._waking.set()
             if self._sock is not None:
-                _shutdown(self._sock)
+                shutdown(self._sock)
 
     def settimeout(self, seconds: float) -> None:
         """Bound each wait for the socket from now on."""
@@ -89,7 +89,8 @@ class Line:
         self._sock = None
 
 
-def _shutdown(sock: socket.socket) -> None:
+def shutdown(sock: socket.socket) -> None:
+    """End a connection, whatever anybody is doing with it."""
     # The plain method: that of an SSLSocket forgets its session first, so that a read
     # in another thread would take what is still encrypted for text.
     try:

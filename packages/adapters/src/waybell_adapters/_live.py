@@ -43,15 +43,9 @@ class LiveStream(ReplyStream):
     """
 
     __slots__ = (
-        "_asleep",
-        "_engine",
-        "_error",
-        "_inbox",
-        "_over",
-        "_post",
-        "_reading",
+        "_asleep", "_engine", "_error", "_inbox", "_over", "_post", "_reading",
         "_waiting",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -108,7 +102,6 @@ class LiveStream(ReplyStream):
     def _begin(self, work: Callable[[], None]) -> None:
         """Let a thread of the engine read, in this context."""
         self._reading = True
-        self._post = self._engine.mailbox(_loop()).post
         context = copy_context()
 
         def run() -> None:
@@ -125,6 +118,9 @@ class LiveStream(ReplyStream):
     async def _more(self) -> None:
         """Wait until something is in the inbox, or nothing more will be."""
         loop = _loop()
+        if self._waiting is not None:
+            raise RuntimeError("another task waits for a piece of this stream already")
+        self._post = self._engine.mailbox(loop).post  # it may be another loop by now
         try:
             while not (self._inbox or self._over):
                 self._waiting = future = loop.create_future()
@@ -134,6 +130,8 @@ class LiveStream(ReplyStream):
         except BaseException as error:
             self._leave(error)
             raise
+        finally:
+            self._waiting = None
 
     async def _until(self, loop: "AbstractEventLoop", future: "Future[None]") -> None:
         deadline = self._deadline
@@ -151,8 +149,9 @@ class LiveStream(ReplyStream):
             deadline.check()
 
     def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        waiting = self._waiting
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
 
     def _complain(self) -> None:
         error, self._error = self._error, None

@@ -56,7 +56,8 @@ class OfflineAdapter:
             said.insert(0, {"role": "system", "content": system})
         size = sum(count_tokens(texts(message)) for message in said)
         admit(options.get("deadline"), options.get("budget"), tokens=size)
-        ask = read(said)
+        deadline = options.get("deadline")
+        ask = read(said) if deadline is None else read(said, deadline.check)
         text, reason = _ended(TASKS[ask.task](ask), max_tokens, stop)
         return Reply(
             text,
@@ -78,8 +79,3 @@ def _ended(
     if max_tokens is not None and len(said) > max_tokens:
         return "".join(said[:max_tokens]), "max_tokens"
     return text, reason
-
-
-def from_spec(text: str, **options: Any) -> OfflineAdapter:
-    """The model of `offline`, or of `offline:name`."""
-    return OfflineAdapter(**({"model": text} if text else {}), **options)

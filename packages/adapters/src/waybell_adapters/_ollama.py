@@ -7,16 +7,23 @@ from urllib.parse import urlsplit
 
 from waybell_adapters._blocks import (
     Image,
-    Tool,
+    as_function,
     blocks,
     calls,
     image,
     results,
     text_of,
+)  # fmt: skip
+from waybell_adapters._dialect import (
+    Ask,
+    Dialect,
+    Reader,
+    common,
+    count,
+    outcome,
+    unique,
 )
-from waybell_adapters._dialect import Ask, common, count, outcome, unique
 from waybell_adapters._openai_reader import readable
-from waybell_adapters._place import Place, bearer
 from waybell_adapters._reply import ToolCall, Usage
 from waybell_adapters._vendor import VendorAdapter
 
@@ -24,14 +31,8 @@ from waybell_adapters._vendor import VendorAdapter
 _STOP = {"stop": "end", "length": "max_tokens"}
 # Fields beside `options`; every other name is a setting of the model.
 _TOP = (
-    "format",
-    "keep_alive",
-    "think",
-    "template",
-    "logprobs",
-    "top_logprobs",
-    "options",
-)
+    "format", "keep_alive", "think", "template", "logprobs", "top_logprobs", "options",
+)  # fmt: skip
 _SAID = ("content", "thinking", "tool_calls")
 _KEPT = ("thinking", "images")  # fields of a message that go back as they are
 _PORT = 11434
@@ -55,86 +56,18 @@ def _has_port(text: str) -> bool:
     )
 
 
-def _dialect(_: str) -> "OllamaDialect":
-    return OllamaDialect()
-
-
-class OllamaAdapter(VendorAdapter):
-    """A model that Ollama runs.
-
-    `OLLAMA_HOST` is read at the first call, in Ollama's own forms (a host, a port, both,
-    a URL); without it the model runs on this machine. Settings like `num_ctx` and
-    `top_k` are given by name. It needs no key; `api_key=` is sent if given.
-
-    Args:
-        model: Its name there.
-        options: See `OpenAIAdapter`.
-    """
-
-    __slots__ = ()
-    _place = Place(
-        provider="ollama",
-        home=f"http://127.0.0.1:{_PORT}",
-        path="/api/chat",
-        key=None,
-        url="OLLAMA_HOST",
-        dialect=_dialect,
-        headers=bearer,
-        address=address,
-    )
-
-
-class OllamaDialect:
-    """How a chat with Ollama is asked and read."""
-
-    __slots__ = ()
-    provider = "ollama"
-    lines = True
-
-    def body(self, ask: Ask) -> dict[str, Any]:
-        """The request's JSON."""
-        body: dict[str, Any] = {
-            "model": ask.model,
-            "messages": _turns(ask.messages),
-            "stream": True,
-        }
-        if ask.tools and ask.tool_choice != "none":
-            body["tools"] = [_tool(tool) for tool in ask.tools]
-        settings = common(ask, {"max_tokens": "num_predict"}, {})
-        settings.pop("tool_choice", None)  # it has none
-        if "output_schema" in settings:
-            body["format"] = settings.pop("output_schema")
-        for name, value in ask.options.items():
-            (body if name in _TOP else settings)[name] = value
-        settings |= body.pop("options", {})
-        return body | ({"options": settings} if settings else {})
-
-    def reader(self) -> "OllamaReader":
-        """Begin to read a reply."""
-        return OllamaReader()
-
-    def adjust(self, body: Mapping[str, Any], message: str) -> bool:  # noqa: ARG002 - see there
-        """There is one form only."""
-        return False
-
-
-class OllamaReader:
+class _Reader(Reader):
     """Reads the lines of a chat."""
 
-    __slots__ = (
-        "_calls", "_counts", "_thinking", "begun", "done", "stop",
-    )  # fmt: skip
+    __slots__ = ("_calls", "_counts", "_thinking")
 
     def __init__(self) -> None:
+        super().__init__()
         self._calls: list[Mapping[str, Any]] = []
         self._counts: Mapping[str, Any] | None = None
         self._thinking: list[str] = []
-        self.begun = False
-        self.done = False
-        self.stop: str | None = None
 
     def read(self, event: dict[str, Any]) -> str:
-        """Take a line and give its text."""
         message: Mapping[str, Any] = event.get("message") or {}
         found = {name: message[name] for name in _SAID if message.get(name)}
         if found:
@@ -148,18 +81,16 @@ class OllamaReader:
         return str(found.get("content", ""))
 
     def usage(self) -> Usage | None:
-        """What it counted; the input is missing where it was all in its cache."""
         if self._counts is None:
             return None
         read = count(self._counts, "prompt_eval_count")
+        # The input is missing where it was all in its cache.
         return Usage(read, count(self._counts, "eval_count"))
 
     def hidden(self) -> str:
-        """Thinking and arguments, for an estimate."""
         return "".join(list(self._thinking)) + dumps(list(self._calls))[2:-2]
 
     def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
-        """The reply's fields, from what has come."""
         half = cut or self.stop == "length"
         calls = list(self._calls)
         made = unique([one for item in calls for one in _called(item, half=half)])
@@ -170,6 +101,37 @@ class OllamaReader:
         if made:
             message["tool_calls"] = [_asked(call) for call in made]
         return outcome(_STOP, self.stop, made, message, None)
+
+
+class _Ollama(Dialect):
+    """How a chat with Ollama is asked and read."""
+
+    __slots__ = ()
+    provider = "ollama"
+    home = f"http://127.0.0.1:{_PORT}"
+    path = "/api/chat"
+    key = None
+    url = "OLLAMA_HOST"
+    lines = True
+    reader = _Reader
+    address = staticmethod(address)
+
+    def body(self, ask: Ask) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": ask.model,
+            "messages": _turns(ask.messages),
+            "stream": True,
+        }
+        if ask.tools and ask.tool_choice != "none":
+            body["tools"] = [as_function(tool) for tool in ask.tools]
+        settings = common(ask, {"max_tokens": "num_predict"}, {})
+        settings.pop("tool_choice", None)  # it has none
+        if "output_schema" in settings:
+            body["format"] = settings.pop("output_schema")
+        for name, value in ask.options.items():
+            (body if name in _TOP else settings)[name] = value
+        settings |= body.pop("options", {})
+        return body | ({"options": settings} if settings else {})
 
 
 def _called(item: Mapping[str, Any], *, half: bool) -> list[ToolCall]:
@@ -222,13 +184,17 @@ def _asked(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "function": function}
 
 
-def _tool(tool: Tool | dict[str, Any]) -> dict[str, Any]:
-    if isinstance(tool, dict):
-        return tool
-    function = {"name": tool.name, "description": tool.description}
-    return {"type": "function", "function": {**function, "parameters": tool.schema}}
+class OllamaAdapter(VendorAdapter):
+    """A model that Ollama runs.
 
+    `OLLAMA_HOST` is read at the first call, in Ollama's own forms (a host, a port, both,
+    a URL); without it the model runs on this machine. Settings like `num_ctx` and
+    `top_k` are given by name. It needs no key; `api_key=` is sent if given.
 
-def from_spec(text: str, **options: Any) -> OllamaAdapter:
-    """The model of `ollama:name`."""
-    return OllamaAdapter(text, **options)
+    Args:
+        model: Its name there.
+        options: See `OpenAIAdapter`.
+    """
+
+    __slots__ = ()
+    _dialect = _Ollama

@@ -4,11 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from waybell_adapters._blocks import Tool, blocks, calls, image, text_of
+from waybell_adapters._blocks import as_function, blocks, calls, image, text_of
 from waybell_adapters._blocks import results as results_of
-from waybell_adapters._dialect import Ask, common
+from waybell_adapters._dialect import Ask, Dialect, body_of, common
 from waybell_adapters._openai_reader import OpenAIReader, asked
-from waybell_adapters._place import Place, bearer
 from waybell_adapters._vendor import VendorAdapter
 
 
@@ -20,56 +19,28 @@ _REFUSED_LIMIT = re.compile(
 )
 
 
-def _dialect(url: str) -> "OpenAIDialect":
-    return OpenAIDialect(official="//api.openai.com/" in url)
-
-
-class OpenAIAdapter(VendorAdapter):
-    """A model behind OpenAI's Chat Completions or any compatible server.
-
-    `OPENAI_API_KEY` and `OPENAI_BASE_URL` are read at the first call. The key of the
-    environment goes to OpenAI or to the URL of the environment only: a server given as
-    `base_url` gets `api_key`, or none.
-
-    Args:
-        model: Its name there.
-        options: `api_key`, `base_url` (with the `/v1`), `price` (dollars for a million
-            tokens: `{"input": 3, "output": 15, "cache_read": 0.3}`), `attempts`,
-            `timeout` (seconds of silence), `headers`, `session` (a `requests.Session`
-            with proxies and certificates), `connections` (calls at once), `backoff` and
-            `max_wait` (seconds between attempts: the first pause, the longest).
-    """
-
-    __slots__ = ()
-    _place = Place(
-        provider="openai",
-        home="https://api.openai.com/v1",
-        path="/chat/completions",
-        key="OPENAI_API_KEY",
-        url="OPENAI_BASE_URL",
-        dialect=_dialect,
-        headers=bearer,
-    )
-
-
-class OpenAIDialect:
+class _OpenAI(Dialect):
     """How Chat Completions are asked and read.
 
     Args:
-        official: It is OpenAI's own server, which knows the newest names.
+        url: The server; OpenAI's own knows the newest names.
     """
 
     __slots__ = ("_limit", "_no_usage", "_switched")
     provider = "openai"
-    lines = False
+    home = "https://api.openai.com/v1"
+    path = "/chat/completions"
+    key = "OPENAI_API_KEY"
+    url = "OPENAI_BASE_URL"
+    reader = OpenAIReader
 
-    def __init__(self, *, official: bool = False) -> None:
+    def __init__(self, url: str) -> None:
+        official = "//api.openai.com/" in url
         self._limit = "max_completion_tokens" if official else "max_tokens"
         self._switched = False
         self._no_usage = False
 
     def body(self, ask: Ask) -> dict[str, Any]:
-        """The request's JSON."""
         body: dict[str, Any] = {
             "model": ask.model,
             "messages": [said for message in ask.messages for said in _turns(message)],
@@ -80,12 +51,8 @@ class OpenAIDialect:
         names = {"max_tokens": self._limit, "output_schema": "response_format"}
         made = {"tool_choice": _choice, "output_schema": _format}
         if ask.tools:
-            body["tools"] = [_tool(tool) for tool in ask.tools]
-        return body | common(ask, names, made) | ask.options
-
-    def reader(self) -> "OpenAIReader":
-        """Begin to read a reply."""
-        return OpenAIReader()
+            body["tools"] = [as_function(tool) for tool in ask.tools]
+        return body_of(ask, body | common(ask, names, made))
 
     def adjust(self, body: Mapping[str, Any], message: str) -> bool:
         """Do without what this server does not know."""
@@ -153,13 +120,6 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
 _FOREIGN = ("tool_use", "tool_result", "thinking", "redacted_thinking")
 
 
-def _tool(tool: Tool | dict[str, Any]) -> dict[str, Any]:
-    if isinstance(tool, dict):
-        return tool
-    function = {"name": tool.name, "description": tool.description}
-    return {"type": "function", "function": {**function, "parameters": tool.schema}}
-
-
 def _choice(choice: Any) -> Any:
     if choice in ("auto", "none", "required") or not isinstance(choice, str):
         return choice
@@ -188,6 +148,21 @@ def _strict(schema: Any) -> bool:
     return all(map(_strict, fields.values()))
 
 
-def from_spec(text: str, **options: Any) -> OpenAIAdapter:
-    """The model of `openai:name`."""
-    return OpenAIAdapter(text, **options)
+class OpenAIAdapter(VendorAdapter):
+    """A model behind OpenAI's Chat Completions or any compatible server.
+
+    `OPENAI_API_KEY` and `OPENAI_BASE_URL` are read at the first call. The key of the
+    environment goes to OpenAI or to the URL of the environment only: a server given as
+    `base_url` gets `api_key`, or none.
+
+    Args:
+        model: Its name there.
+        options: `api_key`, `base_url` (with the `/v1`), `price` (dollars for a million
+            tokens: `{"input": 3, "output": 15, "cache_read": 0.3}`), `attempts`,
+            `timeout` (seconds of silence), `headers`, `session` (a `requests.Session`
+            with proxies and certificates), `connections` (calls at once), `backoff` and
+            `max_wait` (seconds between attempts: the first pause, the longest).
+    """
+
+    __slots__ = ()
+    _dialect = _OpenAI

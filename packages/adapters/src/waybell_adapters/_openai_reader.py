@@ -5,7 +5,7 @@ from json import dumps
 from typing import Any
 
 from waybell_adapters._blocks import arguments_of
-from waybell_adapters._dialect import count, merge, outcome, unique
+from waybell_adapters._dialect import Reader, count, joined, outcome, unique
 from waybell_adapters._reply import ToolCall, Usage
 
 
@@ -16,19 +16,17 @@ _STOP = {
 _NO: Mapping[str, Any] = {}
 
 
-class OpenAIReader:
+class OpenAIReader(Reader):
     """Reads the chunks of a chat completion."""
 
-    __slots__ = ("_calls", "_extra", "_model", "_usage", "begun", "done", "stop")
+    __slots__ = ("_calls", "_extra", "_model", "_usage")
 
     def __init__(self) -> None:
+        super().__init__()
         self._calls: list[_Call] = []
-        self._extra: dict[str, Any] = {}
+        self._extra: dict[str, list[Any]] = {}
         self._model: str | None = None
         self._usage: Mapping[str, Any] | None = None
-        self.begun = False
-        self.done = False
-        self.stop: str | None = None
 
     def read(self, event: dict[str, Any]) -> str:
         """Take a chunk, or a whole completion, and give its text."""
@@ -58,7 +56,8 @@ class OpenAIReader:
 
     def hidden(self) -> str:
         """Thinking and arguments, for an estimate."""
-        thought = [str(value) for value in list(self._extra.values())]
+        extra = list(self._extra.values())
+        thought = [str(part) for parts in extra for part in list(parts)]
         return "".join([*thought, *(call.text() for call in list(self._calls))])
 
     def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
@@ -66,11 +65,15 @@ class OpenAIReader:
         half = cut or self.stop == "length"
         found = [one for call in list(self._calls) for one in call.calls(half=half)]
         made = unique([call for call, _ in found])
-        message: dict[str, Any] = {"role": "assistant", "content": text, **self._extra}
+        extra = self._beside()
+        message: dict[str, Any] = {"role": "assistant", "content": text, **extra}
         if made:
-            message |= _asked(text, made, [extra for _, extra in found])
-        reason = "content_filter" if "refusal" in self._extra else self.stop
+            message |= _asked(text, made, [beside for _, beside in found])
+        reason = "content_filter" if "refusal" in extra else self.stop
         return outcome(_STOP, reason, made, message, self._model)
+
+    def _beside(self) -> dict[str, Any]:
+        return {name: joined(list(parts)) for name, parts in [*self._extra.items()]}
 
     def _choice(self, choice: Mapping[str, Any]) -> str:
         self.stop = choice.get("finish_reason") or self.stop
@@ -99,7 +102,7 @@ class OpenAIReader:
         elif name == "function_call":
             self._called({"index": 0, "function": value})
         else:
-            merge(self._extra, name, value)
+            self._extra.setdefault(name, []).append(value)
 
     def _called(self, item: Mapping[str, Any]) -> None:
         """A part of a tool call, which servers tie to its call in different ways."""
@@ -149,7 +152,8 @@ class _Call:
     def calls(self, *, half: bool) -> list[tuple[ToolCall, dict[str, Any]]]:
         found = readable(self._name, self.text(), half=half)
         extra = dict(self._extra)
-        return [(ToolCall(self.id or "", self._name, one), extra) for one in found]
+        name = str(self.id or "")
+        return [(ToolCall(name, self._name, one), extra) for one in found]
 
 
 def readable(name: str, text: str, *, half: bool) -> list[dict[str, Any]]:

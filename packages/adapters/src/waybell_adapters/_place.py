@@ -1,12 +1,12 @@
 """Where a vendor is: its address, its key, its headers, and what of them is secret."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from waybell_adapters._dialect import Dialect
-from waybell_adapters._errors import AdapterError, ModelRefused, ModelUnavailable
+from waybell_adapters._errors import ModelRefused, ModelUnavailable
 
 
 if TYPE_CHECKING:
@@ -34,88 +34,57 @@ class Wire(NamedTuple):
         return text
 
 
-class Place(NamedTuple):
-    """Where a vendor is, and the names in the environment that say otherwise.
+def connect(
+    kind: type[Dialect],
+    *,
+    api_key: str | None,
+    base_url: str | None,
+    headers: Mapping[str, str],
+    **options: Any,
+) -> Wire:
+    """Read the environment and make ready to send.
 
-    Args:
-        provider: Its name.
-        home: Its own address.
-        path: What follows an address.
-        key: The variable of the key, if it needs one.
-        url: The variable of the address.
-        dialect: Its language, for an address.
-        headers: What it wants beside the usual, for a key or none.
-        address: Reads an address as its users write it.
+    Raises:
+        AdapterError: The key is missing, or something cannot be sent.
     """
+    # Loaded only now: requests takes longer to import than all of this package.
+    from requests.exceptions import RequestException  # noqa: PLC0415
 
-    provider: str
-    home: str
-    path: str
-    key: str | None
-    url: str
-    dialect: Callable[[str], Dialect]
-    headers: Callable[[str | None], dict[str, str]]
-    address: Callable[[str], str] = str.strip
+    from waybell_adapters._engine import Engine  # noqa: PLC0415
 
-    def connect(
-        self,
-        *,
-        api_key: str | None,
-        base_url: str | None,
-        headers: Mapping[str, str],
-        **options: Any,
-    ) -> Wire:
-        """Read the environment and make ready to send.
-
-        Raises:
-            AdapterError: The key is missing, or something cannot be sent.
-        """
-        # Loaded only now: requests takes longer to import than all of this package.
-        from requests.exceptions import RequestException  # noqa: PLC0415
-
-        from waybell_adapters._engine import Engine  # noqa: PLC0415
-
-        said = os.environ.get(self.url, "").strip()
-        url = self._checked(self.address(base_url or said or self.home)) + self.path
-        key = api_key
-        if key is None and base_url is None:
-            key = self._key(needed=not said)
-        own = self.headers(key) | dict(headers)
-        _check(own)
-        try:
-            engine = Engine(url, _HEADERS | own, **options)
-        except (RequestException, ValueError) as error:
-            kind = type(error).__name__  # its text may have a proxy's password
-            raise ModelUnavailable(
-                f"nothing can be sent to {shown(url)}: {kind}"
-            ) from None
-        return Wire(engine, self.dialect(url), _secrets(key, own))
-
-    def named(self, error: AdapterError, model: str) -> AdapterError:
-        """The error, of this vendor and this model."""
-        error.provider, error.model = self.provider, model
-        return error
-
-    def _key(self, *, needed: bool) -> str | None:
-        """The key of the environment, which is for the address of the environment."""
-        key = os.environ.get(self.key, "").strip() if self.key else ""
-        if self.key and needed and not key:
-            raise ModelRefused(f"no key: set {self.key}, or pass api_key=")
-        return key or None
-
-    def _checked(self, text: str) -> str:
-        url = text.rstrip("/")
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ModelUnavailable(f"not a web address: {shown(url)!r}")
-        if parts.username or parts.password:
-            raise ModelUnavailable("base_url carries no user or password: use headers=")
-        return url
+    said = os.environ.get(kind.url, "").strip()
+    url = _checked(kind.address(base_url or said or kind.home)) + kind.path
+    key = api_key
+    if key is None and base_url is None:
+        key = _key(kind.key, needed=not said)
+    own = kind.headers(key) | dict(headers)
+    _check(own)
+    try:
+        engine = Engine(url, _HEADERS | own, **options)
+    except (RequestException, ValueError) as error:
+        kept = type(error).__name__  # its text may have a proxy's password
+        raise ModelUnavailable(f"nothing can be sent to {shown(url)}: {kept}") from None
+    return Wire(engine, kind(url), _secrets(key, own))
 
 
-def bearer(key: str | None) -> dict[str, str]:
-    """The header that most vendors want."""
-    return {"Authorization": f"Bearer {key}"} if key else {}
+def _key(name: str | None, *, needed: bool) -> str | None:
+    """The key of the environment, which is for the address of the environment."""
+    key = os.environ.get(name, "").strip() if name else ""
+    if name and needed and not key:
+        raise ModelRefused(f"no key: set {name}, or pass api_key=")
+    return key or None
+
+
+def _checked(text: str) -> str:
+    url = text.rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ModelUnavailable(f"not a web address: {shown(url)!r}")
+    if parts.username or parts.password:
+        raise ModelUnavailable("base_url carries no user or password: use headers=")
+    if parts.query or parts.fragment:
+        raise ModelUnavailable("base_url carries no query: use headers=")
+    return url
 
 
 def shown(url: str) -> str:

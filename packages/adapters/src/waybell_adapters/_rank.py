@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, pairwise
 from math import log, prod
 
@@ -40,20 +40,26 @@ class Ranking:
     Args:
         units: What may be quoted.
         question: What is asked.
+        each: Goes through what is given, and may raise in between.
     """
 
     __slots__ = (
         "_bags", "_idf", "_located", "_pairs", "order", "question", "score", "units"
     )  # fmt: skip
 
-    def __init__(self, units: Sequence[Unit], question: str) -> None:
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        question: str,
+        each: Callable[[Iterable[Unit]], Iterable[Unit]] = iter,
+    ) -> None:
         self.units = [unit for unit in units if unit.kind != "heading"] or list(units)
         self.question = content(question)
-        self._bags = [Counter(terms(unit.text)) for unit in self.units]
+        self._bags = [Counter(terms(unit.text)) for unit in each(self.units)]
         self._idf = self._rarity(question)
         self._located = _SHAPES[0][0].search(question) is not None
         self._pairs = set(pairwise(t for t in terms(question) if t in self._idf))
-        self.score = self._scores(question)
+        self.score = self._scores(question, each(self.units))
         self.order = sorted(range(len(self.units)), key=lambda n: -self.score[n])
 
     def best(self, count: int, *, least: float = 0.3, enough: float = 0.2) -> list[int]:
@@ -99,7 +105,7 @@ class Ranking:
             rare |= {term: rare[term] / len(own) for term in own}
         return rare
 
-    def _scores(self, question: str) -> list[float]:
+    def _scores(self, question: str, units: Iterable[Unit]) -> list[float]:
         sizes = [sum(bag.values()) for bag in self._bags]
         mean = max(1.0, sum(sizes) / max(1, len(sizes)))
         marks = dict.fromkeys(unit.mark for unit in self.units)
@@ -110,7 +116,7 @@ class Ranking:
             self._bare(n, sizes[n] / mean)
             * _factor(unit, set(self.question), shapes, guided=guided)
             / (1 + _FADES * place[unit.mark])
-            for n, unit in enumerate(self.units)
+            for n, unit in enumerate(units)
         ]
 
     def _bare(self, n: int, size: float) -> float:

@@ -39,8 +39,8 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhd])?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 
 
-class Refusal:
-    """One failed attempt, as its owner needs to know it.
+class Refusal(Exception):
+    """One failed attempt, as its owner needs to know it; raised until it is owned.
 
     Args:
         error: What to raise if it is the last one.
@@ -48,8 +48,6 @@ class Refusal:
         delay: Seconds the server asked to wait.
         paid: The server may have done the work.
     """
-
-    __slots__ = ("again", "delay", "error", "paid")
 
     def __init__(
         self,
@@ -59,6 +57,7 @@ class Refusal:
         delay: float | None = None,
         paid: bool = False,
     ) -> None:
+        super().__init__(error)
         self.error = error
         self.again = again
         self.delay = delay

@@ -1,13 +1,14 @@
 """What a model answered: text that carries its usage, its cost and its tool calls."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar, cast
 
 from waybell_adapters._prompt import count_tokens
 
 
+T = TypeVar("T")
 _COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
@@ -164,6 +165,25 @@ class Reply(str):
         """All tokens, in and out."""
         return self.usage.total
 
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in what JSON has, for `from_dict`."""
+        facts = {name: getattr(self, name) for name in Reply.__slots__}
+        return cast(dict[str, Any], plain({"text": str(self), **facts}))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The same reply again; fields that are missing or new change nothing.
+
+        Raises:
+            KeyError: There is no text.
+            ValueError: A field makes no sense.
+        """
+        facts = {name: data[name] for name in Reply.__slots__ if name in data}
+        facts["usage"] = built(Usage, facts.get("usage"))
+        facts["tool_calls"] = [built(ToolCall, c) for c in facts.get("tool_calls", ())]
+        facts["attempts"] = [attempt(a) for a in facts.get("attempts", ())]
+        return cls(data["text"], **facts)
+
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a Reply is immutable, its {name} stays")
 
@@ -198,3 +218,27 @@ def _message(text: str, calls: Sequence[ToolCall]) -> dict[str, Any]:
             for call in calls
         ]
     return message
+
+
+def plain(value: Any) -> Any:
+    """The value in what JSON has; what has no form there stays as it is."""
+    if isinstance(value, str | Decimal):
+        return str(value)
+    if is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    inner: Any = value
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner[name]) for name in inner}
+    return [plain(one) for one in inner] if isinstance(value, list | tuple) else value
+
+
+def built(kind: type[T], data: Mapping[str, Any] | None) -> T | None:
+    """What `plain` made of a dataclass, made back."""
+    names = [f.name for f in fields(cast(Any, kind))]
+    return None if data is None else kind(**{n: data[n] for n in names if n in data})
+
+
+def attempt(data: Mapping[str, Any]) -> CallAttempt:
+    """An attempt made back."""
+    facts: dict[str, Any] = {**data, "usage": built(Usage, data.get("usage"))}
+    return cast(CallAttempt, built(CallAttempt, facts))

@@ -2,43 +2,44 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from waybell_adapters._limits import DeadlineLike
+from waybell_adapters._dialect import Price
+from waybell_adapters._limits import BudgetLike, DeadlineLike
 from waybell_adapters._refusals import Refusal
+from waybell_adapters._reply import Usage
 
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 
-class Failed(Exception):
-    """One attempt failed.
-
-    Args:
-        refusal: How.
-    """
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.error)
-        self.refusal = refusal
-
-
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a call is repeated.
+class Terms:
+    """What bounds a call: patience, time, money.
 
     Args:
         attempts: Requests at most.
         backoff: Seconds before the second, doubled for each more, with some jitter.
         longest: Seconds beyond which a server's wish to wait is an error.
         deadline: A wait that would outlast it is an error at once.
+        budget: Asked before each attempt.
+        price: As far as it was stated.
+        scrub: Takes secrets out of a text.
     """
 
     attempts: int
     backoff: float
     longest: float
     deadline: DeadlineLike | None
+    budget: BudgetLike | None
+    price: Price | None
+    scrub: Callable[[str], str]
+
+    def cost(self, usage: Usage) -> Decimal | None:
+        """What this much costs, as far as was stated."""
+        return None if self.price is None else self.price.of(usage)
 
     def ends(self, state: "RetryCallState") -> bool:
         """Whether there is no other attempt after the one that has failed."""
@@ -49,7 +50,7 @@ class Patience:
 
 def insist(
     attempt: Callable[[], None],
-    patience: Patience,
+    terms: Terms,
     *,
     sleep: Callable[[float], None],
     before: Callable[[Refusal], None],
@@ -57,17 +58,17 @@ def insist(
     """Make an attempt, and more while they fail in a way that may pass.
 
     Args:
-        attempt: Raises `Failed`.
-        patience: How many, how long between, until when.
+        attempt: Raises `Refusal`.
+        terms: How many, how long between, until when.
         sleep: Waits.
         before: Told of each failure that is followed by another attempt.
     """
     try:
         return attempt()
-    except Failed as error:
-        if patience.attempts < 2 or not error.refusal.again:
+    except Refusal as error:
+        if terms.attempts < 2 or not error.again:
             raise
-        first: list[Failed] = [error]
+        first: list[Refusal] = [error]
 
     # Loaded only now: most calls never fail.
     from tenacity import (  # noqa: PLC0415
@@ -77,7 +78,7 @@ def insist(
         wait_random,
     )
 
-    backoff = patience.backoff
+    backoff = terms.backoff
     growing = wait_exponential(multiplier=backoff, max=8) + wait_random(0, backoff)
 
     def wait(state: "RetryCallState") -> float:
@@ -90,7 +91,7 @@ def insist(
         attempt()
 
     Retrying(
-        stop=patience.ends,
+        stop=terms.ends,
         wait=wait,
         retry=retry_if_exception(_may_pass),
         before_sleep=lambda state: before(_refusal(state)),
@@ -101,9 +102,9 @@ def insist(
 
 
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, Failed) and error.refusal.again
+    return isinstance(error, Refusal) and error.again
 
 
 def _refusal(state: Any) -> Refusal:
-    refusal: Refusal = state.outcome.exception().refusal
+    refusal: Refusal = state.outcome.exception()
     return refusal

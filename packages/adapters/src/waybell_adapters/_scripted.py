@@ -142,8 +142,3 @@ def _tool_calls(line: Any) -> tuple[ToolCall, ...]:
 
 async def _got(line: Any) -> Any:
     return await line if inspect.isawaitable(line) else line
-
-
-def from_spec(text: str, **options: Any) -> ScriptedAdapter:
-    """The model of `scripted:text`: it answers each call with this text."""
-    return ScriptedAdapter([text], repeat=True, **options)

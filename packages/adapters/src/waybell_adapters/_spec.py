@@ -1,19 +1,18 @@
 """One line names a model: `adapter("provider:model")`."""
 
-from importlib import import_module
 from typing import Any
 
+from waybell_adapters._anthropic import AnthropicAdapter
+from waybell_adapters._offline import OfflineAdapter
+from waybell_adapters._ollama import OllamaAdapter
+from waybell_adapters._openai import OpenAIAdapter
 from waybell_adapters._protocol import LLMAdapter
+from waybell_adapters._scripted import ScriptedAdapter
 
 
-# Where each provider is built; loaded when asked for, so that none costs the others.
-_PROVIDERS = {
-    "anthropic": "waybell_adapters._anthropic",
-    "ollama": "waybell_adapters._ollama",
-    "offline": "waybell_adapters._offline",
-    "openai": "waybell_adapters._openai",
-    "scripted": "waybell_adapters._scripted",
-}
+_VENDORS = {
+    "anthropic": AnthropicAdapter, "ollama": OllamaAdapter, "openai": OpenAIAdapter
+}  # fmt: skip
 
 
 def adapter(spec: str, **options: Any) -> LLMAdapter:
@@ -29,16 +28,22 @@ def adapter(spec: str, **options: Any) -> LLMAdapter:
     """
     provider, _, model = spec.partition(":")
     name = provider.strip().lower()
-    if name not in _PROVIDERS:
+    if name == "offline":
+        options.setdefault("model", model or "offline")
+        return OfflineAdapter(**options)
+    if name == "scripted":
+        options = {"replies": [model], "repeat": True, **options}
+        return ScriptedAdapter(**options)
+    if name not in _VENDORS:
         raise ValueError(_unknown(provider))
-    built: LLMAdapter = import_module(_PROVIDERS[name]).from_spec(model, **options)
-    return built
+    options["model"] = model
+    return _VENDORS[name](**options)
 
 
 def _unknown(provider: str) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 - only for this error
 
-    near = get_close_matches(provider.lower(), _PROVIDERS, n=1, cutoff=0.5)
+    names = sorted([*_VENDORS, "offline", "scripted"])
+    near = get_close_matches(provider.lower(), names, n=1, cutoff=0.5)
     guess = f"; did you mean {near[0]!r}?" if near else ""
-    known = ", ".join(sorted(_PROVIDERS))
-    return f"no provider {provider!r}: a spec is provider:model, of {known}{guess}"
+    return f"no provider {provider!r}: a spec is provider:model, of {', '.join(names)}{guess}"

@@ -24,15 +24,9 @@ class Threads:
     """
 
     __slots__ = (
-        "_idle",
-        "_idlers",
-        "_jobs",
-        "_lock",
-        "_most",
-        "_starting",
-        "_threads",
+        "_idle", "_idlers", "_jobs", "_lock", "_most", "_starting", "_threads",
         "_waiting",
-    )
+    )  # fmt: skip
 
     def __init__(self, most: int, *, idle: float = 10.0) -> None:
         self._most = most

@@ -2,23 +2,24 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from types import TracebackType
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from waybell_adapters._blocks import text_of, tools
-from waybell_adapters._dialect import Ask, Price
+from waybell_adapters._dialect import Ask, Dialect, Price
 from waybell_adapters._errors import AdapterError
-from waybell_adapters._limits import BudgetLike, DeadlineLike
+from waybell_adapters._limits import BudgetLike, DeadlineLike, in_thread
 from waybell_adapters._live import LiveStream
-from waybell_adapters._place import Place, Wire, shown
+from waybell_adapters._place import Wire, connect, shown
 from waybell_adapters._prompt import Prompt, count_tokens, messages
 from waybell_adapters._reply import Reply
-from waybell_adapters._retry import Patience
+from waybell_adapters._retry import Terms
 
 
 if TYPE_CHECKING:
     from requests import Session
 
+_OURS = ("messages", "model", "stream")
 _IMAGE = 1000  # tokens that a picture is taken for
 
 
@@ -30,10 +31,10 @@ class VendorAdapter:
     """
 
     __slots__ = (
-        "_api_key", "_attempts", "_backoff", "_base_url", "_connections", "_headers",
-        "_max_wait", "_price", "_session", "_timeout", "_wires", "model",
+        "_attempts", "_backoff", "_loading", "_max_wait", "_price", "_server", "_wires",
+        "model",
     )  # fmt: skip
-    _place: ClassVar[Place]
+    _dialect: ClassVar[type[Dialect]]
     _max_tokens: ClassVar[int | None] = None  # where the vendor must be told
 
     def __init__(
@@ -54,17 +55,17 @@ class VendorAdapter:
         if not model:
             raise ValueError("a model has a name")
         self.model = model
-        self._api_key = api_key
-        self._base_url = base_url
         self._price = None if price is None else Price(price)
         self._attempts = _whole("attempts", attempts)
-        self._connections = _whole("connections", connections)
-        self._timeout = timeout
-        self._headers = dict(headers or {})
-        self._session = session
+        self._server: dict[str, Any] = {
+            "api_key": api_key, "base_url": base_url, "headers": dict(headers or {}),
+            "session": session, "connections": _whole("connections", connections),
+            "timeout": timeout,
+        }  # fmt: skip
         self._backoff = backoff
         self._max_wait = max_wait
         self._wires: dict[int, Wire] = {}
+        self._loading: dict[Any, Any] = {}  # the one import that each loop waits for
 
     def generate(self, prompt: Prompt, **options: Any) -> Reply:
         """Answer; the arguments are those of `stream`."""
@@ -72,10 +73,12 @@ class VendorAdapter:
 
     async def agenerate(self, prompt: Prompt, **options: Any) -> Reply:
         """Answer; cancelling it ends the server's work too."""
+        await self._ready()
         return await self.stream(prompt, **options).aread()
 
     async def astream(self, prompt: Prompt, **options: Any) -> LiveStream:
         """Answer piece by piece, for `async for`."""
+        await self._ready()
         return self.stream(prompt, **options)
 
     def stream(
@@ -116,6 +119,9 @@ class VendorAdapter:
             TypeError: The prompt or a tool is of a wrong type.
             ValueError: An argument makes no sense.
         """
+        for name in _OURS:
+            if name in options:
+                raise ValueError(f"{name} is no option of a call: the adapter says it")
         ask = _ask(self.model, prompt, system, tools)
         ask.max_tokens = self._afford(max_tokens, ask, budget)
         ask.temperature = temperature
@@ -126,11 +132,18 @@ class VendorAdapter:
         wire = self._wire()
 
         # Loaded only now, as it brings requests.
-        from waybell_adapters._call import Call, Terms  # noqa: PLC0415
+        from waybell_adapters._call import Call  # noqa: PLC0415
 
         tries = self._attempts if attempts is None else _whole("attempts", attempts)
-        patience = Patience(tries, self._backoff, self._max_wait, deadline)
-        terms = Terms(patience, budget, self._price, wire.scrub)
+        terms = Terms(
+            tries,
+            self._backoff,
+            self._max_wait,
+            deadline,
+            budget,
+            self._price,
+            wire.scrub,
+        )
         call = Call(wire.engine, wire.dialect, ask, terms)
         return LiveStream(
             call, call.finish, engine=wire.engine, deadline=deadline, budget=budget
@@ -144,30 +157,39 @@ class VendorAdapter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         import asyncio  # noqa: PLC0415 - a loop runs, so it is loaded already
 
         await asyncio.to_thread(self.close)
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """What makes it anew: neither connections nor threads can be copied."""
+        state = {name: getattr(self, name) for name in VendorAdapter.__slots__}
+        return None, state | {"_wires": {}, "_loading": {}}
+
     def __repr__(self) -> str:
-        at = f", base_url={shown(self._base_url)!r}" if self._base_url else ""
+        url = self._server["base_url"]
+        at = f", base_url={shown(url)!r}" if url else ""
         return f"{type(self).__name__}({self.model!r}{at})"
+
+    async def _ready(self) -> None:
+        """Import requests in a thread before the first call: a loop cannot wait so long."""
+        if self._wires:
+            return
+        import asyncio  # noqa: PLC0415 - a loop runs, so it is loaded already
+
+        loop = asyncio.get_running_loop()
+        work = self._loading.get(loop)
+        if work is None:
+            work = self._loading[loop] = loop.create_task(in_thread(_load))
+            work.add_done_callback(lambda _: self._loading.pop(loop))
+        await asyncio.wait([work])
 
     def _afford(
         self, limit: int | None, ask: Ask, budget: BudgetLike | None
@@ -194,16 +216,18 @@ class VendorAdapter:
         wire = self._wires.get(pid)
         if wire is None:
             try:
-                made = self._place.connect(
-                    api_key=self._api_key, base_url=self._base_url, headers=self._headers,
-                    session=self._session, connections=self._connections,
-                    timeout=self._timeout,
-                )  # fmt: skip
+                made = connect(self._dialect, **self._server)
             except AdapterError as error:
-                raise self._place.named(error, self.model) from None
+                error.provider, error.model = self._dialect.provider, self.model
+                raise error from None
             wire = self._wires.setdefault(pid, made)
             self._wires = {pid: wire}  # those of a parent process are not ours
         return wire
+
+
+def _load() -> None:
+    import_module("waybell_adapters._call")
+    import_module("waybell_adapters._engine")
 
 
 def _ask(

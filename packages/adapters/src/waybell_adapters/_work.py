@@ -68,7 +68,7 @@ def _fit(name: str, about: str, asked: str) -> float:
 
 def research(ask: Ask) -> str:
     """The passages that speak of the question, best first, each with a sentence."""
-    ranking = Ranking(ask.units, ask.question)
+    ranking = Ranking(ask.units, ask.question, ask.each)
     floor = 0.2 * max(ranking.score, default=0.0)
     best: dict[str, str] = {}
     for n in ranking.order:
@@ -83,7 +83,7 @@ def research(ask: Ask) -> str:
 
 def answer(ask: Ask, count: int = 3) -> str:
     """The sentences that answer the question, cited."""
-    ranking = Ranking(ask.units, ask.question)
+    ranking = Ranking(ask.units, ask.question, ask.each)
     best = ranking.best(_limit(ask, "sentence") or count)
     chosen = [_quote(ranking.units[n]) for n in best]
     return _joined(_mended(chosen, ask, ranking)) or NO_ANSWER
@@ -101,17 +101,17 @@ def revise(ask: Ask) -> str:
         return old.text or NO_TEXT
     homes = ((quote, old.home(quote)) for quote in old.quotes)
     kept = [Quote(quote.text, (home,)) for quote, home in homes if home]
-    ranking = Ranking(ask.units, ask.question)
+    ranking = Ranking(ask.units, ask.question, ask.each)
     kept = kept or [_quote(ranking.units[n]) for n in ranking.best(3)]
     return _joined(_mended(kept, ask, ranking)) or NO_ANSWER
 
 
 def summarise(ask: Ask) -> str:
     """The sentences that say most of what the text is about, in its order."""
-    often = Counter(term for unit in ask.units for term in content(unit.text))
+    often = Counter(term for unit in ask.each(ask.units) for term in content(unit.text))
     prose = [unit for unit in ask.units if unit.kind == "prose"]
     topic = dict(often.most_common(12))
-    ranking = Ranking(prose or ask.units, " ".join(topic))
+    ranking = Ranking(prose or ask.units, " ".join(topic), ask.each)
     chosen = ranking.best(_limit(ask, "sentence") or 3, least=0.0, enough=0.0)
     quotes = [_quote(ranking.units[n]) for n in sorted(chosen)]
     return _joined(_mended(quotes, ask, ranking)) or NO_TEXT
@@ -120,7 +120,8 @@ def summarise(ask: Ask) -> str:
 def review(ask: Ask) -> str:
     """A verdict as JSON: approved, problems, and the rules that cannot be checked."""
     made = Draft(ask.sections.get("draft", ""), ask.passages, ask.question)
-    found = {rule: check(rule, made) for rule in ask.items("rules") or _usual(made)}
+    rules = ask.items("rules") or _usual(made)
+    found = {rule: check(rule, made) for rule in ask.each(rules)}
     problems = dict.fromkeys(
         f"{rule}{_BECAUSE}{fault.said}"
         for rule, faults in found.items()
@@ -166,7 +167,7 @@ def _mended(quotes: list[Quote], ask: Ask, ranking: Ranking) -> list[Quote]:
 
     def faults(quotes: list[Quote]) -> list[Fault]:
         made = Draft(_joined(quotes), ask.passages, ask.question)
-        return [fault for rule in rules for fault in check(rule, made) or ()]
+        return [fault for rule in ask.each(rules) for fault in check(rule, made) or ()]
 
     def better(quotes: list[Quote]) -> Iterator[list[Quote]]:
         now = faults(quotes)

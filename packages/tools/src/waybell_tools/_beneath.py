@@ -1,6 +1,7 @@
 """Files under one folder, reached component by component, so that no link leads out."""
 
 import os
+import re
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from waybell_tools._errors import ToolDenied
 
 _FOLDER = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_LONGEST = 4096  # bytes of a path, as the system has it
 _CAN = {os.open, os.stat, os.mkdir, os.rename, os.unlink, os.link} <= os.supports_dir_fd
 
 
@@ -26,7 +28,9 @@ def parts_of(path: str) -> list[str]:
         encoded = b"\0"
     if b"\0" in encoded or not path:
         raise ToolDenied(f"{path!r} is not a path")
-    if path.startswith(("/", "\\")) or path[1:2] == ":":
+    if len(encoded) > _LONGEST:
+        raise ToolDenied(f"{path[:100]!r}... is longer than {_LONGEST} bytes")
+    if re.match(r"[/\\]|.:", path):
         raise ToolDenied(f"{path!r} is absolute; paths are relative to the root")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
@@ -58,7 +62,7 @@ class Root:
     ) -> Generator[int]:
         """Open a folder; `path` is what errors name, `make` makes missing ones."""
         with told(path):
-            fd = os.open(self.path, _FOLDER)
+            fd = os.open(self.path, _FOLDER | _NOFOLLOW)
         try:
             for part in parts:
                 with told(path):
@@ -122,7 +126,9 @@ def writable(name: str, fd: int, path: str) -> int:
         except FileNotFoundError:
             return 0
     _check(found, path, hard_links=True)
-    return stat.S_IMODE(found.st_mode)
+    if not found.st_mode & 0o222:
+        raise ToolDenied(f"{path!r} is read-only")
+    return found.st_mode & 0o777  # not the bits that lend its owner's rights
 
 
 def _check(found: os.stat_result, path: str, hard_links: bool) -> None:

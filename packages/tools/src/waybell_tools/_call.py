@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from concurrent.futures import wait
-from contextlib import contextmanager
-from contextvars import copy_context
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
@@ -16,11 +15,12 @@ from waybell_tools._errors import (
     ToolError,
     ToolTimeoutError,
 )
-from waybell_tools._limits import DeadlineLike, capped, seconds_left, text_of
-from waybell_tools._threads import DAEMONS, Job
+from waybell_tools._limits import DeadlineLike, capped, seconds_left, shown, text_of
+from waybell_tools._threads import DAEMONS, HALT, Job
 from waybell_tools._tool import Approve, Tool, is_async
 
 
+_GRACE = 1.0  # seconds that what was asked to end has for that
 _LONG = 1e6  # more seconds than any wait of the system takes
 
 
@@ -41,30 +41,37 @@ class Call:
 
     def run(self) -> Any:
         """Run it and wait."""
-        if self.tool.is_async:
-            return _block(self.arun())
+        name = self.tool.name
         with self._counted():
             answer: Any = self.approve is False
             if callable(self.approve):
-                answer = self.approve(self.tool.name, self.given)
-            self._decide(_block(answer) if isawaitable(answer) else answer)
-            seconds = seconds_left(self.tool.timeout, self.deadline)
-        job = self.job(self.tool.name, self._run)
+                answer = self._waited(_LONG, f"approval of {name}", self._ask)
+            self._decide(answer)
+        value = self._waited(self.tool.timeout, name, self._run)
+        return capped(value, self.tool.max_output)
+
+    def _waited(self, cap: float, name: str, fn: Callable[[], Any]) -> Any:
+        """Wait for what a thread makes of it, which may be awaited there."""
+        seconds = seconds_left(cap, self.deadline)
+        job = self.job(name, partial(_settled, fn))
         try:
-            future = DAEMONS.submit(job)
-            done = wait([future], min(seconds, _LONG)).done
+            return self._joined(job, seconds)
         except BaseException:
             job.abandon()
             raise
-        if not done:
-            job.abandon()
-            self._late(seconds)
+
+    def _joined(self, job: Job, seconds: float) -> Any:
+        future = DAEMONS.submit(job)
         try:
-            value = future.result()
+            with suppress(TimeoutError):  # the wait's, or the tool's own, raised below
+                return future.result(min(seconds, _LONG))
+            if future.done():
+                return future.result()
+            if job.halt.ask():
+                wait([future], _GRACE)
         finally:
             del future  # which would hold the error that holds this frame
-        value = _block(value) if isawaitable(value) else value
-        return capped(value, self.tool.max_output)
+        return self._late(seconds)
 
     async def arun(self) -> Any:
         """Run it and await."""
@@ -77,20 +84,23 @@ class Call:
     async def _answer(self) -> Any:
         if not callable(self.approve):
             return self.approve is False
-        ask = partial(self.approve, self.tool.name, self.given)
         if is_async(self.approve):
-            return await ask()
-        return await self._in_thread(f"approval of {self.tool.name}", ask)
+            return self._ask()
+        return await self._in_thread(f"approval of {self.tool.name}", self._ask)
 
     async def _value(self) -> Any:
         if self.tool.is_async:
-            return await self._run()
+            return self._run()
         return await self._in_thread(self.tool.name, self._run)
+
+    def _ask(self) -> Any:
+        return cast("Approve", self.approve)(self.tool.name, self.given)
 
     def _run(self) -> Any:
         return self.tool.fn(**self.given, **self.filled)
 
     async def _timed(self, cap: float, work: Callable[[], Awaitable[Any]]) -> Any:
+        """What `work` gives, which may be to be awaited too, within the time."""
         seconds = seconds_left(cap, self.deadline)
         wall = asyncio.timeout(min(seconds, _LONG))
         try:
@@ -137,13 +147,22 @@ class Call:
         raise ToolTimeoutError(f"{name}: took longer than {seconds:g} s", tool=name)
 
 
-def _block(awaitable: Awaitable[Any]) -> Any:
-    """Await it on a loop in a thread of its own: one may be running in this one."""
+def _settled(fn: Callable[[], Any]) -> Any:
+    """What it returns, awaited on a loop of this thread's own if need be."""
+    value = fn()
+    return asyncio.run(_awaited(value)) if isawaitable(value) else value
 
-    async def waited() -> Any:
-        return await awaitable
 
-    return DAEMONS.submit(copy_context().run, asyncio.run, waited()).result()
+async def _awaited(value: Awaitable[Any]) -> Any:
+    task, loop = asyncio.ensure_future(value), asyncio.get_running_loop()
+    if (halt := HALT.get()) is not None:
+        halt.call(partial(_cancel, task, loop))
+    return await task
+
+
+def _cancel(task: "asyncio.Future[Any]", loop: asyncio.AbstractEventLoop) -> None:
+    with suppress(RuntimeError):  # the loop has ended by itself
+        loop.call_soon_threadsafe(task.cancel)
 
 
 def parts(call: Any) -> list[Any]:
@@ -171,7 +190,7 @@ def answer(call: Any, value: Any, *, failed: bool = False) -> dict[str, Any]:
     told = {"id": call_id, "name": name}
     if not failed:
         return {**told, "value": value, "text": text_of(value)}
-    error = {"type": type(value).__name__, "message": capped(str(value), 2000)}
+    error = {"type": type(value).__name__, "message": capped(shown(value, str), 2000)}
     if isinstance(value, ToolError) and value.problems:
         error["problems"] = [list(pair) for pair in value.problems]
     return {**told, "error": error, "text": text_of({"error": error})}

@@ -6,7 +6,6 @@ import socket
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from contextvars import ContextVar
 from dataclasses import dataclass
 from http.client import HTTPException
 from threading import Timer
@@ -15,9 +14,7 @@ from typing import Any, NoReturn
 from urllib.parse import urljoin
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from waybell_tools._addresses import check_url
@@ -28,6 +25,7 @@ from waybell_tools._errors import (
     ToolTimeoutError,
 )
 from waybell_tools._threads import DAEMONS, HALT
+from waybell_tools._wire import DIAL, Adapter
 
 
 _HEADERS = {
@@ -45,46 +43,11 @@ _CHARSETS = re.compile(
 )
 _MOST_ADDRESSES = 4
 _LONGEST = 86_400.0  # seconds, which a socket can wait
-_CURRENT: ContextVar["Fetch"] = ContextVar("waybell_tools_fetch")
+_LONGEST_URL = 8000  # about what servers take
 
 
 class _Stop(Exception):
     """Carries an error of ours out of urllib3."""
-
-
-def _dialled(self: HTTPConnection) -> socket.socket:
-    """The socket of a connection comes from the download it is made for.
-
-    SNI, the certificate and the Host header go by the name of the host all the same.
-    """
-    fetch = _CURRENT.get()
-    fetch.opened.append(self)
-    return fetch.dial(self.host.strip("[]"), self.port or 0)
-
-
-class _Http(HTTPConnection):
-    _new_conn = _dialled
-
-
-class _Https(HTTPSConnection):
-    _new_conn = _dialled
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls: Any = _Http
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls: Any = _Https
-
-
-class _Adapter(HTTPAdapter):
-    """What requests sends with; without a session there is no netrc and no cookie."""
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        pools = {"http": _HttpPool, "https": _HttpsPool}
-        self.poolmanager.pool_classes_by_scheme = pools
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -109,12 +72,12 @@ class Rules:
 class Fetch:
     """One download, its redirects included, in so many seconds."""
 
-    __slots__ = ("_end", "_rules", "_sockets", "_url", "late", "opened")
+    __slots__ = ("_end", "_opened", "_rules", "_sockets", "_url", "late")
 
     def __init__(self, rules: Rules, seconds: float) -> None:
         self._rules, self._end = rules, monotonic() + min(seconds, _LONGEST)
         self._sockets: list[socket.socket] = []
-        self.opened: list[HTTPConnection] = []
+        self._opened: list[HTTPConnection] = []
         self._url = ""
         self.late = False
 
@@ -133,7 +96,7 @@ class Fetch:
         timer.start()
         if (halt := HALT.get()) is not None:
             halt.call(self.stop)
-        token = _CURRENT.set(self)
+        token = DIAL.set(self._dial)
         try:
             return self._follow(url)
         except _Stop as stop:
@@ -144,9 +107,9 @@ class Fetch:
             self._in_time()
             raise ToolError(f"{self._url}: {error}") from error
         finally:
-            _CURRENT.reset(token)
+            DIAL.reset(token)
             timer.cancel()
-            opened: list[Any] = [*self.opened, *self._sockets]
+            opened: list[Any] = [*self._opened, *self._sockets]
             for connection in opened:
                 connection.close()  # now, not when the pool is collected
 
@@ -158,8 +121,11 @@ class Fetch:
 
     def _follow(self, url: str) -> dict[str, Any]:
         for _ in range(self._rules.max_redirects + 1):
-            with closing(_Adapter()) as adapter:
+            with closing(Adapter()) as adapter:
                 self._in_time()
+                if len(url) > _LONGEST_URL:
+                    why = f"is longer than {_LONGEST_URL} characters"
+                    self._refuse(ToolDenied, why)
                 request = requests.Request("GET", url, _HEADERS).prepare()
                 check_url(url, request.url or "", self._rules.ports)
                 response = adapter.send(
@@ -172,13 +138,16 @@ class Fetch:
                 with response:
                     if not response.is_redirect:
                         return self._page(response)
-                    url = urljoin(response.url, response.headers["location"])
+                    place = response.headers["location"].encode("latin-1")
+                    url = urljoin(response.url, place.decode(errors="replace"))
         return self._refuse(
             ToolLimitError, f"more than {self._rules.max_redirects} redirects"
         )
 
-    def dial(self, host: str, port: int) -> socket.socket:
+    def _dial(self, connection: HTTPConnection) -> socket.socket:
         """Connect to an address of the host, all of which were checked just now."""
+        self._opened.append(connection)
+        host, port = connection.host.strip("[]"), connection.port or 0
         try:
             if port not in self._rules.ports:
                 self._refuse(ToolDenied, f"port {port} is not allowed")
@@ -213,10 +182,21 @@ class Fetch:
         raise failure
 
     def _page(self, response: requests.Response) -> dict[str, Any]:
+        if response.status_code < 200:
+            self._refuse(ToolError, f"ends with {response.status_code}")
         kind = response.headers.get("content-type", "")
         if kind and not _TEXT.match(kind):
             self._refuse(ToolError, f"is {kind[:100]}, not text")
-        body = self._body(response)
+        packing = response.headers.get("content-encoding", "").lower() or "identity"
+        coding = response.headers.get("transfer-encoding", "chunked").lower()
+        if packing not in ("identity", "gzip") or coding != "chunked":
+            self._refuse(
+                ToolError,
+                f"is packed as {packing[:100]}, {coding[:100]}, which nobody asked",
+            )
+        body = self._body(
+            response, zlib.decompressobj(31) if packing == "gzip" else None
+        )
         self._in_time()  # a shut socket looks like the end of a body
         return {
             "url": response.url,
@@ -225,11 +205,7 @@ class Fetch:
             "text": body.decode(_charset(response.encoding), "replace"),
         }
 
-    def _body(self, response: requests.Response) -> bytes:
-        packing = response.headers.get("content-encoding", "identity").lower()
-        if packing not in ("identity", "gzip", ""):
-            self._refuse(ToolError, f"is packed as {packing[:100]}, which nobody asked")
-        unpack = zlib.decompressobj(31) if packing == "gzip" else None
+    def _body(self, response: requests.Response, unpack: Any) -> bytes:
         most, size = self._rules.max_bytes, 0
         body = bytearray()
         while data := response.raw.read(65536, decode_content=False):
@@ -238,6 +214,8 @@ class Fetch:
             if max(size, len(body)) > most:
                 self._refuse(ToolLimitError, f"is larger than {most} bytes")
             self._in_time()
+        if unpack and size and (not unpack.eof or unpack.unused_data.strip(b"\0")):
+            self._refuse(ToolError, "is not one whole gzip stream")
         return bytes(body)
 
     def _left(self) -> float:

@@ -1,7 +1,7 @@
 """The built-in tools that read, write and list files under one folder."""
 
 import os
-import stat
+import re
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -9,7 +9,12 @@ from itertools import islice
 from secrets import token_hex
 
 from waybell_tools._beneath import Root, opened, parts_of, told, writable
-from waybell_tools._errors import ToolError, ToolLimitError
+from waybell_tools._errors import ToolDenied, ToolError, ToolLimitError
+from waybell_tools._limits import positive
+
+
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
+_WIDEST = 4  # bytes of a character, without which no reading goes on
 
 
 def read_file(
@@ -25,7 +30,9 @@ def read_file(
         max_bytes: Of one call; of a longer file the rest is read by another.
         hard_links: Whether files of several names may be read.
     """
-    base = Root(root)
+    base, most = Root(root), int(positive(max_bytes, "max_bytes"))
+    if most < _WIDEST:
+        raise ValueError(f"max_bytes must be at least {_WIDEST}, not {max_bytes}")
 
     def read_file(path: str, start: int = 0) -> str:
         """Read a text file.
@@ -38,9 +45,10 @@ def read_file(
         with base.folder(parts[:-1], path) as folder:
             file = opened((parts or ["."])[-1], folder, path, hard_links=hard_links)
         with os.fdopen(file, "rb") as source:
-            source.seek(max(0, start))
-            data = source.read(max_bytes)
             size = os.fstat(file).st_size
+            start = min(max(0, start), size)
+            source.seek(start)
+            data = source.read(most)
         return _text(data, start, size, path)
 
     return read_file
@@ -85,6 +93,8 @@ def write_file(
         if len(data) > max_bytes:
             raise ToolLimitError(f"{path!r}: {len(data)} bytes, {max_bytes} may be")
         parts = parts_of(path)
+        if _CONTROL.search(path):
+            raise ToolDenied(f"{path!r} has control characters")
         name = (parts or ["."])[-1]
         with base.folder(parts[:-1], path, make=True) as folder:
             mode = writable(name, folder, path)
@@ -132,7 +142,8 @@ def list_files(
             path: Relative to the root.
             recursive: Whether to list the folders in it too.
         """
-        found = list(islice(_walk(base, parts_of(path), recursive), max_entries + 1))
+        names = _walk(base, parts_of(path), recursive, max(max_entries + 1, 100_000))
+        found = list(islice(names, max_entries + 1))
         if len(found) > max_entries:
             found[max_entries:] = [f"[cut: more than {max_entries} entries]"]
         return found
@@ -140,21 +151,26 @@ def list_files(
     return list_files
 
 
-def _walk(base: Root, start: list[str], recursive: bool) -> Iterator[str]:
+def _walk(base: Root, start: list[str], recursive: bool, most: int) -> Iterator[str]:
     waiting = [start]
     while waiting:
         parts = waiting.pop()
-        path = "/".join(parts) or "."
-        with (
-            base.folder(parts, path) as folder,
-            told(path),
-            os.scandir(folder) as found,
-        ):
-            entries = sorted((e.name, _mark(e)) for e in islice(found, 100_000))
+        try:
+            entries = _entries(base, parts, most)
+        except OSError:  # it is closed to us, or gone or a link by now
+            if parts is start:
+                raise
+            continue
         for name, mark in entries:
             yield "/".join([*parts, name]) + mark
         if recursive:
             waiting += [[*parts, name] for name, mark in entries if mark == "/"][::-1]
+
+
+def _entries(base: Root, parts: list[str], most: int) -> list[tuple[str, str]]:
+    path = "/".join(parts) or "."
+    with base.folder(parts, path) as fd, told(path), os.scandir(fd) as found:
+        return sorted((e.name, _mark(e)) for e in islice(found, most))
 
 
 def _mark(entry: "os.DirEntry[str]") -> str:
@@ -162,4 +178,4 @@ def _mark(entry: "os.DirEntry[str]") -> str:
         return "@"
     if entry.is_dir(follow_symlinks=False):
         return "/"
-    return "" if stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode) else "="
+    return "" if entry.is_file(follow_symlinks=False) else "="

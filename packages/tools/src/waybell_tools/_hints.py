@@ -62,6 +62,20 @@ class Reader:
                 return self.shape(getattr(hint, alias))
         return self._class(origin, hint)
 
+    def union(self, hints: Iterable[Any]) -> Shape:
+        """One of several; within a class at most one that contains classes again.
+
+        With two, a check would try each at every level: 2 to the power of the depth.
+        """
+        shapes = [self.shape(hint) for hint in hints]
+        if self._reading and sum("'$ref'" in str(shape.schema) for shape in shapes) > 1:
+            names = ", ".join(cls.__name__ for cls in self._reading)
+            raise TypeError(
+                f"{names}: a union in a class has two types that contain themselves, "
+                "which could take for ever to check; give schema="
+            )
+        return _shapes.union(shapes)
+
     def _class(self, cls: Any, hint: Any) -> Shape:
         if cls in self._reading:
             return self._again(cls)
@@ -138,7 +152,7 @@ def _items(make: Any, reader: Reader, args: tuple[Any, ...]) -> Shape:
 
 
 def _union(reader: Reader, args: tuple[Any, ...]) -> Shape:
-    return _shapes.union([reader.shape(arg) for arg in args])
+    return reader.union(args)
 
 
 _LISTS = (list, abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable)

@@ -109,23 +109,31 @@ def _plain(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return list(cast("set[Any]", value))
     fields: Any = getattr(value, "__dataclass_fields__", None)
-    return {f: getattr(value, f) for f in fields} if fields else _shown(value)
+    return {f: getattr(value, f, None) for f in fields} if fields else shown(value)
 
 
 _JSON = JSONEncoder(ensure_ascii=False, default=_plain)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any, how: Callable[[Any], str] = repr) -> str:
+    """Its text, or the name of its type if it cannot tell."""
     try:
-        return repr(value)
+        return how(value)
     except Exception:  # an int of too many digits, or a broken __repr__
         return f"<{type(value).__name__}>"
 
 
 def text_of(value: Any, limit: float = inf) -> str:
     """A tool's value as a model reads it: text, or JSON made as far as `limit`."""
-    if isinstance(value, str):
-        return value
+    text = value if isinstance(value, str) else _text(value, limit)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file's name may have surrogates, a request not
+        return text.encode(errors="replace").decode()
+    return text
+
+
+def _text(value: Any, limit: float) -> str:
     if isinstance(value, bytes | bytearray):
         return value.decode(errors="replace")
     parts: list[str] = []
@@ -136,8 +144,8 @@ def text_of(value: Any, limit: float = inf) -> str:
             size += len(part)
             if size > limit:
                 break
-    except (TypeError, ValueError, RecursionError):  # odd keys, cycles
-        return _shown(value)
+    except Exception:  # odd keys, cycles, an object that fails
+        return shown(value)
     return "".join(parts)
 
 

@@ -28,8 +28,9 @@ def run(
     env: Mapping[str, str],
     seconds: float,
     keep: int,
+    name: str,
 ) -> dict[str, Any]:
-    """Run a program to its end, keeping so many bytes of each stream.
+    """Run a program to its end, keeping so many bytes of each stream; errors call it `name`.
 
     Raises:
         ToolTimeoutError: It was killed, with all that it started.
@@ -54,7 +55,7 @@ def run(
             _kill_all(process.pid, mark)
         drain.rest()
     if not in_time:
-        raise ToolTimeoutError(f"{argv[-1]}: took longer than {seconds:g} s")
+        raise ToolTimeoutError(f"{name}: took longer than {seconds:g} s")
     out, err = drain.texts()
     return {"exit": process.returncode, "stdout": out, "stderr": err}
 
@@ -136,14 +137,9 @@ class _Drain:
 
     def texts(self) -> list[str]:
         """What was kept, with a mark where more came."""
-        return [
-            kept.decode(errors="replace")
-            + (
-                f"\n[cut: {size} bytes, {self._keep} are shown]"
-                if size > self._keep
-                else ""
-            )
-            for kept, size in zip(
-                self._kept.values(), self._sizes.values(), strict=True
-            )
-        ]
+        texts: list[str] = []
+        for stream, kept in self._kept.items():
+            size, text = self._sizes[stream], kept.decode(errors="replace")
+            mark = f"\n[cut: {size} bytes, {self._keep} are shown]"
+            texts.append(text + mark if size > self._keep else text)
+        return texts

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from os import getpid
 from secrets import token_hex
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -146,9 +147,10 @@ class ToolRegistry:
             return tool
         from difflib import get_close_matches  # noqa: PLC0415 - only for the error
 
-        near = get_close_matches(str(name), self._tools, cutoff=0.5)
+        told = str(name)[:100]
+        near = get_close_matches(told, self._tools, cutoff=0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise UnknownToolError(f"no tool {name!r}{hint}", tool=name, near=near)
+        raise UnknownToolError(f"no tool {told!r}{hint}", tool=told, near=near)
 
     def __contains__(self, name: object) -> bool:
         return name in self._tools
@@ -250,8 +252,12 @@ class ToolRegistry:
         time = self._clock()
         return tuple(
             Running(job.name, time - job.started, job.abandoned)
-            for job in tuple(self._jobs)
+            for job in self._alive()
         )
+
+    def _alive(self) -> Iterator[Job]:
+        here = getpid()  # after a fork the threads of the other process are not here
+        return (job for job in tuple(self._jobs) if job.pid == here)
 
     def _ready(
         self, name: str, arguments: Any, deadline: DeadlineLike | None, key: str | None
@@ -259,11 +265,14 @@ class ToolRegistry:
         tool = self[name]
         given = tool.check(arguments)
         seconds_left(tool.timeout, deadline)
-        left = sum(job.abandoned for job in tuple(self._jobs))
+        left = sum(job.abandoned for job in self._alive()) if self._jobs else 0
         if left >= self._max:
             raise ToolLimitError(f"{name}: {left} abandoned calls still run", tool=name)
-        fill = {"deadline": deadline, "idempotency_key": key or token_hex(16)}
-        filled = {part: fill[part] for part in tool.injected}
+        filled: dict[str, Any] = {}
+        if "deadline" in tool.injected:
+            filled["deadline"] = deadline
+        if "idempotency_key" in tool.injected:
+            filled["idempotency_key"] = key or token_hex(16)
         tool.quota.take(name)
         asked = self._approve if tool.approve is True else tool.approve
         return Call(tool, given, filled, deadline, asked, self._job)
@@ -281,9 +290,7 @@ def _openai(name: str, description: str, schema: Any) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-_FORMS = {
-    "neutral": _neutral,
-    "anthropic": _neutral,
-    "openai": _openai,
-    "ollama": _openai,
+_FORMS: dict[str, Callable[[str, str, Any], dict[str, Any]]] = {
+    **dict.fromkeys(("neutral", "anthropic"), _neutral),
+    **dict.fromkeys(("openai", "ollama"), _openai),
 }

@@ -76,6 +76,9 @@ def union(shapes: Sequence[Shape]) -> Shape:
                 found.append(shape.convert(value, path))
             except Mismatch as error:
                 wrong.append(error)
+                continue
+            if not isinstance(value, int | float):
+                break
         if not found:
             raise next((e for e in wrong if type(e) is Mismatch), wrong[0])
         # A whole number fits int and float; it is the one as which it was written.

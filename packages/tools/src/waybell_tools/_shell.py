@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,13 @@ from waybell_tools._process import run
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _SYSTEM = (
     "/usr /bin /sbin /lib /lib32 /lib64 /etc/alternatives /etc/ld.so.cache".split()
+)
+
+# What is not shared with the rest of the system. Where bwrap has privileges of its own,
+# it does not take the first; capabilities are dropped in either case.
+_SPACES = (
+    ["--unshare-all", "--unshare-user", "--disable-userns"],
+    ["--unshare-all"],
 )
 
 
@@ -85,6 +93,7 @@ def shell(
             env=clean,
             seconds=seconds_left(cap, deadline),
             keep=max_output,
+            name=argv[0],
         )
 
     shell.__doc__ = f"{shell.__doc__}".replace(
@@ -98,8 +107,8 @@ def _found(name: str, folder: str) -> str:
     path = shutil.which(name, path=_PATH)
     if path is None:
         raise FileNotFoundError(f"there is no program {name!r} in {_PATH}")
-    real = os.path.realpath(path)
-    if os.path.commonpath([real, folder]) == folder != "/":
+    places = Path(path).absolute(), Path(path).resolve()
+    if folder != "/" and any(place.is_relative_to(folder) for place in places):
         raise ValueError(f"{name!r} lies under the root, where it can be replaced")
     return path
 
@@ -111,20 +120,22 @@ def _sandbox(
     path = bwrap and shutil.which(bwrap)
     if not path:
         return []
-    words = [path, "--unshare-all", "--die-with-parent", "--new-session"]
-    words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 - its own
+    words = "--die-with-parent --new-session --cap-drop ALL".split()
+    words += "--proc /proc --remount-ro /proc --dev /dev --tmpfs /tmp".split()
     for place in readable:
         words += ["--ro-bind-try", place, place]
     words += ["--bind" if writable else "--ro-bind", folder, folder]
     words += ["--chdir", folder, "--"]
-    probe = shutil.which("true", path=_PATH)
-    if probe is None:
-        return []
-    tried = subprocess.run(  # noqa: S603 - our own words
-        [*words, probe],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        timeout=10,
-    )
-    return words if tried.returncode == 0 else []
+    for spaces in _SPACES:
+        wrap = [str(Path(path).absolute()), *spaces, *words]
+        with suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(  # noqa: S603 - our own words
+                [*wrap, "true"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=True,
+                timeout=10,
+                env={"PATH": _PATH},
+            )
+            return wrap
+    return []

@@ -1,15 +1,20 @@
 """Threads that can be left behind: they do not hold the interpreter at its end."""
 
 import logging
+import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar, copy_context
 from functools import partial
+from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 
 T = TypeVar("T")
+_Work: TypeAlias = "tuple[Future[Any], Callable[[], Any]]"
+_IDLE = 1.0  # seconds that a thread waits for more work
 log = logging.getLogger("waybell_tools")
 
 
@@ -31,41 +36,74 @@ class Halt:
                 return
         callback()
 
-    def ask(self) -> None:
-        """End the work, as far as it listens."""
+    def ask(self) -> bool:
+        """End the work, and say whether it listens."""
         with self._lock:
             self.asked = True
         for callback in self._callbacks:
             callback()
+        return bool(self._callbacks)
 
 
 HALT: ContextVar[Halt | None] = ContextVar("waybell_tools_halt", default=None)
 
 
 class Daemons(Executor):
-    """An executor of daemon threads, one for each call.
+    """An executor of daemon threads: one for each call, and those that idle again.
 
     The pools of `concurrent.futures` have few threads, which abandoned calls would use
     up, and join them when the interpreter ends.
     """
 
-    __slots__ = ()
+    __slots__ = ("_idle",)
+
+    def __init__(self) -> None:
+        self._idle: deque[SimpleQueue[_Work]] = deque()
+        if register := getattr(os, "register_at_fork", None):  # threads are not forked
+            register(after_in_child=self._idle.clear)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
-        """Start a thread; the future carries what it returns or raises."""
+        """Give it to a thread; the future carries what it returns or raises."""
         future: Future[T] = Future()
-        work = (future, partial(fn, *args, **kwargs))
-        Thread(target=_work, args=work, name="waybell-tools", daemon=True).start()
+        inbox: SimpleQueue[_Work]
+        try:
+            inbox = self._idle.pop()
+        except IndexError:
+            inbox = SimpleQueue()
+            Thread(
+                target=self._serve, args=(inbox,), name="waybell-tools", daemon=True
+            ).start()
+        inbox.put((future, partial(fn, *args, **kwargs)))
         return future
 
+    def _serve(self, inbox: "SimpleQueue[_Work]") -> None:
+        while True:
+            try:
+                _work(*inbox.get(timeout=_IDLE), partial(self._idle.append, inbox))
+            except Empty:
+                try:
+                    self._idle.remove(inbox)
+                except ValueError:  # taken just now, so that work will come
+                    continue
+                return
 
-def _work(future: "Future[Any] | None", fn: Callable[[], Any]) -> None:
-    if future is not None and future.set_running_or_notify_cancel():
-        try:
-            future.set_result(fn())
-        except BaseException as error:
-            future.set_exception(error)
-            future = None  # no cycle, so that what failed is freed at once
+
+def _work(
+    future: "Future[Any]", fn: Callable[[], Any], ready: Callable[[], None]
+) -> None:
+    """Run it; `ready` is called before anybody knows, who may have more work at once."""
+    if not future.set_running_or_notify_cancel():
+        ready()
+        return
+    try:
+        value = fn()
+    except BaseException as error:
+        ready()
+        future.set_exception(error)
+        del future  # no cycle, so that what failed is freed at once
+    else:
+        ready()
+        future.set_result(value)
 
 
 DAEMONS = Daemons()
@@ -74,13 +112,22 @@ DAEMONS = Daemons()
 class Job:
     """One call in a thread, in a copy of the caller's context, listed while it runs."""
 
-    __slots__ = ("_context", "_fn", "_jobs", "abandoned", "halt", "name", "started")
+    __slots__ = (
+        "_context",
+        "_fn",
+        "_jobs",
+        "abandoned",
+        "halt",
+        "name",
+        "pid",
+        "started",
+    )
 
     def __init__(
         self, name: str, fn: Callable[[], Any], started: float, jobs: "set[Job]"
     ) -> None:
         self.name, self._fn, self.started, self._jobs = name, fn, started, jobs
-        self.abandoned, self.halt = False, Halt()
+        self.abandoned, self.halt, self.pid = False, Halt(), os.getpid()
         self._context = copy_context()
 
     def __call__(self) -> Any:
@@ -97,7 +144,7 @@ class Job:
             self._jobs.discard(self)
 
     def abandon(self) -> None:
-        """Nobody waits for it any more."""
+        """Nobody waits for it any more; if it has ended, nothing happens."""
         self.abandoned = True
         self.halt.ask()
         if self in self._jobs:

@@ -22,6 +22,7 @@ Approve: TypeAlias = Callable[[str, Mapping[str, Any]], Any | Awaitable[Any]]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what all vendors take
 _MOST = 100  # problems that are told
+_MOST_PARTS = 10_000  # of wrong arguments: a million problems take minutes to list
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +65,31 @@ class Tool:
         Raises:
             ToolArgumentsError: With every problem.
         """
+        problems: tuple[tuple[str, str], ...]
         try:
             given = _parsed(arguments)
-            problems = tuple(islice(_problems(self.validator, given), _MOST))
-            if not problems:
+            if self.validator.is_valid(given):
                 return cast("dict[str, Any]", self.convert(given, ""))
+            problems = (("", "do not fit, and are too many to say where"),)
+            if _fewer(given, _MOST_PARTS):
+                problems = tuple(islice(_problems(self.validator, given), _MOST))
         except Mismatch as error:
             problems = error.args
         except (ValueError, RecursionError) as error:  # no JSON, or not of JSON
             problems = (("", f"is not JSON: {error}"),)
-        told = [(path or "arguments", text[:300]) for path, text in problems]
-        count = "a problem" if len(told) == 1 else f"{len(told)} problems"
-        text = "; ".join(f"{path}: {text}" for path, text in told)
-        raise ToolArgumentsError(
-            f"{self.name}: {count}: {text}", tool=self.name, problems=told
-        )
+        raise _refusal(self.name, problems)
+
+
+def _refusal(tool: str, problems: Iterable[tuple[str, str]]) -> ToolArgumentsError:
+    told = [(path or "arguments", text[:300]) for path, text in problems]
+    count = "a problem" if len(told) == 1 else f"{len(told)} problems"
+    text = "; ".join(f"{path}: {text}" for path, text in told)
+    return ToolArgumentsError(f"{tool}: {count}: {text}", tool=tool, problems=told)
 
 
 def _parsed(arguments: Any) -> Any:
     if isinstance(arguments, str):
-        return json.loads(arguments or "{}", parse_constant=_no_number)
+        return _JSON.decode(arguments) if arguments else {}
     if isinstance(arguments, Mapping):
         return dict(cast("Mapping[str, Any]", arguments))
     return {} if arguments is None else arguments
@@ -91,6 +97,28 @@ def _parsed(arguments: Any) -> Any:
 
 def _no_number(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):  # who reads the text otherwise may see the other one
+        raise ValueError("a key is given twice")
+    return made
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
+
+
+def _fewer(value: Any, most: int) -> bool:
+    """Whether arguments have fewer parts, on all levels together."""
+    waiting: list[Any] = [value]
+    while waiting and most:
+        part, most = waiting.pop(), most - 1
+        if isinstance(part, Mapping):
+            waiting += cast("Mapping[str, Any]", part).values()
+        elif isinstance(part, list | tuple):
+            waiting += cast("list[Any]", part)
+    return not waiting
 
 
 def _problems(validator: Draft202012Validator, value: Any) -> Iterator[tuple[str, str]]:
@@ -154,10 +182,7 @@ def declared(
     signature = inspect.signature(fn)
     bound = frozenset[str](cast("Any", fn).keywords if isinstance(fn, partial) else ())
     plain = function_of(fn)
-    try:
-        hints = get_type_hints(plain, include_extras=True)
-    except NameError as error:
-        raise TypeError(f"cannot read the type hints of {fn!r}: {error}") from error
+    hints = _hints_of(plain)
     injected = frozenset(
         name
         for name in signature.parameters.keys() - bound
@@ -172,6 +197,16 @@ def declared(
     )
     defs = {"$defs": reader.defs} if reader.defs else {}
     return {**derived, **defs}, convert, injected
+
+
+def _hints_of(plain: Callable[..., Any]) -> dict[str, Any]:
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        raise TypeError(f"{plain!r} yields: a tool returns one value, such as a list")
+    try:
+        hinted = cast("Any", plain).__init__ if isinstance(plain, type) else plain
+        return get_type_hints(hinted, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"cannot read the type hints of {plain!r}: {error}") from error
 
 
 def _is_injected(name: str, hint: Any) -> bool:
