@@ -10,7 +10,7 @@ import pytest
 from tenacity import AsyncRetrying, stop_after_attempt
 
 from waybell_bus import EventBus
-from waybell_scheduler import Gap, Task, arun
+from waybell_scheduler import Gap, Task, TaskQueue, arun
 
 
 async def test_an_agent_is_asked_by_its_topic():
@@ -376,3 +376,21 @@ async def test_an_agent_that_tells_nothing_of_itself_is_given_the_prompt_alone()
             return prompt
 
     assert (await arun([Task("a", "hi", "x")], agents={"x": Odd()}))["a"].value == "hi"
+
+
+async def test_what_is_skipped_on_the_way_is_told_at_the_end_at_the_latest():
+    seen = []
+
+    async def stops():
+        TaskQueue.current().stop()
+
+    await arun(
+        [Task("a", run=stops), Task("b", run=stops)],
+        max_concurrent=1,
+        on_event=lambda name, fields: seen.append((name, fields["task"])),
+    )
+    assert seen == [
+        ("task:started", "a"),
+        ("task:finished", "a"),
+        ("task:skipped", "b"),
+    ]

@@ -580,7 +580,7 @@ async def test_several_steps_of_a_task_may_wait(path):
 
     tasks = [Task("a", run=agent)]
     result = await arun(tasks, journal=path)
-    assert list(result.pending) == ["a/approve:1", "a/approve:0"]
+    assert list(result.pending) == ["a/approve:0", "a/approve:1"]
     half = await aresume(path, {"a/approve:0": False}, tasks=tasks)
     assert list(half.pending) == ["a/approve:1"]
     whole = await aresume(path, {"a/approve:1": "maybe"}, tasks=tasks)

@@ -376,3 +376,21 @@ async def test_agents_without_a_limit_have_none():
     tasks = [Task("a", agent="x"), Task("b", run=lambda: 1)]
     result = await arun(tasks, call=lambda task: task.id, agent_limit={"y": 1})
     assert result.unwrap() == {"a": "a", "b": 1}
+
+
+@pytest.mark.simulate(seeds=20)
+@pytest.mark.parametrize(("on_open", "ends"), [("hold", "done"), ("fail", "failed")])
+async def test_a_function_that_calls_through_a_pool_itself_is_held_too(on_open, ends):
+    pool = AgentPool(8, consecutive_failure_limit=1, recovery_timeout_s=10)
+
+    async def fails():
+        raise ConnectionError
+
+    async def calls():
+        return await pool.acall(asyncio.sleep, 0, "fine")
+
+    with pytest.raises(ConnectionError):
+        await pool.acall(fails)
+    result = await arun([Task("a", run=calls)], on_open=on_open)
+    assert result["a"].status == ends
+    assert asyncio.get_running_loop().time() == (10 if ends == "done" else 0)
