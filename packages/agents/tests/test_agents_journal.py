@@ -277,6 +277,34 @@ def test_a_recalled_reply_is_streamed_as_if_it_came_now(tmp_path):
     assert (result["t"].value, pieces) == ("one two", [["one", " two"], ["one two"]])
 
 
+def test_what_an_agent_did_as_a_tool_of_another_is_recalled_too(tmp_path):
+    def process(outer, inner):
+        deep = Agent(AgentConfig("deep", "", ScriptedAdapter(inner), [look]))
+        registry = ToolRegistry()
+
+        @registry.tool(safe_to_repeat=True)
+        async def ask(question: str) -> str:
+            return await deep.run(question)
+
+        model = ScriptedAdapter(outer)
+        config = AgentConfig("outer", "", model, registry)
+        run = OpenMultiAgent().run_tasks(
+            [Task("t", "go")], team=[config], journal=tmp_path / "j"
+        )
+        return run, model
+
+    def look() -> str:
+        looks.append(1)
+        return "seen"
+
+    looks: list[int] = []
+    with pytest.raises(Died):
+        process([[call("ask", question="what?")]], [[call("look")], Died()])
+    result, model = process(["fin"], ["deep down"])
+    assert (result["t"].value, looks) == ("fin", [1])
+    assert model.calls[0].prompt[-1]["content"] == "deep down"
+
+
 def test_a_reply_that_was_cut_short_is_not_taken_for_a_whole_one(runs):
     cut = ModelUnavailable("cut", reply=Reply("ha", partial=True))
     tasks = [Task("t", "go", retries=AT_ONCE)]
