@@ -108,16 +108,14 @@ async def test_failures_keep_the_very_exception():
     assert len(result) == 3
 
 
-async def test_a_stop_says_that_it_stopped():
-    result = await arun(
-        [
-            Task("a", run=broken),
-            Task("b", run=one),
-            Task("tidy", run=one, run_if="always"),
-        ],
-        max_concurrent=1,
-        stop_on_failure=True,
-    )
+@pytest.mark.parametrize("kind", [list, TaskQueue])
+async def test_a_stop_says_that_it_stopped(kind):
+    tasks = [
+        Task("a", run=broken),
+        Task("b", run=one),
+        Task("tidy", run=one, run_if="always"),
+    ]
+    result = await arun(kind(tasks), max_concurrent=1, stop_on_failure=True)
     assert result.status == "stopped"
     assert [each.status for each in result.values()] == ["failed", "skipped", "done"]
 

@@ -91,6 +91,7 @@ def _queue(tasks: Tasks | None, past: Past | None, terms: Terms) -> TaskQueue:
         )
     if tasks._live is not None:
         raise SchedulerError("this queue is being run already")
+    tasks.stop_on_failure = tasks.stop_on_failure or terms.stop_on_failure
     return tasks
 
 
