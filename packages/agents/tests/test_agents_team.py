@@ -209,6 +209,28 @@ async def test_on_a_shared_bus_agents_answer_while_a_run_wants_them():
     assert await many.arun_agent(AgentConfig("a"), "go") == "x"
 
 
+async def test_a_run_that_cannot_have_all_its_agents_leaves_none_on_the_bus():
+    bus, gate, begun = EventBus(), asyncio.Event(), asyncio.Event()
+
+    async def slow(prompt):
+        begun.set()
+        await gate.wait()
+        return "late"
+
+    many = OpenMultiAgent(adapter=ScriptedAdapter([slow]), bus=bus)
+    run = asyncio.create_task(many.arun_agent(AgentConfig("b"), "go"))
+    await begun.wait()
+    with pytest.raises(AgentError, match="another agent 'b'"):
+        await many.arun_tasks(
+            [Task("x", "go", "a"), Task("y", "go", "b")],
+            team=[AgentConfig("a"), AgentConfig("b")],
+        )
+    assert list(bus.describe()) == ["agent:b"]
+    gate.set()
+    assert await run == "late"
+    assert bus.describe() == {}
+
+
 async def test_tasks_may_go_to_topics_of_the_shared_bus():
     bus = EventBus()
     bus.on("intent:sum", lambda event: f"{event['task']}!")
