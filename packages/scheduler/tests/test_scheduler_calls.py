@@ -200,16 +200,21 @@ async def test_functions_come_in_many_forms():
     async def partial(extra, results):
         return extra
 
+    @functools.wraps(keyword)
+    async def wrapped(*args, **kwargs):
+        return await keyword(*args, **kwargs)
+
     functions = {
         "object": Async(), "method": Async().method, "fed": Async().fed, "optional": optional,
         "keyword": keyword, "many": many, "partial": functools.partial(partial, 1),
-        "lambda": lambda results: later(len(results)), "dict": dict,
+        "lambda": lambda results: later(len(results)), "dict": dict, "wrapped": wrapped,
     }  # fmt: skip
     tasks = [Task(name, run=fn, depends_on=["z"]) for name, fn in functions.items()]
     result = await arun([*tasks, Task("z", run=keyword)])
     assert result.unwrap() == {
         "object": ["z"], "method": "method", "fed": 1, "optional": {"z": None},
         "keyword": None, "many": 1, "partial": 1, "lambda": 1, "dict": {}, "z": None,
+        "wrapped": None,
     }  # fmt: skip
 
 

@@ -275,7 +275,8 @@ async def test_it_waits_for_money_no_longer_than_its_deadline():
     assert result["b"].seconds == 5
 
 
-async def test_being_out_of_money_is_not_tried_again():
+@pytest.mark.parametrize("retries", [5, AsyncRetrying()])
+async def test_being_out_of_money_is_not_tried_again(retries):
     pool = BudgetPool(usd=1)
     calls = []
 
@@ -284,7 +285,7 @@ async def test_being_out_of_money_is_not_tried_again():
         budget.charge(usd=2)
 
     result = await arun(
-        [Task("a", "a", "x", usd=1, retries=5)], agents={"x": agent}, budget=pool
+        [Task("a", "a", "x", usd=1, retries=retries)], agents={"x": agent}, budget=pool
     )
     assert isinstance(result["a"].error, BudgetExceeded)
     assert len(calls) == 1
