@@ -28,6 +28,8 @@ from benchmarks.suites import (
     imports,
     scheduler,
     scheduler_breaker,
+    scheduler_journal,
+    scheduler_makespan,
     scheduler_peers,
     scheduler_queue,
     tools,
@@ -47,6 +49,8 @@ ADDITIONS = (
     bus_models,
     bus_newer,
     bus_peers,
+    scheduler_journal,
+    scheduler_makespan,
     scheduler_peers,
 )
 SUITES = (
@@ -55,10 +59,10 @@ SUITES = (
     deadline.SUITE,
     decisions.SUITE,
     trace.SUITE,
-    adapters.SUITE,
-    tools.SUITE,
     scheduler.SUITE,
     scheduler_queue.SUITE,
     scheduler_breaker.SUITE,
+    adapters.SUITE,
+    tools.SUITE,
     imports.SUITE,
 )

@@ -54,6 +54,7 @@ _ours(
     PATTERNS_GROUND,
     "import waybell_patterns",
 )
+_ours("`waybell_scheduler` beyond asyncio", ASYNCIO, "import waybell_scheduler")
 _ours("`waybell_sim` beyond asyncio", ASYNCIO, "import waybell_sim")
 
 

@@ -1,223 +1,288 @@
-"""Whole runs of graphs of no-ops, beside graphlib driven by hand and asyncio alone."""
+"""Whole runs of graphs of tasks: ours, and what can be written by hand with graphlib."""
 
 # ruff: noqa: PLC0415 - as in the other suites
 
 import asyncio
-import random
+from collections import deque
 from graphlib import TopologicalSorter
 from itertools import repeat
-from time import perf_counter
 
-from benchmarks._cases import Case, Suite, Target
-from benchmarks.suites.scheduler_queue import SHAPES
+from benchmarks._cases import Suite, Target
+from benchmarks.suites._scheduler_cases import (
+    BOUND,
+    CRITICAL,
+    JOURNAL,
+    LARGE,
+    MAKESPAN,
+    MEMORY,
+    NO_OPS,
+    ONCE,
+    OWN,
+    SIZES,
+    SKEWED,
+    SUSPENDING,
+)
+from benchmarks.suites.scheduler_queue import SHAPES, layered
 
 
-SIZES = (1_000, 10_000, 100_000)
-BOUND = 64
-INLINE = "graphlib by hand, inline"
-POOL = "graphlib by hand, 64 asyncio.Tasks at a time"
-LAYERS = "`asyncio.gather` by layers"
+INLINE = "graphlib by hand, one after another"
+TASKS = "graphlib by hand, 64 `asyncio.Task`s at a time"
 OURS = "waybell_scheduler `arun`"
-LOWER = "the lower bound"
+HUNDRED = "the same, as 100 runs of 1,000"
+LANGGRAPH = "langgraph"
+LAYERS = "`asyncio.gather` by layers"
 
 
-async def noop():
-    return None
+async def nothing():
+    """What is run."""
 
 
 async def once():
+    """The same, where others get a turn."""
     await asyncio.sleep(0)
 
 
-async def inline(needs, work):
-    """One after another: nothing can be faster by hand, and nothing runs at once."""
+def sorter_of(needs):
     sorter = TopologicalSorter(needs)
     sorter.prepare()
-    results = {}
+    return sorter
+
+
+async def inline(needs, work):
+    """One after another."""
+    sorter = sorter_of(needs)
     while sorter.is_active():
         for name in sorter.get_ready():
-            results[name] = await work()
+            await work()
             sorter.done(name)
-    return results
 
 
-async def pooled(needs, work, bound=BOUND):
-    """At most so many at once, each as soon as its own dependencies are done."""
-    sorter = TopologicalSorter(needs)
-    sorter.prepare()
-    results, running, ready = {}, {}, list(sorter.get_ready())
+async def tasks(needs, work):
+    """An `asyncio.Task` for each as soon as it is ready and one of 64 places is free."""
+    sorter = sorter_of(needs)
+    ready, free = deque(sorter.get_ready()), BOUND
+
+    async def one(name):
+        nonlocal free
+        await work()
+        free += 1
+        sorter.done(name)
+        ready.extend(sorter.get_ready())
+        start()
+
+    def start():
+        nonlocal free
+        while ready and free:
+            free -= 1
+            group.create_task(one(ready.popleft()))
+
+    async with asyncio.TaskGroup() as group:
+        start()
+
+
+async def waits(needs, work):
+    """The same, with `asyncio.wait` for the first to end."""
+    sorter, ready, running = sorter_of(needs), deque(), {}
     while sorter.is_active():
-        while ready and len(running) < bound:
-            name = ready.pop()
+        ready.extend(sorter.get_ready())
+        while ready and len(running) < BOUND:
+            name = ready.popleft()
             running[asyncio.create_task(work())] = name
         ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         for task in ended:
-            name = running.pop(task)
-            results[name] = task.result()
-            sorter.done(name)
-        ready.extend(sorter.get_ready())
-    return results
+            task.result()
+            sorter.done(running.pop(task))
 
 
-async def layer_by_layer(needs, work):
-    """All that is ready at once, then all that is ready after that."""
-    sorter = TopologicalSorter(needs)
-    sorter.prepare()
-    results = {}
+async def semaphore(needs, work):
+    """A task for each that is ready, which waits for one of 64 places."""
+    sorter, places, ended = sorter_of(needs), asyncio.Semaphore(BOUND), asyncio.Queue()
+
+    async def one(name):
+        async with places:
+            await work()
+        ended.put_nowait(name)
+
+    async with asyncio.TaskGroup() as group:
+        while sorter.is_active():
+            for name in sorter.get_ready():
+                group.create_task(one(name))
+            sorter.done(await ended.get())
+
+
+async def workers(needs, work):
+    """64 tasks that take from one queue and report to another, in one context each."""
+    sorter, todo, ended = sorter_of(needs), asyncio.Queue(), asyncio.Queue()
+
+    async def worker():
+        while True:
+            name = await todo.get()
+            await work()
+            ended.put_nowait(name)
+
+    hired = [asyncio.create_task(worker()) for _ in range(BOUND)]
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            todo.put_nowait(name)
+        sorter.done(await ended.get())
+    for each in hired:
+        each.cancel()
+    await asyncio.gather(*hired, return_exceptions=True)
+
+
+async def by_layers(needs, work):
+    """All that is ready, however many, and only then what that has readied."""
+    sorter = sorter_of(needs)
     while sorter.is_active():
         ready = sorter.get_ready()
-        values = await asyncio.gather(*[work() for _ in ready])
-        results.update(zip(ready, values, strict=True))
+        await asyncio.gather(*[work() for _ in ready])
         sorter.done(*ready)
-    return results
 
 
-async def ours(needs, work, bound=BOUND):
+async def ours(needs, work):
     from waybell_scheduler import Task, arun
 
-    tasks = [Task(name, depends_on=found, run=work) for name, found in needs.items()]
-    return await arun(tasks, max_concurrent=bound)
+    made = [Task(name, depends_on=found, run=work) for name, found in needs.items()]
+    ended(await arun(made, max_concurrent=BOUND), made)
 
 
-def runs(way, shape, size, work):
+async def ours_called(needs, work):
+    """One function for all, which is told the task."""
+    from waybell_scheduler import Task, arun
+
+    async def call(_task):
+        await work()
+
+    made = [Task(name, depends_on=found) for name, found in needs.items()]
+    ended(await arun(made, call=call, max_concurrent=BOUND), made)
+
+
+def ended(result, made):
+    if not result.ok or len(result) != len(made):
+        raise AssertionError(f"not all were run: {result}")
+
+
+def runs(way, shape, size, work=nothing, each=1):
     async def make():
         needs = shape(size)
 
         async def run(times):
-            for _ in repeat(None, times):
-                result = await way(needs, work)
-                assert len(result) == size
+            for _ in repeat(None, times * each):
+                await way(needs, work)
 
         yield run
 
     return make
 
 
-def _cases():
-    for shape, words in SHAPES:
+def _no_ops():
+    for shape, _ in SHAPES:
         for size in SIZES:
-            case = Case(
-                f"{shape.__name__}_{size}",
-                f"Build and run {size:,} no-ops: {words}",
-                note="Of one task. Ours runs each in a context of its own, and has a "
-                "result for each; by hand inline, nothing could run at once.",
-                per=size,
-            )
-            case.limit(INLINE)(runs(inline, shape, size, noop))
-            case.ours(OURS)(runs(ours, shape, size, noop))
-            case.peer(POOL, env="own")(runs(pooled, shape, size, noop))
-            case.peer(LAYERS, env="own")(runs(layer_by_layer, shape, size, noop))
-            yield case
+            case = NO_OPS[f"{shape.__name__}_{size}"]
+            told = size if size > SIZES[0] else 0  # what a smoke test leaves out
+            case.limit(INLINE, size=told)(runs(inline, shape, size))
+            case.ours(OURS, size=told)(runs(ours, shape, size))
+            if size == LARGE:
+                few = runs(ours, shape, SIZES[0], each=size // SIZES[0])
+                case.ours(HUNDRED, size=told)(few)
+            else:
+                called = runs(ours_called, shape, size)
+                case.ours("the same, one function for all", size=told)(called)
+            for label, way in ((TASKS, tasks), (LAYERS, by_layers)):
+                case.peer(label, env="own", size=told)(runs(way, shape, size))
 
 
-def _waiting():
-    for shape, words in SHAPES:
-        size = 10_000
-        case = Case(
-            f"{shape.__name__}_once",
-            f"The same where each of {size:,} waits once: {words}",
-            note="For one turn of the loop, so that 64 are under way.",
-            per=size,
-        )
-        case.limit(INLINE)(runs(inline, shape, size, once))
-        case.ours(OURS)(runs(ours, shape, size, once))
-        case.peer(POOL, env="own")(runs(pooled, shape, size, once))
-        case.peer(LAYERS, env="own")(runs(layer_by_layer, shape, size, once))
-        yield case
+def _once():
+    for shape, _ in SHAPES:
+        case = ONCE[f"{shape.__name__}_once"]
+        case.limit(INLINE)(runs(inline, shape, SUSPENDING, once))
+        case.ours(OURS)(runs(ours, shape, SUSPENDING, once))
+        for label, way in (
+            (TASKS, tasks),
+            ("the same with `asyncio.wait`", waits),
+            ("the same with `asyncio.Semaphore(64)`", semaphore),
+            ("graphlib by hand, 64 workers and two queues", workers),
+            (f"{LAYERS}, no bound", by_layers),
+        ):
+            case.peer(label, env="own")(runs(way, shape, SUSPENDING, once))
 
 
-CASES = {case.name: case for case in (*_cases(), *_waiting())}
-MAKESPAN = Case(
-    "makespan",
-    "How long 200 tasks of random durations take, 8 at a time",
-    kind="value",
-    unit="times the lower bound",
-    note="Each takes 4 to 12 ms and needs up to three of the 60 before it; the lower "
-    "bound is the longest chain, or all of them divided by 8. The mean of five graphs.",
-)
+_no_ops()
+_once()
 
 
-def random_graph(seed, size=200, window=60):
-    """Dependencies and durations by id, and the least time that 8 places need."""
-    rng = random.Random(seed)
-    needs, seconds, chain = {}, {}, {}
-    for i in range(size):
-        before = range(max(0, i - window), i)
-        picked = rng.sample(before, min(len(before), rng.randrange(4)))
-        name = str(i)
-        needs[name] = tuple(map(str, picked))
-        seconds[name] = rng.uniform(0.004, 0.012)
-        chain[name] = seconds[name] + max((chain[n] for n in needs[name]), default=0)
-    return needs, seconds, max(*chain.values(), sum(seconds.values()) / 8)
+async def fed(_results):
+    """What is given results."""
 
 
-def stretched(way):
-    """How much longer than the lower bound it takes on average."""
+def feeding():
+    async def own(_results):
+        pass
 
-    async def run(times):
-        ratios = []
-        for seed in range(5):
-            needs, seconds, least = random_graph(seed)
-            began = perf_counter()
-            await way(needs, seconds)
-            ratios.append((perf_counter() - began) / least)
-        return sum(ratios) / len(ratios)
-
-    return run
+    return own
 
 
-@MAKESPAN.limit(LOWER)
-async def _lower():
-    async def run(times):
-        return 1.0
+async def inline_fed(needs, _work):
+    sorter, results = sorter_of(needs), {}
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            results[name] = await fed({need: results[need] for need in needs[name]})
+            sorter.done(name)
 
-    yield run
 
-
-@MAKESPAN.ours(OURS)
-async def _ours_makespan():
+async def ours_own(needs, _work):
     from waybell_scheduler import Task, arun
 
-    async def way(needs, seconds):
-        async def nap(task):
-            await asyncio.sleep(seconds[task.id])
-
-        tasks = [Task(name, depends_on=found) for name, found in needs.items()]
-        await arun(tasks, call=nap, max_concurrent=8)
-
-    yield stretched(way)
+    made = [
+        Task(name, depends_on=found, run=feeding()) for name, found in needs.items()
+    ]
+    ended(await arun(made, max_concurrent=BOUND), made)
 
 
-@MAKESPAN.peer("supersteps: a layer at a time, 8 at once", env="own")
-async def _supersteps():
-    async def way(needs, seconds):
-        places = asyncio.Semaphore(8)
-
-        async def nap(name):
-            async with places:
-                await asyncio.sleep(seconds[name])
-
-        sorter = TopologicalSorter(needs)
-        sorter.prepare()
-        while sorter.is_active():
-            ready = sorter.get_ready()
-            await asyncio.gather(*map(nap, ready))
-            sorter.done(*ready)
-
-    yield stretched(way)
+OWN.limit(INLINE)(runs(inline_fed, layered, 1_000))
+OWN.ours(OURS)(runs(ours, layered, 1_000, fed))
+OWN.ours(f"{OURS}, a function for each")(runs(ours_own, layered, 1_000))
 
 
 def _targets():
-    for shape, words in SHAPES:
-        for size in SIZES:
-            case = CASES[f"{shape.__name__}_{size}"]
-            yield Target(f"{size:,} no-ops, {words}", case, OURS, INLINE, 1.5, 1.0)
-    for shape, words in SHAPES:
-        case = CASES[f"{shape.__name__}_once"]
-        yield Target(f"each waiting once, {words}", case, OURS, POOL, 1 / 1.5, 1 / 2.5)
-    yield Target("the makespan, against the lower bound", MAKESPAN, OURS, None, 1.05)
+    for case in NO_OPS.values():
+        words = case.title.removeprefix("Build and run ")
+        size = "" if case.per == SIZES[0] else f"@{case.per}"
+        against = f"{words}, against graphlib"
+        yield Target(against, case, OURS + size, INLINE + size, 1.5, 1.0)
+        if case.per == LARGE:
+            what = f"{words}, against runs of 1,000"
+            yield Target(what, case, OURS + size, HUNDRED + size, 2.0)
+        if not size:
+            yield Target(f"{words}, against langgraph", case, OURS, LANGGRAPH, 0.02)
+    for case in ONCE.values():
+        words = case.title.removeprefix("Build and run ")
+        what = f"{words}, against graphlib and `asyncio.Task`s"
+        yield Target(what, case, OURS, TASKS, 1 / 1.5, 1 / 2.5)
+    for case in (MAKESPAN, CRITICAL):
+        what = f"{case.title[0].lower()}{case.title[1:]}, against the lower bound"
+        yield Target(what, case, OURS, "the lower bound", 1.05)
 
 
 SUITE = Suite(
-    "scheduler", "Scheduler", (*CASES.values(), MAKESPAN), targets=tuple(_targets())
+    "scheduler",
+    "Scheduler",
+    (
+        *NO_OPS.values(),
+        *ONCE.values(),
+        OWN,
+        MAKESPAN,
+        SKEWED,
+        CRITICAL,
+        MEMORY,
+        JOURNAL,
+    ),
+    targets=tuple(_targets()),
+    left_out=(
+        (
+            "langgraph, llama-index-workflows and pydantic-graph, 10,000 no-ops and more",
+            "a run takes seconds to minutes",
+        ),
+        ("dask, 100,000 no-ops", "a run takes seconds to minutes"),
+    ),
 )

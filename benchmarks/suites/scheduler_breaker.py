@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import repeat
 
 from benchmarks._cases import Case, Suite, Target
+from benchmarks.suites.scheduler_threads import THREADS
 
 
 CLOSED = Case(
@@ -291,7 +292,7 @@ async def _purgatory_half_open():
 SUITE = Suite(
     "breaker",
     "Breaker",
-    (CLOSED, CLOSED_ASYNC, HALF_OPEN),
+    (CLOSED, CLOSED_ASYNC, HALF_OPEN, THREADS),
     targets=tuple(
         Target(f"{what}, against {peer}", case, ours, peer, 0.5)
         for what, case, ours in (

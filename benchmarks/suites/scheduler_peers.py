@@ -1,4 +1,4 @@
-"""Graph engines and workflows of others, at the sizes they can do, beside the scheduler."""
+"""Frameworks that run graphs, at the sizes they can do."""
 
 # ruff: noqa: PLC0415 - a worker has only the peers of its own environment
 
@@ -7,22 +7,23 @@ from graphlib import TopologicalSorter
 from itertools import repeat
 from typing import Annotated, TypedDict
 
-from benchmarks.suites.scheduler import BOUND, CASES, runs
-from benchmarks.suites.scheduler_queue import SHAPES
+from benchmarks.suites._scheduler_cases import BOUND, NO_OPS, SIZES
+from benchmarks.suites.scheduler import LANGGRAPH, runs, sorter_of
+from benchmarks.suites.scheduler_queue import SHAPES, chain, fan_out, layered
 
 
 DASK = {"env": "graphs", "package": "dask"}
-LANGGRAPH = {"env": "graphs", "package": "langgraph"}
+LANG = {"env": "graphs", "package": "langgraph"}
 LLAMA = {"env": "agents", "package": "llama-index-workflows"}
 PYDANTIC = {"env": "agents", "package": "pydantic-graph"}
 
 
-def idle(*_):
-    return None
+def idle(*_results):
+    """What dask runs, given results."""
 
 
-def dask_threaded(shape, size):
-    """The graph as dask's own dict, computed by threads; functions are sync."""
+def dask_threads(shape, size):
+    """A graph as dask keeps one, and all its results, from one thread for each core."""
 
     def make():
         from dask.threaded import get
@@ -32,44 +33,42 @@ def dask_threaded(shape, size):
         def run(times):
             for _ in repeat(None, times):
                 graph = {name: (idle, *found) for name, found in needs.items()}
-                get(graph, list(graph), num_workers=4)
+                get(graph, list(graph))
 
         yield run
 
     return make
 
 
-async def langgraph(needs, _work):
-    """A node for each task, an edge from all its dependencies at once."""
-    from langgraph.graph import END, START, StateGraph
+class State(TypedDict):
+    """What langgraph hands from node to node."""
 
-    class State(TypedDict):
-        done: Annotated[int, operator.add]
+    ran: Annotated[int, operator.add]
 
-    async def node(state):
-        return {"done": 1}
+
+def langgraph_of(needs):
+    from langgraph.graph import START, StateGraph
+
+    async def node(_state):
+        return {"ran": 1}
 
     graph = StateGraph(State)
-    for name, found in needs.items():
+    for name in needs:
         graph.add_node(name, node)
-        graph.add_edge(list(found) if len(found) > 1 else (*found, START)[0], name)
-    followed = {name for found in needs.values() for name in found}
-    for name in needs.keys() - followed:
-        graph.add_edge(name, END)
-    config = {"recursion_limit": len(needs) + 10, "max_concurrency": BOUND}
-    ended = await graph.compile().ainvoke({"done": 0}, config)
-    assert ended["done"] == len(needs)
-    return needs
+    for name, found in needs.items():
+        graph.add_edge(list(found) or START, name)
+    return graph.compile()
 
 
-async def llama_workflow(needs, _work):
-    """One step does tasks, another sends those that have become ready."""
-    workflow = llama_class()(timeout=None)
-    await workflow.run(needs=needs)
-    return needs
+async def langgraph(needs, _work):
+    app = langgraph_of(needs)
+    config = {"recursion_limit": len(needs) + 2, "max_concurrency": BOUND}
+    state = await app.ainvoke({"ran": 0}, config)
+    if state["ran"] != len(needs):
+        raise AssertionError(state)
 
 
-def llama_class():
+def llama_flow():
     from workflows import Context, Workflow, step
     from workflows.events import Event, StartEvent, StopEvent
 
@@ -79,63 +78,89 @@ def llama_class():
     class Ended(Event):
         name: str
 
-    class Lead(Workflow):
+    class Graph(Workflow):
+        def __init__(self, needs):
+            super().__init__(timeout=None)
+            self.sorter = sorter_of(needs)
+
         @step
-        async def lead(
-            self, ctx: Context, ev: StartEvent | Ended
-        ) -> Ready | StopEvent | None:
-            if isinstance(ev, StartEvent):
-                self.sorter = TopologicalSorter(ev.needs)
-                self.sorter.prepare()
-            else:
-                self.sorter.done(ev.name)
+        async def begin(self, context: Context, event: StartEvent) -> Ready | None:
             for name in self.sorter.get_ready():
-                ctx.send_event(Ready(name=name))
-            return None if self.sorter.is_active() else StopEvent()
+                context.send_event(Ready(name=name))
 
         @step(num_workers=BOUND)
-        async def work(self, ev: Ready) -> Ended:
-            return Ended(name=ev.name)
+        async def work(self, event: Ready) -> Ended:
+            return Ended(name=event.name)
 
-    Lead.lead.__annotations__ = {
-        "ctx": Context, "ev": StartEvent | Ended, "return": Ready | StopEvent | None,
-    }  # fmt: skip
-    return Lead
+        @step(num_workers=1)
+        async def lead(
+            self, context: Context, event: Ended
+        ) -> Ready | StopEvent | None:
+            self.sorter.done(event.name)
+            if not self.sorter.is_active():
+                return StopEvent()
+            for name in self.sorter.get_ready():
+                context.send_event(Ready(name=name))
+            return None
 
-
-def _register():
-    for shape, _ in SHAPES:
-        for size in (1_000, 10_000, 100_000):
-            case = CASES[f"{shape.__name__}_{size}"]
-            case.peer("dask threaded, sync", **DASK)(dask_threaded(shape, size))
-        case = CASES[f"{shape.__name__}_1000"]
-        case.peer("langgraph", **LANGGRAPH)(runs(langgraph, shape, 1_000, None))
-        case.peer("llama-index-workflows", **LLAMA)(
-            runs(llama_workflow, shape, 1_000, None)
-        )
+    return Graph
 
 
-_register()
+def llama(shape, size):
+    async def make():
+        flow, needs = llama_flow(), shape(size)
+
+        async def run(times):
+            for _ in repeat(None, times):
+                await flow(needs).run()
+
+        yield run
+
+    return make
+
+
+def layers_of(needs):
+    """What is ready at once, layer by layer."""
+    sorter = TopologicalSorter(needs)
+    sorter.prepare()
+    while sorter.is_active():
+        yield (ready := sorter.get_ready())
+        sorter.done(*ready)
 
 
 async def pydantic_graph(needs, _work):
-    """A chain of steps: where paths meet, its graphs need joins of their own."""
-    from pydantic_graph import GraphBuilder
+    """Steps in layers, each of more than one gathered by a join."""
+    from pydantic_graph import GraphBuilder, reduce_null
 
-    async def step(ctx):
-        return None
+    async def step(_context):
+        pass
 
-    builder = GraphBuilder(output_type=object)
-    last, edges = builder.start_node, []
-    for name in needs:
-        following = builder.step(step, node_id=f"step_{name}")
-        edges.append(builder.edge_from(last).to(following))
-        last = following
-    builder.add(*edges, builder.edge_from(last).to(builder.end_node))
-    await builder.build().run()
-    return needs
+    graph = GraphBuilder()
+    before, edges = graph.start_node, []
+    for layer in layers_of(needs):
+        steps = [graph.step(step, node_id=name) for name in layer]
+        edges.append(graph.edge_from(before).to(*steps))
+        before = steps[0]
+        if len(steps) > 1:
+            before = graph.join(reduce_null, initial=None, node_id=f"after {layer[0]}")
+            edges.append(graph.edge_from(*steps).to(before))
+    graph.add(*edges, graph.edge_from(before).to(graph.end_node))
+    await graph.build().run()
 
 
-CASES["chain_1000"].peer("pydantic-graph", **PYDANTIC)(
-    runs(pydantic_graph, SHAPES[0][0], 1_000, None)
-)
+def _register():
+    joins = {chain: "", fan_out: " and a join", layered: " and a join for each layer"}
+    small, medium, _ = SIZES
+    for shape, _ in SHAPES:
+        case = NO_OPS[f"{shape.__name__}_{medium}"]
+        case.peer("dask threaded", size=medium, **DASK)(dask_threads(shape, medium))
+        case = NO_OPS[f"{shape.__name__}_{small}"]
+        case.peer("dask threaded", **DASK)(dask_threads(shape, small))
+        case.peer(LANGGRAPH, **LANG)(runs(langgraph, shape, small))
+        label = "llama-index-workflows, a step that asks graphlib"
+        case.peer(label, **LLAMA)(llama(shape, small))
+        label = f"pydantic-graph, steps{joins[shape]}"
+        case.peer(label, **PYDANTIC)(runs(pydantic_graph, shape, small))
+
+
+_register()

@@ -53,18 +53,18 @@ async def test_a_streamed_run_gives_the_same_pieces_as_its_reply(peer, model):
     assert "".join(pieces) == stream.reply
 
 
-async def test_a_schema_makes_even_a_tiny_model_give_the_type(peer, model, only):
-    only("llamacpp")
-    if peer.vendor != "openai":
-        pytest.skip("only its OpenAI door takes a schema")
+@pytest.mark.parametrize("peer", ["llamacpp-openai"], indirect=True)
+async def test_a_schema_makes_even_a_tiny_model_give_the_type(peer, model):
     config = AgentConfig("a", adapter=model, output_type=Sky, max_tokens=100, repairs=0)
     reply = await Agent(config).run("What does the sky look like?")
     assert isinstance(reply.value, Sky)
     assert reply.value.colour in ("blue", "grey")
 
 
-async def test_a_cancelled_agent_ends_the_servers_work(peer, model, only):
-    only("llamacpp")
+@pytest.mark.parametrize(
+    "peer", ["llamacpp-openai", "llamacpp-anthropic"], indirect=True
+)
+async def test_a_cancelled_agent_ends_the_servers_work(peer, model):
     agent = Agent(AgentConfig("a", adapter=model, max_tokens=8000))
     async with agent.stream("hello") as stream:
         await anext(stream)

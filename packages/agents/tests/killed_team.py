@@ -16,14 +16,17 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from waybell_adapters import ScriptedAdapter, ToolCall
 from waybell_agents import AgentConfig, OpenMultiAgent
-from waybell_scheduler import Task
+from waybell_scheduler import Pending, Task
 from waybell_tools import ToolRegistry
 
 
 TURNS = 3
+TOOLS = {1: ["send", "look", "ask"], 2: ["send", "look"], 3: ["send", "look"]}
+MANY = sum(map(len, TOOLS.values()))
 NAMES = ["a", "b", "c", "d", "e", "f"]
 
 
@@ -54,6 +57,12 @@ def team(paid: int):
         await asyncio.sleep(0)
         return f"seen {task} {turn}"
 
+    @registry.tool(approve=lambda name, arguments: Pending("may it?"))
+    async def ask(task: str, turn: int, idempotency_key: str) -> str:
+        pays(paid, f"{task}/{turn}.2", idempotency_key)
+        await asyncio.sleep(0)
+        return f"asked {task} {turn}"
+
     def answer(messages):
         task = messages[0]["content"][5]
         turn = 1 + sum(message["role"] == "assistant" for message in messages)
@@ -61,15 +70,13 @@ def team(paid: int):
         if turn > TURNS:
             return f"{task}: {sum(m['role'] == 'tool' for m in messages)} results"
         wanted = {"task": task, "turn": turn}
-        return [
-            ToolCall(f"{n}", name, wanted) for n, name in enumerate(("send", "look"))
-        ]
+        return [ToolCall(f"{n}", name, wanted) for n, name in enumerate(TOOLS[turn])]
 
     config = AgentConfig("worker", tools=registry)
     return OpenMultiAgent(adapter=ScriptedAdapter([answer], repeat=True)), [config]
 
 
-def run(folder: Path, after: float | None, decisions: dict[str, str]) -> None:
+def run(folder: Path, after: float | None, decisions: dict[str, Any]) -> None:
     """Run to the end, or be killed; the exit code is 0 when all is done, 3 if it waits."""
     paid = os.open(folder / "paid", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     many, configs = team(paid)
@@ -89,7 +96,7 @@ def run(folder: Path, after: float | None, decisions: dict[str, str]) -> None:
         (folder / "pending").write_text(json.dumps(list(result.pending)))
         os._exit(3)
     assert {name: one.value for name, one in result.items()} == {
-        name: f"{name}: {2 * TURNS} results" for name in NAMES
+        name: f"{name}: {MANY} results" for name in NAMES
     }, result
     os._exit(0)
 
@@ -108,7 +115,7 @@ def main(folder: Path, kills: int, seed: int) -> None:
         campaign += 1
         here = folder / f"{campaign}"
         here.mkdir()
-        outcome, decisions = "killed", dict[str, str]()
+        outcome, decisions = "killed", dict[str, Any]()
         keys: dict[str, set[str]] = {}
         while outcome != "done":
             before = recorded(here / "journal")
@@ -141,14 +148,16 @@ def main(folder: Path, kills: int, seed: int) -> None:
                 if outcome == "suspended"
                 else []
             )
-            decisions = dict.fromkeys(waits, "repeat")
+            decisions = {name: name.endswith("?") or "repeat" for name in waits}
         assert all(len(found) == 1 for found in keys.values()), "a key changed"
         expected = {
-            f"{name}/{turn}{call}"
+            f"{name}/{turn}" for name in NAMES for turn in range(1, TURNS + 2)
+        } | {
+            f"{name}/{turn}.{n}"
             for name in NAMES
-            for turn in range(1, TURNS + 1)
-            for call in ("", ".0", ".1")
-        } | {f"{name}/{TURNS + 1}" for name in NAMES}
+            for turn, tools in TOOLS.items()
+            for n in range(len(tools))
+        }
         assert set(keys) == expected, "something was lost"
     sys.stdout.write(json.dumps(counts | {"campaigns": campaign}))
 

@@ -1,9 +1,13 @@
 """A team and its tasks from a file, and every problem of it at once."""
 
 import json
+import tempfile
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from waybell_adapters import OfflineAdapter
 from waybell_agents import Agent, OpenMultiAgent, Team, TeamFileError
@@ -252,3 +256,45 @@ def test_what_is_no_team_at_all_is_said(load, text, path, what):
 def test_a_file_that_cannot_be_read_raises_what_the_system_says(tmp_path):
     with pytest.raises(FileNotFoundError):
         Team.load(tmp_path / "none.toml")
+
+
+KEYS = st.sampled_from(
+    "team model limits agents tasks name system_prompt tools max_steps output_schema "
+    "options id description agent depends_on priority retries timeout usd tokens run_if "
+    "partial use root allow approve rate x".split()
+)
+LEAVES = st.sampled_from(
+    [None, True, 0, 1, -1, 0.5, 1e400, "", "a", "b", "a:b", "offline", "read_file", "http_get",
+     "shell", "always", "10/minute", "1e", "object", "."]
+)  # fmt: skip
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner),
+    max_leaves=8,
+)
+TABLES = st.dictionaries(KEYS, VALUES, max_size=4)
+FILES = st.fixed_dictionaries(
+    {
+        "agents": st.lists(TABLES | st.fixed_dictionaries({"name": LEAVES}), max_size=3)
+        | VALUES,
+        "tasks": st.lists(TABLES | st.fixed_dictionaries({"id": LEAVES}), max_size=3)
+        | VALUES,
+    },
+    optional={"team": LEAVES, "model": LEAVES, "limits": TABLES, "x": VALUES},
+)
+
+
+@given(FILES)
+def test_any_file_is_a_team_or_a_list_of_problems(data):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.json"
+        path.write_text(json.dumps(data))
+        try:
+            team, problems = Team.load(path), ()
+        except TeamFileError as error:
+            team, problems = None, error.problems
+    assert all(where and what for where, what in problems)
+    if team is None:
+        assert problems
+    else:
+        assert all(task.agent in team or task.agent is None for task in team.tasks)

@@ -277,6 +277,34 @@ def test_a_recalled_reply_is_streamed_as_if_it_came_now(tmp_path):
     assert (result["t"].value, pieces) == ("one two", [["one", " two"], ["one two"]])
 
 
+def test_what_an_agent_did_as_a_tool_of_another_is_recalled_too(tmp_path):
+    def process(outer, inner):
+        deep = Agent(AgentConfig("deep", "", ScriptedAdapter(inner), [look]))
+        registry = ToolRegistry()
+
+        @registry.tool(safe_to_repeat=True)
+        async def ask(question: str) -> str:
+            return await deep.run(question)
+
+        model = ScriptedAdapter(outer)
+        config = AgentConfig("outer", "", model, registry)
+        run = OpenMultiAgent().run_tasks(
+            [Task("t", "go")], team=[config], journal=tmp_path / "j"
+        )
+        return run, model
+
+    def look() -> str:
+        looks.append(1)
+        return "seen"
+
+    looks: list[int] = []
+    with pytest.raises(Died):
+        process([[call("ask", question="what?")]], [[call("look")], Died()])
+    result, model = process(["fin"], ["deep down"])
+    assert (result["t"].value, looks) == ("fin", [1])
+    assert model.calls[0].prompt[-1]["content"] == "deep down"
+
+
 def test_a_reply_that_was_cut_short_is_not_taken_for_a_whole_one(runs):
     cut = ModelUnavailable("cut", reply=Reply("ha", partial=True))
     tasks = [Task("t", "go", retries=AT_ONCE)]
@@ -318,6 +346,21 @@ def test_a_journal_that_cannot_be_written_ends_the_run_before_the_tool(runs):
     with pytest.raises(JournalError, match="has ended"):
         runs([[call("send")], "fin"], registry, approve=ask)
     assert sent == []
+
+
+def test_the_value_of_a_recalled_result_can_be_read_again(tmp_path):
+    model = ScriptedAdapter(['{"value": [1, 2]}'])
+    config = AgentConfig("a", adapter=model, output_type=list[int])
+
+    def add(results):
+        return sum(config.output.read(results["t"]))
+
+    tasks = [Task("t", "go", "a"), Task("sum", run=add, depends_on=["t"])]
+    for _ in range(2):
+        result = OpenMultiAgent().run_tasks(
+            tasks, team=[config], journal=tmp_path / "j"
+        )
+        assert result["sum"].value == 3
 
 
 def test_outside_of_a_journaled_task_there_are_no_steps():

@@ -102,14 +102,39 @@ async def test_tokens_and_cost_are_those_of_all_steps():
         Reply("3", usage=usage, cost="0.02", model="m"),
     ]
     pool = BudgetPool(usd=1)
-
-    class Charges(ScriptedAdapter):
-        __slots__ = ()
-
-    one = Agent(AgentConfig("a", adapter=Charges(turns), tools=[add]))
+    one, _ = agent(turns, [add])
     reply = await one.run("1 + 2?", budget=pool)
     assert (reply.tokens, reply.cost, reply.model) == (30, Decimal("0.03"), "m")
     assert pool.snapshot().usd_spent == Decimal("0.03")  # and not twice
+
+
+async def test_a_model_that_ignores_its_budget_is_charged_for_once():
+    class Careless:
+        def generate(self, prompt, **options):
+            return Reply("x", cost="0.4", usage=Usage(1, 1), model="m")
+
+    pool = BudgetPool(usd=1)
+    one = Agent(AgentConfig("a", adapter=Careless()))
+    assert (await one.run("go", budget=pool)).cost == Decimal("0.4")
+    await one.run("go", budget=pool)
+    assert pool.snapshot().usd_spent == Decimal("0.8")
+    with pytest.raises(BudgetExceeded) as caught:
+        await one.run("go", budget=pool)
+    assert caught.value.reply == "x"
+    with pytest.raises(BudgetExceeded) as caught:  # the pool has closed
+        await one.run("go", budget=pool)
+    assert caught.value.steps == ()
+
+
+async def test_an_error_that_takes_no_attributes_is_raised_as_it_is():
+    class Bare(Exception):
+        @property
+        def steps(self):
+            return None
+
+    one, _ = agent([Bare("off")])
+    with pytest.raises(Bare, match="off"):
+        await one.run("go")
 
 
 async def test_one_unknown_cost_makes_the_sum_unknown():
@@ -321,7 +346,7 @@ async def test_spans_of_models_and_tools_are_opened_and_metered():
     model = ScriptedAdapter([calls(("add", {"a": 1, "b": 1})), "2"])
     config = AgentConfig("a", adapter=model, tools=[add])
     await Agent(config, tracer=Tracer()).run("go")
-    assert spans[:2] == ["a", ("scripted", "ScriptedAdapter")]
+    assert spans[:2] == ["a", ("scripted", "scripted")]
     assert spans[2]["usd"] == 0
     assert spans[3] == "add"
 
@@ -374,9 +399,10 @@ async def test_an_agent_answers_events_at_its_topic_until_it_is_unregistered():
     bus, pool = EventBus(), BudgetPool(usd=1)
     assert one.register(bus) is one
     assert await bus.request("agent:a", prompt="hi", budget=pool, attempts=1) == "hello"
-    assert model.calls[0].options == {
-        "system": "Be brief.", "budget": pool, "attempts": 1,
-    }  # fmt: skip
+    given = model.calls[0].options
+    assert (given.pop("system"), given.pop("attempts")) == ("Be brief.", 1)
+    assert given.pop("budget").snapshot() == pool.snapshot()
+    assert given == {}
     with pytest.raises(ValueError, match="events that have a prompt"):
         await bus.request("agent:a", text="hi")
     one.unregister(bus)

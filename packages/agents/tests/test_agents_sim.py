@@ -45,6 +45,8 @@ def faulty_agent(rng, prices, running):
         finally:
             running.discard(mine)
 
+    careless = rng.random() < 0.3  # a model that charges nothing itself
+
     class Slow:
         def __init__(self, inner):
             self.inner = inner
@@ -54,6 +56,8 @@ def faulty_agent(rng, prices, running):
             try:
                 await faults.delay()
                 await faults.strike(faults._plan()[0])
+                if careless:
+                    options.pop("budget", None)
                 return await self.inner.agenerate(prompt, **options)
             finally:
                 running.discard(mine)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from waybell_adapters import ModelUnavailable, Reply, ScriptedAdapter, ToolCall
+from waybell_adapters import ModelUnavailable, Reply, ScriptedAdapter, ToolCall, Usage
 from waybell_agents import (
     Agent,
     AgentConfig,
@@ -14,7 +14,7 @@ from waybell_agents import (
     OpenMultiAgent,
     Team,
 )
-from waybell_budget import BudgetPool
+from waybell_budget import BudgetExceeded, BudgetPool
 from waybell_bus import EventBus
 from waybell_deadline import Deadline, DeadlineExceeded
 from waybell_scheduler import AgentPool, CircuitOpenError, Task
@@ -146,6 +146,31 @@ async def test_a_budget_and_a_deadline_hold_for_one_agent_and_for_all():
     assert pool.snapshot().usd_spent == Decimal("0.5")
 
 
+async def test_a_tasks_own_limit_holds_without_any_budget():
+    dear = Reply("dear", cost="0.2", usage=Usage(1, 1))
+    many = OpenMultiAgent(adapter=ScriptedAdapter([dear], repeat=True))
+    tasks = [Task("x", "go", "a", usd="0.1"), Task("y", "go", "a", usd="0.3")]
+    result = await many.arun_tasks(tasks, team=[AgentConfig("a")])
+    assert isinstance(result["x"].error, BudgetExceeded)
+    assert (result["y"].value, result["y"].usd) == ("dear", Decimal("0.2"))
+
+
+async def test_a_teams_limit_is_a_share_of_what_there_is():
+    dear = Reply("dear", cost="0.2", usage=Usage(1, 1))
+    whole = BudgetPool(usd=1)
+    many = OpenMultiAgent(adapter=ScriptedAdapter([dear], repeat=True), budget=whole)
+    team = Team(
+        "t", (AgentConfig("a"),), (Task("x", "go"), Task("y", "go")), {"usd": "0.3"}
+    )
+    result = await many.arun_tasks(team=team)
+    assert sorted(one.status for one in result.values()) == ["done", "failed"]
+    assert whole.snapshot().usd_spent <= Decimal("0.4")
+    assert whole.snapshot().usd_held == 0
+    team = Team("t", (AgentConfig("a"),), (Task("x", "go"),), {"usd": 9})
+    with pytest.raises(BudgetExceeded):
+        await many.arun_tasks(team=team)
+
+
 async def test_a_teams_own_limits_hold_where_nothing_else_is_said():
     limits = {"usd": "0.1", "seconds": 5, "max_concurrent": 1, "stop_on_failure": True}
     team = Team("t", (AgentConfig("a"),), (Task("x", "go"), Task("y", "go")), limits)
@@ -182,6 +207,28 @@ async def test_on_a_shared_bus_agents_answer_while_a_run_wants_them():
     assert await asyncio.gather(*runs) == ["late", "late"]
     assert bus.describe() == {}
     assert await many.arun_agent(AgentConfig("a"), "go") == "x"
+
+
+async def test_a_run_that_cannot_have_all_its_agents_leaves_none_on_the_bus():
+    bus, gate, begun = EventBus(), asyncio.Event(), asyncio.Event()
+
+    async def slow(prompt):
+        begun.set()
+        await gate.wait()
+        return "late"
+
+    many = OpenMultiAgent(adapter=ScriptedAdapter([slow]), bus=bus)
+    run = asyncio.create_task(many.arun_agent(AgentConfig("b"), "go"))
+    await begun.wait()
+    with pytest.raises(AgentError, match="another agent 'b'"):
+        await many.arun_tasks(
+            [Task("x", "go", "a"), Task("y", "go", "b")],
+            team=[AgentConfig("a"), AgentConfig("b")],
+        )
+    assert list(bus.describe()) == ["agent:b"]
+    gate.set()
+    assert await run == "late"
+    assert bus.describe() == {}
 
 
 async def test_tasks_may_go_to_topics_of_the_shared_bus():

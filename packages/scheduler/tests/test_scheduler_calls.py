@@ -4,11 +4,13 @@ import asyncio
 import functools
 import json
 import logging
+from contextlib import nullcontext
 
 import pytest
+from tenacity import AsyncRetrying, stop_after_attempt
 
 from waybell_bus import EventBus
-from waybell_scheduler import Gap, Task, arun
+from waybell_scheduler import Gap, Task, TaskQueue, arun
 
 
 async def test_an_agent_is_asked_by_its_topic():
@@ -198,16 +200,21 @@ async def test_functions_come_in_many_forms():
     async def partial(extra, results):
         return extra
 
+    @functools.wraps(keyword)
+    async def wrapped(*args, **kwargs):
+        return await keyword(*args, **kwargs)
+
     functions = {
         "object": Async(), "method": Async().method, "fed": Async().fed, "optional": optional,
         "keyword": keyword, "many": many, "partial": functools.partial(partial, 1),
-        "lambda": lambda results: later(len(results)), "dict": dict,
+        "lambda": lambda results: later(len(results)), "dict": dict, "wrapped": wrapped,
     }  # fmt: skip
     tasks = [Task(name, run=fn, depends_on=["z"]) for name, fn in functions.items()]
     result = await arun([*tasks, Task("z", run=keyword)])
     assert result.unwrap() == {
         "object": ["z"], "method": "method", "fed": 1, "optional": {"z": None},
         "keyword": None, "many": 1, "partial": 1, "lambda": 1, "dict": {}, "z": None,
+        "wrapped": None,
     }  # fmt: skip
 
 
@@ -225,8 +232,6 @@ def team(calls=()):
 
     async def fails():
         raise KeyError("x")
-
-    from tenacity import AsyncRetrying, stop_after_attempt
 
     state = []
     policy = AsyncRetrying(stop=stop_after_attempt(2))
@@ -327,8 +332,6 @@ class Tracer:
         self.spans = []
 
     def span(self, name, **attributes):
-        from contextlib import nullcontext
-
         self.spans.append((name, attributes))
         return nullcontext()
 
@@ -354,3 +357,45 @@ async def test_log_and_tracer_hear_of_every_task(caplog):
 
 def test_a_gap_is_exported():
     assert Gap("a", "failed").error is None
+
+
+@pytest.mark.simulate(seeds=1)
+async def test_of_too_many_events_the_oldest_are_dropped(caplog):
+    bus = EventBus()
+
+    async def fine():
+        return 1
+
+    tasks = [Task(str(n), run=fine) for n in range(5100)]
+    with caplog.at_level(logging.WARNING):
+        async with bus.subscribe("task:*", maxsize=1, overflow="block"):
+            assert (await arun(tasks, bus=bus)).ok
+    assert "progress events were dropped" in caplog.text
+
+
+async def test_an_agent_that_tells_nothing_of_itself_is_given_the_prompt_alone():
+    class Odd:
+        __signature__ = "none"
+
+        def __call__(self, prompt):
+            return prompt
+
+    assert (await arun([Task("a", "hi", "x")], agents={"x": Odd()}))["a"].value == "hi"
+
+
+async def test_what_is_skipped_on_the_way_is_told_at_the_end_at_the_latest():
+    seen = []
+
+    async def stops():
+        TaskQueue.current().stop()
+
+    await arun(
+        [Task("a", run=stops), Task("b", run=stops)],
+        max_concurrent=1,
+        on_event=lambda name, fields: seen.append((name, fields["task"])),
+    )
+    assert seen == [
+        ("task:started", "a"),
+        ("task:finished", "a"),
+        ("task:skipped", "b"),
+    ]

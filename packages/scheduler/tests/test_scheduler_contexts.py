@@ -7,6 +7,8 @@ import pytest
 
 from waybell_deadline import Deadline, DeadlineExceeded
 from waybell_scheduler import Task, TaskQueue, arun
+from waybell_scheduler._crew import rest
+from waybell_scheduler._staff import Staff
 
 
 mark = contextvars.ContextVar("mark", default="none")
@@ -265,3 +267,39 @@ async def test_a_chain_of_many_tasks_needs_no_recursion():
         for n in range(20_000)
     ]
     assert (await arun(tasks)).summary() == {"done": 20_000}
+
+
+@pytest.mark.parametrize("policy", [{}, {"timeout": 60}])
+async def test_a_run_of_a_task_that_cancels_itself_ends(policy):
+    async def rash():
+        asyncio.current_task().cancel()
+        await asyncio.sleep(60)
+
+    result = await arun([Task("a", run=rash, **policy)])
+    assert (result.status, result["a"].status) == ("failed", "cancelled")
+
+
+async def test_what_is_left_of_a_task_ends_in_its_own_context():
+    seen = []
+
+    async def task():
+        mark.set("mine")
+        try:
+            await asyncio.sleep(60)
+        finally:
+            seen.append(mark.get())
+
+    coro, context = task(), contextvars.copy_context()
+    left = rest(coro, context, context.run(coro.send, None))
+    left.send(None)
+    left.close()  # as when a loop is thrown away
+    assert seen == ["mine"]
+
+
+async def test_an_error_of_the_loop_itself_ends_the_run():
+    class Broken(Staff):
+        async def _working(self):
+            raise KeyError("ours")
+
+    with pytest.raises(KeyError, match="ours"):
+        await Broken(TaskQueue([Task("a")]), 1, orders=False).run()

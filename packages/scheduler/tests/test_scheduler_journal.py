@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import pickle
 import resource
 import stat
 from contextlib import closing
@@ -10,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from tenacity import AsyncRetrying, stop_after_attempt
 
 from waybell_scheduler import (
     JournalError,
@@ -342,8 +344,6 @@ async def test_a_retry_recalls_the_steps_of_the_attempt_before(path, calls):
             raise ConnectionError
         return steps.recall("turn")
 
-    from tenacity import AsyncRetrying, stop_after_attempt
-
     policy = AsyncRetrying(stop=stop_after_attempt(2))
     result = await arun([Task("a", run=agent, retries=policy)], journal=path)
     assert (result["a"].value, result["a"].attempts) == (1, 2)
@@ -448,6 +448,38 @@ async def test_a_decision_to_repeat_holds_for_one_time(path, calls):
     assert (await arun(tasks, journal=path)).status == "suspended"
 
 
+async def test_a_decision_to_repeat_holds_for_one_attempt(path, calls):
+    async def agent():
+        Steps.current().begin("pay")
+        calls.append("effect")
+        if len(calls) == 1:
+            await asyncio.sleep(60)
+        raise ConnectionError
+
+    tasks = [Task("a", run=agent, retries=AsyncRetrying(stop=stop_after_attempt(3)))]
+    await interrupted(tasks, path, calls)
+    assert list((await arun(tasks, journal=path)).pending) == ["a/pay"]
+    result = await aresume(path, {"a/pay": True}, tasks=tasks)
+    assert list(result.pending) == ["a/pay"]
+    assert len(calls) == 2
+
+
+async def test_what_was_in_flight_again_after_a_failure_starts_again(path, calls):
+    async def step():
+        calls.append(1)
+        if len(calls) == 1:
+            raise ConnectionError
+        await asyncio.sleep(60 if len(calls) == 2 else 0)
+
+    tasks = [Task("a", run=step)]
+    assert (await arun(tasks, journal=path)).status == "failed"
+    running = asyncio.create_task(arun(tasks, journal=path, retry_failed=True))
+    await until(lambda: len(calls) == 2)
+    running.cancel()
+    await asyncio.wait([running])
+    assert (await arun(tasks, journal=path)).ok
+
+
 async def test_what_is_safe_to_repeat_is_repeated(path, calls):
     tasks = tool_user(calls, safe=True)
     await interrupted(tasks, path, calls)
@@ -548,7 +580,7 @@ async def test_several_steps_of_a_task_may_wait(path):
 
     tasks = [Task("a", run=agent)]
     result = await arun(tasks, journal=path)
-    assert list(result.pending) == ["a/approve:1", "a/approve:0"]
+    assert list(result.pending) == ["a/approve:0", "a/approve:1"]
     half = await aresume(path, {"a/approve:0": False}, tasks=tasks)
     assert list(half.pending) == ["a/approve:1"]
     whole = await aresume(path, {"a/approve:1": "maybe"}, tasks=tasks)
@@ -585,8 +617,6 @@ async def test_without_a_journal_a_pending_suspends_too():
 
 
 async def test_a_pending_can_be_pickled():
-    import pickle
-
     copy = pickle.loads(pickle.dumps(Pending("?", x=1)))
     assert (copy.reason, copy.data, copy.key) == ("?", {"x": 1}, "")
 

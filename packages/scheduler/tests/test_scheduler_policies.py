@@ -275,7 +275,8 @@ async def test_it_waits_for_money_no_longer_than_its_deadline():
     assert result["b"].seconds == 5
 
 
-async def test_being_out_of_money_is_not_tried_again():
+@pytest.mark.parametrize("retries", [5, AsyncRetrying()])
+async def test_being_out_of_money_is_not_tried_again(retries):
     pool = BudgetPool(usd=1)
     calls = []
 
@@ -284,7 +285,7 @@ async def test_being_out_of_money_is_not_tried_again():
         budget.charge(usd=2)
 
     result = await arun(
-        [Task("a", "a", "x", usd=1, retries=5)], agents={"x": agent}, budget=pool
+        [Task("a", "a", "x", usd=1, retries=retries)], agents={"x": agent}, budget=pool
     )
     assert isinstance(result["a"].error, BudgetExceeded)
     assert len(calls) == 1
@@ -356,3 +357,41 @@ async def test_the_wait_for_a_place_in_the_pool_is_not_the_tasks():
     )
     assert result.ok
     assert asyncio.get_running_loop().time() == 12
+
+
+async def test_an_answer_that_is_no_reply_costs_nothing():
+    pool = BudgetPool(usd=1)
+
+    class Priced:
+        cost = "0.5"
+
+    async def agent(prompt, budget):
+        budget.charge(usd="0.1")
+        return Priced()
+
+    result = await arun([Task("a", "a", "x", usd=1)], agents={"x": agent}, budget=pool)
+    assert result["a"].usd == Decimal("0.1")
+
+
+async def test_agents_without_a_limit_have_none():
+    tasks = [Task("a", agent="x"), Task("b", run=lambda: 1)]
+    result = await arun(tasks, call=lambda task: task.id, agent_limit={"y": 1})
+    assert result.unwrap() == {"a": "a", "b": 1}
+
+
+@pytest.mark.simulate(seeds=20)
+@pytest.mark.parametrize(("on_open", "ends"), [("hold", "done"), ("fail", "failed")])
+async def test_a_function_that_calls_through_a_pool_itself_is_held_too(on_open, ends):
+    pool = AgentPool(8, consecutive_failure_limit=1, recovery_timeout_s=10)
+
+    async def fails():
+        raise ConnectionError
+
+    async def calls():
+        return await pool.acall(asyncio.sleep, 0, "fine")
+
+    with pytest.raises(ConnectionError):
+        await pool.acall(fails)
+    result = await arun([Task("a", run=calls)], on_open=on_open)
+    assert result["a"].status == ends
+    assert asyncio.get_running_loop().time() == (10 if ends == "done" else 0)

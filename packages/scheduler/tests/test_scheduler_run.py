@@ -108,16 +108,14 @@ async def test_failures_keep_the_very_exception():
     assert len(result) == 3
 
 
-async def test_a_stop_says_that_it_stopped():
-    result = await arun(
-        [
-            Task("a", run=broken),
-            Task("b", run=one),
-            Task("tidy", run=one, run_if="always"),
-        ],
-        max_concurrent=1,
-        stop_on_failure=True,
-    )
+@pytest.mark.parametrize("kind", [list, TaskQueue])
+async def test_a_stop_says_that_it_stopped(kind):
+    tasks = [
+        Task("a", run=broken),
+        Task("b", run=one),
+        Task("tidy", run=one, run_if="always"),
+    ]
+    result = await arun(kind(tasks), max_concurrent=1, stop_on_failure=True)
     assert result.status == "stopped"
     assert [each.status for each in result.values()] == ["failed", "skipped", "done"]
 
@@ -347,3 +345,63 @@ asyncio.new_event_loop().run_until_complete(cell())
         command, check=True, capture_output=True, text=True, timeout=50
     )
     assert done.stdout == "interrupted [1] 1\n"
+
+
+@pytest.mark.simulate(seeds=5)
+async def test_of_very_many_tasks_too_once_one_has_proved_slow():
+    order = []
+
+    def step(name):
+        async def body():
+            order.append(name)
+            await asyncio.sleep(1)
+
+        return body
+
+    short = [Task(f"short{n}", run=step(f"short{n}")) for n in range(600)]
+    chain = [
+        Task(f"long{n}", run=step(f"long{n}"), depends_on=[f"long{n - 1}"] if n else [])
+        for n in range(4)
+    ]
+    await arun([*short, *chain], max_concurrent=2)
+    assert 2 <= order.index("long0") <= 3
+    assert order.index("long2") <= 10  # the last one is like the others
+
+
+async def test_a_worker_that_was_cancelled_while_idle_is_not_counted_on():
+    workers, gate, grown = [], asyncio.Event(), []
+
+    async def leaves_its_worker():
+        workers.append(asyncio.current_task())
+        await asyncio.sleep(0)
+
+    async def holds():
+        await gate.wait()
+        for worker in workers:
+            worker.cancel()
+        for n in range(4):
+            TaskQueue.current().add(Task(f"late{n}", run=late))
+
+    async def late():
+        await asyncio.sleep(0)
+        grown.append(1)
+
+    tasks = [Task("holds", run=holds)]
+    tasks += [Task(str(n), run=leaves_its_worker) for n in range(3)]
+    running = asyncio.create_task(arun(tasks, max_concurrent=4))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(workers) == 3
+    gate.set()
+    assert (await running).ok
+    assert len(grown) == 4
+
+
+@pytest.mark.parametrize("policy", [{}, {"timeout": 60}])
+async def test_a_queue_that_was_begun_by_hand_is_gone_on_with(policy):
+    queue = TaskQueue([
+        Task("a", run=broken, **policy),
+        Task("b", run=one, depends_on=["a"], **policy),
+    ])  # fmt: skip
+    queue.complete("a", result=5)
+    assert (await arun(queue)).unwrap() == {"a": 5, "b": 1}

@@ -166,7 +166,7 @@ async def test_a_run_cut_off_anywhere_goes_on_in_its_journal(rng):
     storm = Storm(rng)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.jsonl"
-        done = Counter()
+        done = []
         for _ in range(rng.randrange(4)):
             run = asyncio.create_task(
                 arun(storm.tasks, journal=path, max_concurrent=storm.bound)
@@ -180,7 +180,8 @@ async def test_a_run_cut_off_anywhere_goes_on_in_its_journal(rng):
             assert not [
                 t for t in asyncio.all_tasks() if t is not asyncio.current_task()
             ]
-            done = +storm.completed
+            # A thread that is left behind may still end its work, which is lost.
+            done = [n for n in storm.completed if storm.kinds[n] != "sync"]
         result = await arun(storm.tasks, journal=path, max_concurrent=storm.bound)
         assert all(storm.completed[name] == 1 for name in done), (
             "finished work repeated"

@@ -71,9 +71,12 @@ def test_it_runs_the_tasks_and_writes_what_came_of_them(say):
     )
     results = read()
     assert (results["team"], results["status"]) == ("tasks", "done")
-    assert results["tasks"]["one"]["value"] == "Bells ring."
+    one = results["tasks"]["one"]
+    assert (one["value"], one["usd"], one["tokens"] > 5) == ("Bells ring.", "0", True)
     assert results["agents"]["a"]["calls"] == 2
     assert "## one: done\n\nBells ring." in Path("waybell-out/results.md").read_text()
+    modes = {path.stat().st_mode & 0o777 for path in Path("waybell-out").iterdir()}
+    assert modes == {0o600}
     spans = {span.name for span in read_traces("waybell-out/traces.jsonl").spans}
     assert {"agent:a", "invoke_agent a", "chat offline", "task one"} <= spans
     records = DecisionLog.read("waybell-out/decisions.jsonl")
@@ -338,12 +341,10 @@ sys.exit(command(sys.argv[1:], build=lambda spec: model))
 """
 
 
-@pytest.mark.parametrize("journal", [[], ["--journal", "j"]])
-def test_an_interruption_says_what_is_left_and_leaves_a_journal_that_goes_on(
-    say, journal
-):
+def begun(*words):
+    """A run in a process of its own, whose second task hangs."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HANGS, "tasks.toml", "--model", "x", *journal],
+        [sys.executable, "-c", HANGS, "tasks.toml", "--model", "x", *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
@@ -351,6 +352,14 @@ def test_an_interruption_says_what_is_left_and_leaves_a_journal_that_goes_on(
     for line in process.stdout:
         if line == "begun\n":
             break
+    return process
+
+
+@pytest.mark.parametrize("journal", [[], ["--journal", "j"]])
+def test_an_interruption_says_what_is_left_and_leaves_a_journal_that_goes_on(
+    say, journal
+):
+    process = begun(*journal)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -359,3 +368,13 @@ def test_an_interruption_says_what_is_left_and_leaves_a_journal_that_goes_on(
     assert "Traceback" not in err
     if journal:
         assert say("--journal", "j", model=ScriptedAdapter(["second"]))[0] == 0
+
+
+def test_a_killed_run_goes_on_where_it_was(say):
+    process = begun("--journal", "j")
+    process.kill()
+    process.communicate(timeout=30)
+    model = ScriptedAdapter(["second"])
+    assert say("--journal", "j", model=model)[0] == 0
+    values = {name: one["value"] for name, one in read()["tasks"].items()}
+    assert (values, len(model.calls)) == ({"one": "first", "two": "second"}, 1)

@@ -41,6 +41,9 @@ class AgentConfig:
         temperature: How freely it chooses.
         options: For its model, by name.
 
+    Attributes:
+        output: What reads an answer as `output_type`: `output.read(text)`; or None.
+
     Raises:
         TypeError: A value is of a wrong type, or has no JSON schema.
         ValueError: A value makes no sense; the text says what does.

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 from waybell_agents._agent import Agent
 from waybell_agents._errors import AgentError
@@ -38,33 +38,29 @@ class Desk:
                     agent.register(bus)
                 yield bus
             return
-        self._enter(self.shared, agents)
-        try:
+        with ExitStack() as stack:
+            for agent in agents:
+                self._enter(self.shared, agent)
+                stack.callback(self._leave, self.shared, agent)
             yield self.shared
-        finally:
-            self._leave(self.shared, agents)
 
-    def _enter(self, bus: EventBus, agents: Sequence[Agent]) -> None:
+    def _enter(self, bus: EventBus, agent: Agent) -> None:
         with self._lock:
-            for agent in agents:
-                other = self._agents.get(agent.name, (agent, 0))[0]
-                if other.config is not agent.config:
-                    raise AgentError(
-                        f"another agent {agent.name!r} answers on this bus now: name it "
-                        "otherwise, or use another bus",
-                        agent=agent.name,
-                    )
-            for agent in agents:
-                there, runs = self._agents.get(agent.name, (agent, 0))
-                self._agents[agent.name] = there, runs + 1
-                if there is agent:
-                    agent.register(bus)
+            there, runs = self._agents.get(agent.name, (agent, 0))
+            if there.config is not agent.config:
+                raise AgentError(
+                    f"another agent {agent.name!r} answers on this bus now: name it "
+                    "otherwise, or use another bus",
+                    agent=agent.name,
+                )
+            if there is agent:
+                agent.register(bus)
+            self._agents[agent.name] = there, runs + 1
 
-    def _leave(self, bus: EventBus, agents: Sequence[Agent]) -> None:
+    def _leave(self, bus: EventBus, agent: Agent) -> None:
         with self._lock:
-            for agent in agents:
-                there, runs = self._agents.pop(agent.name)
-                if runs > 1:
-                    self._agents[agent.name] = there, runs - 1
-                else:
-                    there.unregister(bus)
+            there, runs = self._agents.pop(agent.name)
+            if runs > 1:
+                self._agents[agent.name] = there, runs - 1
+            else:
+                there.unregister(bus)

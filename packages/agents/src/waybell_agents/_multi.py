@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -178,25 +179,31 @@ class OpenMultiAgent:
             SchedulerError: The tasks or the settings make no sense.
         """
         team = team if isinstance(team, Team) else Team("team", tuple(team))
-        work = [
-            self._task(task, team) for task in (team.tasks if tasks is None else tasks)
-        ]
-        if not work:
-            raise AgentError(f"team {team.name!r} has no task: give tasks")
-        wanted = {task.agent for task in work}
-        configs = [config for config in team.agents if config.name in wanted]
-        terms = {"budget": self._budget, "log": self._log, "tracer": self._tracer}
-        terms = {
-            **terms,
-            **team.terms(settings),
-            "pool": self.pool,
-            **settings,
-        }
-        agents = [self._agent(config) for config in configs]
-        async with self._desk.answering(agents) as bus:
-            run: Any = partial(arun, work, bus=bus)
-            result: RunResult = await run(**terms)
+        given = team.tasks if tasks is None else tasks
+        work = [self._task(task, team) for task in given]
+        agents = self._agents(work, team)
+        terms: dict[str, Any] = {"log": self._log, "tracer": self._tracer}
+        terms |= {"pool": self.pool, **team.terms(), **settings}
+        async with AsyncExitStack() as stack:
+            if "budget" not in settings:
+                terms["budget"] = await self._purse(team, work, stack)
+            bus = await stack.enter_async_context(self._desk.answering(agents))
+            result: RunResult = await partial(arun, work, bus=bus)(**terms)
             return result
+
+    async def _purse(
+        self, team: Team, work: Iterable[Task], stack: AsyncExitStack
+    ) -> Any:
+        """What a run spends from: the team's share of what there is."""
+        usd, tokens = (team.limits.get(axis) for axis in ("usd", "tokens"))
+        limited = (usd, tokens) != (None, None)
+        if self._budget is not None:
+            if not limited:
+                return self._budget
+            hold = self._budget.acquire(usd, tokens, label=team.name)
+            return await stack.enter_async_context(hold)
+        capped = any((task.usd, task.tokens) != (None, None) for task in work)
+        return BudgetPool(usd, tokens) if limited or capped else None
 
     def run_tasks(
         self,
@@ -251,6 +258,13 @@ class OpenMultiAgent:
         )  # fmt: skip
         _ = agent.model  # raises if there is none
         return agent
+
+    def _agents(self, work: Sequence[Task], team: Team) -> list[Agent]:
+        """The agents that tasks want, ready to run."""
+        if not work:
+            raise AgentError(f"team {team.name!r} has no task: give tasks")
+        wanted = {task.agent for task in work}
+        return [self._agent(config) for config in team.agents if config.name in wanted]
 
     def _count(self, name: str, replies: Sequence[Reply]) -> None:
         usage, cost = totals(replies)

@@ -65,6 +65,11 @@ class Notes:
         if self.steps is not None:
             self.steps.record(key, value)
 
+    def keep(self, key: str, reply: Reply) -> None:
+        """Record a reply."""
+        if self.steps is not None:
+            self.steps.record(key, packed(reply))
+
     def fail(self) -> None:
         """Begin anew the next time."""
         self.record(f"{self._prefix}/failed", True)

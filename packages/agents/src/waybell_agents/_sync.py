@@ -52,9 +52,9 @@ class LoopThread:
 
         self._loop.call_soon_threadsafe(begin)  # which brings the caller's context
         try:
-            while not wait([done], timeout=1).done:
-                pass  # so that an interruption is seen on every system
-            return done.result()
+            while True:  # in turns, so that an interruption is seen on every system
+                if wait([done], timeout=1).done:
+                    return done.result()
         except BaseException:
             if not done.done():  # we were interrupted, not the work
                 # One turn later: a task that has not begun could not tell its end.

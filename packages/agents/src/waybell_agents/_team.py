@@ -8,7 +8,6 @@ from typing import Any
 
 from waybell_adapters import LLMAdapter
 from waybell_agents._config import AgentConfig
-from waybell_budget import BudgetPool
 from waybell_scheduler import Task
 
 
@@ -62,19 +61,10 @@ class Team:
         name, agents, tasks, limits = read(path, model)
         return cls(name, tuple(agents), tasks, limits)
 
-    def terms(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Its limits as settings of a run, where that has none of its own."""
-        names = [
-            name
-            for name in ("max_concurrent", "stop_on_failure")
-            if name in self.limits
-        ]
-        found = {name: self.limits[name] for name in names}
-        caps = {
-            name: self.limits[name] for name in ("usd", "tokens") if name in self.limits
-        }
-        if caps and "budget" not in settings:
-            found["budget"] = BudgetPool(**caps)
+    def terms(self) -> dict[str, Any]:
+        """Its limits as settings of a run, but for money."""
+        known = ("max_concurrent", "stop_on_failure")
+        found = {name: self.limits[name] for name in known if name in self.limits}
         if "seconds" in self.limits:
             found["deadline"] = self.limits["seconds"]
         return found

@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from waybell_adapters import BadReply, LLMAdapter, Reply, agenerate, astream
@@ -13,6 +14,7 @@ from waybell_agents._errors import AgentError, OutputError, StepsExhausted
 from waybell_agents._messages import failed, kind, opening, result, said, told
 from waybell_agents._notes import Notes, packed, unpacked
 from waybell_agents._reply import AgentReply, AgentStep, totals
+from waybell_agents._till import Till
 from waybell_agents._together import together
 from waybell_agents._use import Use
 from waybell_tools import ToolArgumentsError
@@ -130,7 +132,9 @@ class Turns:
                 notes.record(key, {"unreadable": error.args[0], "reply": lost})
             self._count_bad(error)
             messages.append(
-                said(f"Your last answer could not be read: {error}. Answer again.")
+                said(
+                    f"Your last answer could not be read: {error.args[0]}. Answer again."
+                )
             )
             return None
         self.steps.append(AgentStep(number, reply, recalled=kept is not None))
@@ -153,24 +157,33 @@ class Turns:
     async def _call(
         self, key: str, messages: list[Any], notes: Notes, options: dict[str, Any]
     ) -> Reply:
-        if self.deadline is not None:
-            self.deadline.check()
-        limits = {"budget": self.budget, "deadline": self.deadline}
-        asked = {**options, **{k: v for k, v in limits.items() if v is not None}}
-        model, provider = getattr(self.model, "model", None), type(self.model).__name__
+        provider = type(self.model).__name__.removesuffix("Adapter").lower()
+        model = getattr(self.model, "model", None)
         with self._span("llm", str(model or provider), provider) as span:
             try:
-                reply = await self._generate([*messages], asked)
+                reply = await self._limited([*messages], options)
             except Exception as error:
                 paid = getattr(error, "reply", None)
                 if isinstance(paid, Reply):
                     self._pay(span, paid)
                     if not isinstance(error, BadReply) and not paid.partial:
-                        notes.record(key, packed(paid))  # it only was too dear
+                        notes.keep(key, paid)  # it only was too dear
                         self.steps.append(AgentStep(len(self.steps) + 1, paid))
                 raise
             self._pay(span, reply)
-        notes.record(key, packed(reply))
+        notes.keep(key, reply)
+        return reply
+
+    async def _limited(self, messages: list[Any], options: dict[str, Any]) -> Reply:
+        """Ask within the budget and the deadline."""
+        if self.deadline is not None:
+            self.deadline.check()
+            options = {**options, "deadline": self.deadline}
+        if self.budget is None:
+            return await self._generate(messages, options)
+        till = Till(self.budget)
+        reply = await self._generate(messages, {**options, "budget": till})
+        till.settle(reply)
         return reply
 
     def _pay(self, span: Any, reply: Reply) -> None:
@@ -237,7 +250,7 @@ class Turns:
         if n >= MOST_CALLS:
             message = f"at most {MOST_CALLS} calls are made in one turn"
             return failed(call, "ToolLimitError", message)
-        return await use.run(self.deadline, self._span("tool", call.name or "?"))
+        return await use.run(self.deadline, partial(self._span, "tool", call.name))
 
     def _count_bad(self, error: Exception) -> None:
         self.bad += 1
@@ -260,7 +273,8 @@ class Turns:
         }
         for name, fact in facts.items():
             if isinstance(error, AgentError) or getattr(error, name, None) is None:
-                setattr(error, name, fact)
+                with suppress(AttributeError, TypeError):  # one that takes nothing
+                    setattr(error, name, fact)
 
 
 def _meter(span: Any, reply: Reply) -> None:

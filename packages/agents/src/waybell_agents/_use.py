@@ -1,7 +1,6 @@
 """One tool call of a turn: recalled, approved, noted, run, and told to the model."""
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, cast
@@ -33,7 +32,7 @@ class Use:
         self._box, self._notes, self._key, self._call = box, notes, key, call
         self._pending: Pending | None = None
 
-    async def run(self, deadline: Any, span: Any = None) -> Mapping[str, Any]:
+    async def run(self, deadline: Any, span: Callable[[], Any]) -> Mapping[str, Any]:
         """The result as data for the model, from the journal if it is there.
 
         Raises:
@@ -44,7 +43,7 @@ class Use:
             return {"id": self._call.id, "name": self._call.name, **_kept(kept)}
         key = None if steps is None else steps.idempotency_key(self._key)
         gate.set(self)  # in a task of its own
-        with span or nullcontext():
+        with span():
             result = await self._box.aresult(
                 self._call, deadline=deadline, idempotency_key=key
             )

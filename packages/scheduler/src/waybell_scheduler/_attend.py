@@ -64,7 +64,7 @@ class Attendant:
         self._queue, self._terms, self._caller = queue, terms, caller
         self._teller, self._past = teller, past
         self._run = token_hex(8) if past is None else past.run
-        self._skipped = 0  # how many have been told of
+        self._skipped = len(queue._stems)  # how many have been told of
         self._time = asyncio.get_running_loop().time
         self._deadline = as_deadline(terms.deadline)
 
@@ -89,7 +89,7 @@ class Attendant:
         try:
             state, value = DONE, await self._do(i, task, steps, effort)
             if isinstance(value, Pending):
-                state, value = SUSPENDED, _pending(value, steps)
+                state, value = _fate(value, steps)
             elif self._past is not None:
                 kept = {"done": True, **pack(value)}
         except asyncio.CancelledError as error:
@@ -97,8 +97,7 @@ class Attendant:
                 raise
             state, value = CANCELLED, error
         except Exception as error:
-            pending = _pending(error, steps)
-            state, value = (SUSPENDED, pending) if pending else (FAILED, error)
+            state, value = _fate(error, steps)
         ended = Ended(state, value, effort.facts(), self._time() - began)
         if self._past is not None:
             _keep(self._past.journal, task, ended, kept)
@@ -114,7 +113,7 @@ class Attendant:
         if ended.state in (FAILED, CANCELLED):
             told |= {"error": type(error).__name__, "message": str(error)}
             self._tell("failed", task, **told)
-            self._tell_skipped()
+            self.tell_skipped()
         else:
             self._tell("finished", task, status=word, **told)
         if self._terms.log is not None:
@@ -126,8 +125,8 @@ class Attendant:
                     "the end of %r could not be recorded", task.id, exc_info=True
                 )
 
-    def _tell_skipped(self) -> None:
-        """Tell which tasks a failure has taken along."""
+    def tell_skipped(self) -> None:
+        """Tell which tasks have been skipped since the last time."""
         queue = self._queue
         for j in [*islice(queue._stems, self._skipped, None)]:
             task = queue.tasks[j]
@@ -222,13 +221,16 @@ def as_deadline(given: Any) -> Deadline | None:
     return Deadline(given if isinstance(given, int | float) else given.remaining())
 
 
-def _pending(error: Exception, steps: Steps | None) -> dict[str, Pending]:
-    """What a failure waits for, if it is that and no failure."""
-    if isinstance(error, Pending):
-        if steps is not None:
+def _fate(error: Exception, steps: Steps | None) -> tuple[int, Any]:
+    """Whether a task has failed, or waits for somebody and for what."""
+    waits: dict[str, Pending] = {}
+    if steps is not None:
+        if isinstance(error, Pending):
             steps.note(error)
-        return {error.key: error, **(steps.pending if steps is not None else {})}
-    return {} if steps is None else dict(steps.pending)
+        waits = dict(steps.pending)
+    elif isinstance(error, Pending):
+        waits = {error.key: error}
+    return (SUSPENDED, waits) if waits else (FAILED, error)
 
 
 def _keep(journal: Journal, task: Task, ended: Ended, kept: dict[str, Any]) -> None:

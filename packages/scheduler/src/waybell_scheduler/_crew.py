@@ -12,6 +12,7 @@ from types import coroutine
 from typing import Any, NamedTuple, Protocol
 
 from waybell_scheduler._call import BARE, FED, OWN, shape, takes
+from waybell_scheduler._errors import CircuitOpenError
 from waybell_scheduler._graph import CANCELLED, FAILED, RUNNING, SUSPENDED, WAITING
 from waybell_scheduler._queue import TaskQueue
 from waybell_scheduler._results import Facts
@@ -170,6 +171,8 @@ class Crew(Staff):
                     seconds[i] = took = clock() - began
                     if took > _SLOW and queue._ranks is None:
                         queue._rank()
+            except CircuitOpenError:
+                await self._one(i)  # which is held there, if it may be
             except BaseException as error:
                 self._failed(i, error)
             else:

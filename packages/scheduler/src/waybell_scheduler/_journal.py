@@ -12,7 +12,7 @@ from typing import Any, NoReturn, cast
 from waybell_scheduler._errors import JournalError
 
 
-if sys.platform != "win32":
+if sys.platform != "win32":  # pragma: no branch - Windows has no flock
     import fcntl
 
 VERSION = 1
@@ -49,7 +49,7 @@ class Journal:
             raise
 
     def _seize(self) -> None:
-        if sys.platform != "win32":
+        if sys.platform != "win32":  # pragma: no branch - as above
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -9,20 +9,15 @@ from waybell_scheduler._errors import CircuitOpenError, SchedulerError
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-_FINAL = frozenset({400, 401, 402, 403, 404, 405, 410, 413, 422})
+_FINAL = frozenset("400 401 402 403 404 405 410 413 422".split())
 _LONGEST_POLL = 1.0  # seconds between looks at a breaker that tells no time
 
 
-def worth_it(error: BaseException) -> bool:
-    """Whether another attempt may help where a task says no more than how many.
-
-    Not after a status that will be the same again, nor where money is out, nor for
-    what this package itself refuses.
-    """
-    if isinstance(error, SchedulerError) and not isinstance(error, CircuitOpenError):
-        return False
+def final(error: BaseException) -> bool:
+    """Whether no other attempt can help: money is out, or this package says no."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    return getattr(error, "status", None) not in _FINAL and "BudgetError" not in kinds
+    ours = isinstance(error, SchedulerError) and not isinstance(error, CircuitOpenError)
+    return ours or "BudgetError" in kinds
 
 
 def asked_to_wait(error: object) -> float:
@@ -53,7 +48,9 @@ class Patience:
         A wait that would outlast the current deadline is none.
         """
         policy = self._policy
-        if policy == 0 or (isinstance(policy, int) and not worth_it(error)):
+        status = getattr(error, "status", None)  # which a tenacity object may read
+        same = isinstance(policy, int) and str(status) in _FINAL
+        if policy == 0 or same or final(error):
             return None
         wait = self._next(policy, error)
         if wait is None or not in_time(wait := max(wait, asked_to_wait(error))):

@@ -55,22 +55,29 @@ async def _arun(tasks: Tasks | None, terms: Terms) -> RunResult:
         queue = _queue(tasks, past, terms)
         facts = {} if past is None else past.restore(queue, terms.retry_failed)
         caller = Caller(terms.bus, terms.agents, terms.call)
-        for i, task in enumerate(queue.tasks):
-            if task.run is None and not queue._state[i]:
-                caller.check(task)
+        _check(queue, caller)
         if past is not None:
             past.begin()
         teller = teller_of(terms.bus, terms.on_event)
         if teller is not None:
             stack.push_async_callback(teller.close)
-        crew = _crew(queue, terms, Attendant(queue, terms, caller, teller, past))
+        attend = Attendant(queue, terms, caller, teller, past)
+        crew = _crew(queue, terms, attend)
         crew.facts.update(facts)
         queue._live = Live(queue, crew, caller, past)
         try:
             await crew.run()
         finally:
             queue._live = None
+            attend.tell_skipped()
         return RunResult(queue, crew.seconds, crew.facts, _named(queue, crew.pending))
+
+
+def _check(queue: TaskQueue, caller: Caller) -> None:
+    """Refuse tasks that nobody can do, as far as they are to be done."""
+    for i, task in enumerate(queue.tasks):
+        if task.run is None and not queue._state[i]:
+            caller.check(task)
 
 
 def _queue(tasks: Tasks | None, past: Past | None, terms: Terms) -> TaskQueue:
@@ -84,6 +91,7 @@ def _queue(tasks: Tasks | None, past: Past | None, terms: Terms) -> TaskQueue:
         )
     if tasks._live is not None:
         raise SchedulerError("this queue is being run already")
+    tasks.stop_on_failure = tasks.stop_on_failure or terms.stop_on_failure
     return tasks
 
 

@@ -1,6 +1,7 @@
 """What `waybell run` prints and writes when it has ended."""
 
 import json
+import os
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -71,13 +72,19 @@ def write(out: Path, team: Team, result: RunResult, agents: Spending) -> None:
         },
     }
     text = json.dumps(whole, ensure_ascii=False, indent=2, default=str)
-    (out / FILES[0]).write_text(text + "\n", "utf-8", errors="replace")
+    _keep(out / FILES[0], text)
     parts = [f"# {team.name}: {result.status}"]
     for name, one in result.items():
         body = _text(one.value) if one.status == "done" else _error(one)
         parts.append(f"## {name}: {one.status}\n\n{body}".rstrip())
-    text = "\n\n".join(parts)
-    (out / FILES[1]).write_text(text + "\n", "utf-8", errors="replace")
+    _keep(out / FILES[1], "\n\n".join(parts))
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write a file for its owner only, as traces and decisions are."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8", errors="replace") as file:
+        file.write(text + "\n")
 
 
 def _told(one: TaskResult) -> dict[str, Any]:
@@ -89,8 +96,8 @@ def _told(one: TaskResult) -> dict[str, Any]:
         "stems_from": one.stems_from,
         "seconds": round(one.seconds, 6),
         "attempts": one.attempts,
-        "usd": one.usd,
-        "tokens": one.tokens,
+        "usd": getattr(one.value, "cost", None) if one.usd is None else one.usd,
+        "tokens": getattr(one.value, "tokens", one.tokens),
     }
     return {name: fact for name, fact in found.items() if fact is not None}
 

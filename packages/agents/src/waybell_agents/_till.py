@@ -1,0 +1,45 @@
+"""A budget as one model call sees it, so that each reply is charged exactly once."""
+
+from typing import Any
+
+from waybell_adapters import Reply
+
+
+class Till:
+    """A budget that knows whether the call has been charged to it.
+
+    Adapters charge what they are given; one that ignores its `budget` is charged for.
+
+    Args:
+        budget: Anything with `check` and `charge`.
+
+    Raises:
+        BudgetExceeded: It is overdrawn already.
+    """
+
+    __slots__ = ("_budget", "_charged")
+
+    def __init__(self, budget: Any) -> None:
+        self._budget, self._charged = budget, False
+        shown = getattr(budget, "snapshot", None)
+        overdrawn = shown is not None and shown().usd_overdrawn
+        budget.check(**({"usd": "0.000000001"} if overdrawn else {"tokens": 0}))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._budget, name)
+
+    def charge(self, **amounts: Any) -> None:
+        """Book what was spent."""
+        self._charged = True
+        self._budget.charge(**amounts)
+
+    def settle(self, reply: Reply) -> None:
+        """Charge a reply that nobody has charged; a complaint carries it as `reply`."""
+        if self._charged:
+            return
+        line = {"line": "free"} if reply.cost == 0 else {}
+        try:
+            self.charge(usd=reply.cost, model=reply.model, usage=reply.usage, **line)
+        except Exception as error:
+            error.reply = reply  # type: ignore[attr-defined]
+            raise
