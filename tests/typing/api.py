@@ -5,6 +5,10 @@ from decimal import Decimal
 from typing import Any, assert_type
 
 from waybell import (
+    Agent,
+    AgentConfig,
+    AgentPool,
+    AgentReply,
     Broadcast,
     BroadcastResult,
     Budget,
@@ -15,21 +19,33 @@ from waybell import (
     EventBus,
     LLMAdapter,
     OfflineAdapter,
+    OpenMultiAgent,
     Outcome,
+    Pending,
     Pipeline,
     PipelineResult,
     Reply,
+    Report,
     Retry,
     Routed,
     Router,
+    RunResult,
     ScriptedAdapter,
     Stage,
     Supervised,
     Supervisor,
+    Task,
+    TaskQueue,
+    TaskResult,
+    Team,
     Tracer,
+    arun,
     read_traces,
+    report,
+    run,
     simulate,
 )
+from waybell_snap import Comparison, Recording, Snapshot, compare
 
 
 bus = EventBus()
@@ -92,6 +108,43 @@ def sync_uses() -> None:
     simulate(uses, seeds=10)
 
 
+async def tasks_and_agents() -> None:
+    tasks = [Task("a", run=lambda: 1), Task("b", "Do it.", "writer", ["a"], retries=2)]
+    assert_type(await arun(tasks, bus=bus, max_concurrent=4), RunResult)
+    result = run(tasks, journal="run.jsonl")
+    assert_type(result["a"], TaskResult)
+    assert_type(result.unwrap(), dict[str, Any])
+    assert_type(result.pending, dict[str, Pending])
+    queue = TaskQueue(tasks, stop_on_failure=True)
+    assert_type(queue.ready(), list[Task])
+    assert_type(queue.summary(), dict[str, int])
+
+    pool = AgentPool(8, consecutive_failure_limit=3, recovery_timeout_s=30)
+    assert_type(pool.call(len, "abc"), int)
+    assert_type(await pool.acall(write, Event()), str)
+
+    config = AgentConfig("writer", "You write.", "offline", [], max_steps=4)
+    assert_type(await Agent(config).run("x", deadline=Deadline(5)), AgentReply)
+    team = OpenMultiAgent.create_team("desk", [config])
+    assert_type(team, Team)
+    assert_type(OpenMultiAgent(pool).run_tasks(tasks, team=team), RunResult)
+
+
+def what_happened() -> None:
+    page = report("waybell-out", "report.html")
+    assert_type(page, Report)
+    assert_type(page.verdict, str)
+
+    with Recording("run.json") as recorded:
+        model = recorded.adapter(OfflineAdapter(), name="writer")
+        assert_type(model.generate("x"), Reply)
+    assert_type(recorded.snapshot, Snapshot)
+    compared = compare(recorded.snapshot, Snapshot.load("run.json"), max_usd="0.10")
+    assert_type(compared, Comparison)
+    assert_type(compared.passed, bool)
+
+
+Task("a", depend_on=["b"])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 Deadline()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 BudgetPool(dollars=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 bus.subscribe("**", overflow="explode")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
