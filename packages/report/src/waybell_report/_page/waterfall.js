@@ -102,7 +102,8 @@ function spoken(i) {
 
 function redraw() {
   const box = $("tree");
-  box.setAttribute("aria-rowcount", S.rows.length);
+  if (S.rows.length) box.setAttribute("aria-rowcount", S.rows.length);
+  else box.removeAttribute("aria-rowcount");
   box.classList.toggle("dim", S.dim);
   tree.show(S.rows.length);
   const id = S.selected >= 0 && S.rows[S.row] === S.selected ? `row-${S.selected}` : "";
