@@ -275,6 +275,18 @@ def test_a_failed_span_keeps_its_stack_when_others_are_cut():
     }
 
 
+def test_errors_are_listed_in_brief_when_there_are_many_and_kept_whole(write, otlp):
+    spans = [otlp.span(i, error=f"{i:05}" + "x" * 1_995) for i in range(1, 1_200)]
+    made = report(write(spans))
+    listed = core_head(made)["tables"]["errors"]
+    assert sorted({(len(text), text[-1]) for text in listed}) == [
+        (160, "\u2026"),
+        (1_000, "\u2026"),
+    ]
+    _, found = rows(made)
+    assert {len(line["s"]) for line in found} == {2_000}
+
+
 def test_of_very_many_spans_digests_keep_what_tells_them_apart():
     lines, digest = _Lines(brief=True), "0123456789abcdef" * 2
     line = json.loads(

@@ -39,11 +39,13 @@ function pretty(text) {
   return found === undefined ? text : laid(found);
 }
 
+const cutNote = (found) => el("p", { class: "note" }, `The first ${count(rawText(found).length)} of ${count(found.n)} characters.`);
+
 // A text of the run, as long as it may be; it can be scrolled with the keyboard too.
 function block(found, label, kind) {
   const text = shown(pretty(rawText(found)));
   const box = el("pre", { class: kind, tabindex: "0", role: "group", "aria-label": label, dir: "auto" }, text);
-  return [box, isCut(found) && el("p", { class: "note" }, `The first ${count(rawText(found).length)} of ${count(found.n)} characters.`)];
+  return [box, isCut(found) && cutNote(found)];
 }
 
 // A conversation, if `found` is one in the form of the GenAI conventions.
@@ -135,7 +137,7 @@ function errorOf(i, detail) {
   if (!(D.flags[i] & FAILED)) return null;
   const thrown = detail.events.filter((event) => event.name === "exception").slice(-20).map((event) => new Map(event.attributes));
   const stacks = thrown.map((found) => found.get("exception.stacktrace")).filter(Boolean);
-  return section("Error", el("p", { class: "message" }, shown(errorText(i))), stacks.flatMap((stack) => block(stack, "Stack", "stack")));
+  return section("Error", el("p", { class: "message", tabindex: "0", role: "group", "aria-label": "Error" }, shown(detail.status ? rawText(detail.status) : errorText(i))), isCut(detail.status) ? cutNote(detail.status) : null, stacks.flatMap((stack) => block(stack, "Stack", "stack")));
 }
 
 function spend(i) {
