@@ -73,7 +73,7 @@ const texts = (map, keys, label) => keys.filter((key) => map.has(key)).flatMap((
 // Decisions that say what went in and came out: of the span, of its delivery, or by
 // the pattern that asked it.
 function told(i) {
-  const tellsOf = (at, agent) => [...inGroup(D.decisions, at)].filter((k) => {
+  const tellsOf = (at, agent) => [...inGroup(D.decisions, at).subarray(0, 500)].filter((k) => {
     if (agent !== undefined && (D.dagent[k] < 0 || D.tables.owners[D.dagent[k]] !== agent)) return false;
     const keys = decisionOf(k).map(([key]) => key);
     return agent === undefined ? keys.includes("given") : keys.includes("prompt") || keys.includes("answer");
