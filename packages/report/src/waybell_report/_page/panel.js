@@ -174,8 +174,12 @@ function eventItem(event, i) {
   return el("li", {}, el("p", {}, el("span", { class: "at" }, `+${duration(event.at)}`), " ", bdi(event.name, { class: "strong" })), open);
 }
 
+// What was decided first; ids and the like last.
+const inOrder = (found) => [...found].sort(([a], [b]) => (PLUMBING.has(a) ? 1 : 0) - (PLUMBING.has(b) ? 1 : 0));
+const PLUMBING = new Set(["id", "pid", "event", "root", "parent", "handler", "seconds", "usd"]);
+
 function decisionItem(k) {
-  const found = decisionOf(k).filter(([key]) => key !== "id" && key !== "pid");
+  const found = inOrder(decisionOf(k).filter(([key]) => key !== "id" && key !== "pid"));
   const after = [...inGroup(D.outcomes, k)].map((o) => table(decisionOf(o).filter(([key]) => !["id", "pid", "of"].includes(key))));
   return el("details", { open: decisionItem.one || null }, el("summary", {}, el("span", { class: "at" }, duration(D.dtime[k])), " ",
     bdi(decisionName(k), { class: "strong" }), D.dagent[k] >= 0 ? ` ${line(D.tables.owners[D.dagent[k]])}` : ""),
@@ -243,7 +247,7 @@ function spanPanel(i) {
 
 function decisionPanel(k) {
   const buttons = D.dspan[k] >= 0 ? [el("button", { type: "button", onclick: () => { tell("tab", "spans"); select(D.dspan[k], { open: true }); } }, "Its span")] : [];
-  const found = decisionOf(k);
+  const found = inOrder(decisionOf(k));
   return [
     heading(el("span", { class: "kind made" }, "\u25c6"), decisionName(k), ...buttons),
     table([["Made", `${duration(D.dtime[k])} into the run`], ["At", moment(D.dtime[k])],
