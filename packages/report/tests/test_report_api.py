@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from waybell_decisions import DecisionLog
 from waybell_report import Report, ReportError, report
+from waybell_report._details import Details, dumped
+from waybell_report._pack import _Lines
 from waybell_trace import Tracer
 
 
@@ -260,19 +262,40 @@ def test_texts_are_cut_harder_the_more_there_are(write, otlp):
     )
 
 
-def test_a_failed_span_keeps_its_stack_when_others_are_cut(write, otlp):
-    spans = [otlp.span(i, text=f"{i:07}" * 9_000) for i in range(1, 2_700)]
-    stack = "frame\n" * 1_000
-    spans.append(
-        otlp.span(
-            9_999,
-            error="no",
-            events=[(1, "exception", {"exception.stacktrace": stack})],
-        )
+def test_a_failed_span_keeps_its_stack_when_others_are_cut():
+    details = Details()
+    while b'"n":' not in details.packed({"a": {"text": "x" * 4_000}}):
+        pass  # until even short texts are cut
+    stack = "frame\n" * 1_300
+    event = (1, "exception", {"exception.stacktrace": stack})
+    whole = details.packed({"a": {"text": "y" * 300}, "e": [event]}, failed=True)
+    assert json.loads(whole)["e"] == [[1, "exception", event[2]]]
+    assert json.loads(details.packed({"a": {"t": "z" * 300}})) == {
+        "a": {"t": {"s": "z" * 200, "n": 300}}
+    }
+
+
+def test_errors_are_listed_in_brief_when_there_are_many_and_kept_whole(write, otlp):
+    spans = [otlp.span(i, error=f"{i:05}" + "x" * 1_995) for i in range(1, 1_200)]
+    made = report(write(spans))
+    listed = core_head(made)["tables"]["errors"]
+    assert sorted({(len(text), text[-1]) for text in listed}) == [
+        (160, "\u2026"),
+        (1_000, "\u2026"),
+    ]
+    _, found = rows(made)
+    assert {len(line["s"]) for line in found} == {2_000}
+
+
+def test_of_very_many_spans_digests_keep_what_tells_them_apart():
+    lines, digest = _Lines(brief=True), "0123456789abcdef" * 2
+    line = json.loads(
+        lines.line(dumped({"a": {"sha": digest, "word": "abc", "id": digest[:16]}}))
     )
-    head, found = rows(report(write(spans)))
-    _, text = found[0]["e"][0][2] if "e" in found[0] else found[-1]["e"][0][2]
-    assert head["texts"][text["t"]] == stack
+    assert line == {"a": [0, "0123456789abcdef\u2026 (32 digits)", "abc", digest[:16]]}
+    assert json.loads(_Lines(brief=False).line(dumped({"a": {"sha": digest}}))) == {
+        "a": [0, digest]
+    }
 
 
 def test_values_of_every_kind_are_kept_exactly(write, otlp):

@@ -158,6 +158,21 @@ async def test_deep_and_wide_trees_need_few_elements(visit, write, otlp):
     assert "4,991 above" in await page.locator(".crumbs").inner_text()
 
 
+async def test_a_path_of_ten_thousand_steps_is_drawn_with_few_elements(
+    visit, write, otlp
+):
+    steps = [otlp.span(i, 1, name="step", at=2 * i, ms=1) for i in range(2, 10_000)]
+    page = (
+        await visit(report(write([otlp.span(1, name="root", ms=20_000), *steps])))
+    ).page
+    root = page.locator("#tree [role=row]").first
+    assert 100 < await root.locator(".wait").count() < 800
+    assert (
+        "Critical path: 20.0 s in 9,999 spans"
+        in await page.locator("#first").inner_text()
+    )
+
+
 async def test_many_spans_open_on_what_failed(visit, write, otlp):
     page = (await visit(report(write(otlp.big_run(8_000))))).page
     chosen = page.locator("#tree .selected")

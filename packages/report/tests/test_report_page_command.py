@@ -99,6 +99,14 @@ def test_a_page_that_cannot_be_written_is_an_error(folder, capsys):
     assert "cannot write" in capsys.readouterr().err
 
 
+def test_titles_and_verdicts_of_strangers_cannot_steer_the_terminal(
+    write, otlp, tmp_path, capsys
+):
+    folder = write([otlp.span(1, name="x\x1b[2J", error="\x1b]0;owned\x07")])
+    assert command([str(folder), "-o", str(tmp_path / "p.html")]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_help_has_examples_and_exit_codes(capsys):
     assert command(["--help"]) == 0
     out = capsys.readouterr().out

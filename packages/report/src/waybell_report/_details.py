@@ -12,6 +12,7 @@ _EXACT: Final = 2**53 - 1
 # Characters that one text may have, by how many were kept before.
 _TIERS: Final = ((4_000_000, 65_536), (12_000_000, 4_096))
 _LEAST, _FAILED, _PARTS = 200, 8_192, 2_000
+BRIEF: Final = 160  # characters of an error that lists always show
 _PLAIN: Final = 800  # bytes of a record without long texts
 
 
@@ -23,17 +24,17 @@ class Details:
     `cut` counts the texts that were cut.
     """
 
-    __slots__ = ("_kept", "cut")
+    __slots__ = ("_errors", "_kept", "cut")
 
     def __init__(self) -> None:
-        self._kept = 0
+        self._kept = self._errors = 0
         self.cut = 0
 
     def packed(self, value: Mapping[str, Any], *, failed: bool = False) -> bytes:
         """JSON of one record, whose texts have been cut.
 
         Args:
-            value: Its fields; `a` and `e` are attributes and events, `n` a name.
+            value: Its fields; `a` and `e` are attributes and events, `n` and `s` texts.
             failed: Keep more of it, whatever else was kept.
         """
         limit = next((most for kept, most in _TIERS if self._kept < kept), _LEAST)
@@ -42,6 +43,7 @@ class Details:
         shown = {
             **value,
             "n": self._text(value.get("n", ""), limit),
+            "s": self._text(value.get("s", ""), limit),
             "a": self._attributes(attributes, limit),
             "am": max(0, len(attributes) - _PARTS),
             "e": [
@@ -53,6 +55,12 @@ class Details:
         packed = dumped({name: part for name, part in shown.items() if part})
         self._kept += max(0, len(packed) - _PLAIN)
         return packed
+
+    def error(self, text: str) -> str:
+        """An error as lists show it: whole for the first ones, then in brief."""
+        self._errors += bool(text)
+        most = 1_000 if self._errors <= 1_000 else BRIEF
+        return text if len(text) <= most else f"{text[: most - 1]}\u2026"
 
     def forget(self, packed: bytes) -> None:
         """What `packed` has kept is not in the page after all."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from waybell_report._details import Details
+from waybell_report._details import BRIEF, Details
 from waybell_report._facets import agent_of, kind_of, model_of, tool_of, usage_of
 from waybell_trace import SpanRecord, SpanUsage
 
@@ -63,7 +63,7 @@ def node(span: SpanRecord, details: Details) -> Node:
     """`span` as the page holds it."""
     start, end = _moment(span.start_ns), span.end_ns
     events = [(_moment(t) - start, name, found) for t, name, found in span.events]
-    unfinished = end is None
+    unfinished, error = end is None, _error(span)
     flags = FAILED * span.failed | UNFINISHED * unfinished | TIMELESS * (not start)
     return Node(
         key=(span.trace_id, span.span_id),
@@ -77,13 +77,15 @@ def node(span: SpanRecord, details: Details) -> Node:
         model=model_of(span),
         tool=tool_of(span),
         usage=usage_of(span),
-        error=_error(span)[:1000],
+        error=details.error(error),
         marks=tuple(t for t, name, _ in events[:_MARKS] if name != "exception"),
-        detail=details.packed(_said(span, events), failed=span.failed or unfinished),
+        detail=details.packed(
+            _said(span, events, error), failed=span.failed or unfinished
+        ),
     )
 
 
-def _said(span: SpanRecord, events: list[Any]) -> dict[str, Any]:
+def _said(span: SpanRecord, events: list[Any], error: str) -> dict[str, Any]:
     """What is shown of a span on demand; in files of others any field may be anything."""
     name = str(span.name)
     about = [(str(k)[:200], str(v)[:200]) for k, v in span.resource.items()]
@@ -92,6 +94,7 @@ def _said(span: SpanRecord, events: list[Any]) -> dict[str, Any]:
         "e": events,
         "l": [[str(part)[:64] for part in link] for link in span.links[:100]],
         "n": name if len(name) > 200 else "",
+        "s": error if len(error) > BRIEF else "",
         "r": sorted(pair for pair in about if not pair[0].startswith("telemetry."))[
             :50
         ],

@@ -209,6 +209,7 @@ function detailOf(i) {
     events: (row.e || []).map(([at, name, found]) => ({ at, name, attributes: fields(found) })),
     links: row.l || [],
     name: row.n || "",
+    status: row.s || "",
     resource: row.r === undefined ? [] : L.head.texts[row.r],
     moreAttributes: row.am || 0,
     moreEvents: row.em || 0,
@@ -282,8 +283,8 @@ function finder(wanted) {
     if (byText) for (const [, t] of row.matchAll(/"t":(\d+)/g)) if (texts[t]) return true;
     if (!row.toLowerCase().includes(escaped)) return false;
     if (at >= D.n) return pairs(decisionOf(at - D.n));
-    const { attributes, events, name } = detailOf(at);
-    return has(name) || pairs(attributes) || events.some((event) => has(event.name) || pairs(event.attributes));
+    const { attributes, events, name, status } = detailOf(at);
+    return has(name) || has(status) || pairs(attributes) || events.some((event) => has(event.name) || pairs(event.attributes));
   };
 }
 

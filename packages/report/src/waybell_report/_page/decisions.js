@@ -77,6 +77,12 @@ function makeRecord() {
 
 const DULL = new Set(["id", "pid", "agent", "event", "root", "parent", "topic", "handler", "seconds", "of"]);
 
+// Of an event's fields, its prompt.
+function inShort(found) {
+  const fields_ = asJson(rawText(found).slice(0, 20000));
+  return fields_ && typeof fields_.prompt === "string" ? fields_.prompt : rawText(found);
+}
+
 function fillRecord(row, at) {
   const k = LOG.rows[at], record = L.ready ? decisionOf(k) : [], map = new Map(record);
   const failed = ["error", "failed"].includes(map.get("outcome"));
@@ -88,7 +94,7 @@ function fillRecord(row, at) {
   const who = D.dagent[k] >= 0 ? D.tables.owners[D.dagent[k]] : map.get("topic") || "";
   const rest = record.filter(([key, found]) => !DULL.has(key) && found !== null)
     .sort(([a], [b]) => (b === "outcome") - (a === "outcome"))
-    .map(([key, found]) => `${key} ${rawText(found).slice(0, 80)}`).join("  \u00b7  ");
+    .map(([key, found]) => `${key} ${inShort(found).slice(0, 80)}`).join("  \u00b7  ");
   const [time, what, person, other] = row.parts;
   time.textContent = duration(D.dtime[k]);
   what.textContent = line(decisionName(k));

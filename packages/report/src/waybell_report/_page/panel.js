@@ -39,11 +39,13 @@ function pretty(text) {
   return found === undefined ? text : laid(found);
 }
 
+const cutNote = (found) => el("p", { class: "note" }, `The first ${count(rawText(found).length)} of ${count(found.n)} characters.`);
+
 // A text of the run, as long as it may be; it can be scrolled with the keyboard too.
 function block(found, label, kind) {
   const text = shown(pretty(rawText(found)));
   const box = el("pre", { class: kind, tabindex: "0", role: "group", "aria-label": label, dir: "auto" }, text);
-  return [box, isCut(found) && el("p", { class: "note" }, `The first ${count(rawText(found).length)} of ${count(found.n)} characters.`)];
+  return [box, isCut(found) && cutNote(found)];
 }
 
 // A conversation, if `found` is one in the form of the GenAI conventions.
@@ -71,7 +73,7 @@ const texts = (map, keys, label) => keys.filter((key) => map.has(key)).flatMap((
 // Decisions that say what went in and came out: of the span, of its delivery, or by
 // the pattern that asked it.
 function told(i) {
-  const tellsOf = (at, agent) => [...inGroup(D.decisions, at)].filter((k) => {
+  const tellsOf = (at, agent) => [...inGroup(D.decisions, at).subarray(0, 500)].filter((k) => {
     if (agent !== undefined && (D.dagent[k] < 0 || D.tables.owners[D.dagent[k]] !== agent)) return false;
     const keys = decisionOf(k).map(([key]) => key);
     return agent === undefined ? keys.includes("given") : keys.includes("prompt") || keys.includes("answer");
@@ -135,7 +137,7 @@ function errorOf(i, detail) {
   if (!(D.flags[i] & FAILED)) return null;
   const thrown = detail.events.filter((event) => event.name === "exception").slice(-20).map((event) => new Map(event.attributes));
   const stacks = thrown.map((found) => found.get("exception.stacktrace")).filter(Boolean);
-  return section("Error", el("p", { class: "message" }, shown(errorText(i))), stacks.flatMap((stack) => block(stack, "Stack", "stack")));
+  return section("Error", el("p", { class: "message", tabindex: "0", role: "group", "aria-label": "Error" }, shown(detail.status ? rawText(detail.status) : errorText(i))), isCut(detail.status) ? cutNote(detail.status) : null, stacks.flatMap((stack) => block(stack, "Stack", "stack")));
 }
 
 function spend(i) {
@@ -172,8 +174,12 @@ function eventItem(event, i) {
   return el("li", {}, el("p", {}, el("span", { class: "at" }, `+${duration(event.at)}`), " ", bdi(event.name, { class: "strong" })), open);
 }
 
+// What was decided first; ids and the like last.
+const inOrder = (found) => [...found].sort(([a], [b]) => (PLUMBING.has(a) ? 1 : 0) - (PLUMBING.has(b) ? 1 : 0));
+const PLUMBING = new Set(["id", "pid", "event", "root", "parent", "handler", "seconds", "usd"]);
+
 function decisionItem(k) {
-  const found = decisionOf(k).filter(([key]) => key !== "id" && key !== "pid");
+  const found = inOrder(decisionOf(k).filter(([key]) => key !== "id" && key !== "pid"));
   const after = [...inGroup(D.outcomes, k)].map((o) => table(decisionOf(o).filter(([key]) => !["id", "pid", "of"].includes(key))));
   return el("details", { open: decisionItem.one || null }, el("summary", {}, el("span", { class: "at" }, duration(D.dtime[k])), " ",
     bdi(decisionName(k), { class: "strong" }), D.dagent[k] >= 0 ? ` ${line(D.tables.owners[D.dagent[k]])}` : ""),
@@ -241,7 +247,7 @@ function spanPanel(i) {
 
 function decisionPanel(k) {
   const buttons = D.dspan[k] >= 0 ? [el("button", { type: "button", onclick: () => { tell("tab", "spans"); select(D.dspan[k], { open: true }); } }, "Its span")] : [];
-  const found = decisionOf(k);
+  const found = inOrder(decisionOf(k));
   return [
     heading(el("span", { class: "kind made" }, "\u25c6"), decisionName(k), ...buttons),
     table([["Made", `${duration(D.dtime[k])} into the run`], ["At", moment(D.dtime[k])],

@@ -74,9 +74,14 @@ function bars(i) {
   const found = [], from = D.start[i], to = from + D.len[i];
   const bar = el("i", { class: `bar k${D.kind[i]}` });
   if (place(bar, from, to)) found.push(bar);
+  let last = Infinity; // parts that would lie on each other are drawn once
   for (const k of inGroup(D.path, i)) {
+    const begin = share(from + D.pathFrom[k]), end = share(from + D.pathFrom[k] + D.pathLen[k]);
+    if (Math.abs(begin - last) < 0.15 && end - begin < 0.15) continue;
     const part = el("i", { class: "wait" });
-    if (place(part, from + D.pathFrom[k], from + D.pathFrom[k] + D.pathLen[k])) found.push(part);
+    if (!place(part, from + D.pathFrom[k], from + D.pathFrom[k] + D.pathLen[k])) continue;
+    last = begin;
+    found.push(part);
   }
   for (let k = D.markAt[i]; k < D.markAt[i + 1]; k++) addMark(found, "mark", from + D.mark[k]);
   const made = inGroup(D.decisions, i);
@@ -102,7 +107,8 @@ function spoken(i) {
 
 function redraw() {
   const box = $("tree");
-  box.setAttribute("aria-rowcount", S.rows.length);
+  if (S.rows.length) box.setAttribute("aria-rowcount", S.rows.length);
+  else box.removeAttribute("aria-rowcount");
   box.classList.toggle("dim", S.dim);
   tree.show(S.rows.length);
   const id = S.selected >= 0 && S.rows[S.row] === S.selected ? `row-${S.selected}` : "";
