@@ -75,7 +75,9 @@ class AnthropicReader(Reader):
     def _end(self, event: Mapping[str, Any]) -> None:
         delta: Mapping[str, Any] = event.get("delta") or event
         self.stop = delta.get("stop_reason") or self.stop
-        self._count(event.get("usage") or {})
+        used: Mapping[str, Any] = event.get("usage") or {}
+        for name in _COUNTS:
+            self._usage[name] = max(self._usage.get(name, 0), count(used, name))
 
     def _message(self, message: Mapping[str, Any]) -> str:
         self._model = message.get("model")
@@ -121,10 +123,6 @@ class AnthropicReader(Reader):
 
     def _text(self, at: int) -> str:
         return mended("".join(list(self._parts[at])))
-
-    def _count(self, usage: Mapping[str, Any]) -> None:
-        for name in _COUNTS:
-            self._usage[name] = max(self._usage.get(name, 0), count(usage, name))
 
     def _whole(
         self, at: int, block: dict[str, Any], *, half: bool

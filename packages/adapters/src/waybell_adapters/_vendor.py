@@ -187,7 +187,9 @@ class VendorAdapter:
         loop = asyncio.get_running_loop()
         work = self._loading.get(loop)
         if work is None:
-            work = self._loading[loop] = loop.create_task(in_thread(_load))
+            work = self._loading[loop] = loop.create_task(
+                in_thread(lambda: import_module("waybell_adapters._call"))
+            )
             work.add_done_callback(lambda _: self._loading.pop(loop))
         await asyncio.wait([work])
 
@@ -223,11 +225,6 @@ class VendorAdapter:
             wire = self._wires.setdefault(pid, made)
             self._wires = {pid: wire}  # those of a parent process are not ours
         return wire
-
-
-def _load() -> None:
-    import_module("waybell_adapters._call")
-    import_module("waybell_adapters._engine")
 
 
 def _ask(
