@@ -145,9 +145,7 @@ class VendorAdapter:
             wire.scrub,
         )
         call = Call(wire.engine, wire.dialect, ask, terms)
-        return LiveStream(
-            call, call.finish, engine=wire.engine, deadline=deadline, budget=budget
-        )
+        return LiveStream(call, wire.engine, terms)
 
     def close(self) -> None:
         """End the calls that run, and let connections and threads go."""
