@@ -142,7 +142,7 @@ def test_data_longer_than_its_size_is_refused():
 @pytest.mark.parametrize(
     ("before", "more"),
     [
-        (b"", b"1"),
+        (b"1", b"1"),
         (b"1;", b"a"),
         (b"1\r\na\r\n", b"1"),
         (b"0\r\n", b"a"),

@@ -267,6 +267,7 @@ async def test_connecting_can_be_ended(connect, how):
             with pytest.raises(DeadlineExceeded):
                 await model.agenerate("hi", deadline=Deadline(0.1))
         else:
+            await model._ready()  # so that it is connecting that is cancelled
             task = asyncio.create_task(model.agenerate("hi"))
             await asyncio.sleep(0.1)
             task.cancel()

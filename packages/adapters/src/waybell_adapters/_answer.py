@@ -19,31 +19,35 @@ class Chunks:
     Of a chunk that is not whole its data is given out too; only framing is kept.
     """
 
-    __slots__ = ("_held", "_left", "beyond", "ended", "last")
+    __slots__ = ("_held", "_last", "_left", "beyond", "ended")
 
     def __init__(self) -> None:
         self._held = b"\r\n"  # as if other data had ended: each frame is the same then
         self._left = 0
-        self.last = False  # only trailers can come
+        self._last = False  # only trailers can come
         self.ended = False
         self.beyond = False  # something came after the end
 
     def feed(self, data: bytes) -> bytes:
-        """Take what was read and give the data in it.
+        """Take what was read, nothing at its end, and give the data in it.
 
         Raises:
-            HTTPException: It is not chunked.
+            HTTPException: It is not chunked, or ends too soon.
         """
         at = self._left
+        if not data:
+            if not self._last:
+                raise IncompleteRead(b"")
+            self.ended = True  # by a server that leaves out the last line
         if at >= len(data):
             self._left -= len(data)
             return data
         if self._held:
             data = self._held + data
         found = [data[:at]]
-        while not self.last and (frame := _FRAME.match(data, at)):
+        while not self._last and (frame := _FRAME.match(data, at)):
             size, at = int(frame[1], 16), frame.end()
-            self.last = not size
+            self._last = not size
             found.append(data[at : at + size])
             at += size
         self._left = max(at - len(data), 0)
@@ -51,10 +55,10 @@ class Chunks:
         return b"".join(found)
 
     def _hold(self, rest: bytes) -> None:
-        end = _TRAILERS.match(rest) if self.last else None
+        end = _TRAILERS.match(rest) if self._last else None
         if end is not None:
             self.ended, self.beyond = True, end.end() < len(rest)
-        elif len(rest) > LIMIT or (not self.last and b"\n" in rest[2:]):
+        elif len(rest) > LIMIT or (not self._last and b"\n" in rest[2:]):
             raise HTTPException(f"this is no chunk: {rest[:40]!r}")
         self._held = rest
 
@@ -83,16 +87,10 @@ class Answer(HTTPResponse):
             return super().read1(n)
         found = b""
         while not (found or chunks.ended):
-            data = self.fp.read1(n)
-            if data:
-                found = chunks.feed(data)
-            elif chunks.last:
-                break  # a server that leaves out the end of the end
-            else:
-                raise IncompleteRead(b"")
+            found = chunks.feed(self.fp.read1(n))
         if chunks.beyond:
             shutdown(self._sock)  # so that no other call will take it for its answer
-        if not found or chunks.ended:
+        if chunks.ended:
             self._chunks = None
             self.close()
         return found

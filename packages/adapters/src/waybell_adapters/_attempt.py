@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPException
 from json import dumps
 from time import monotonic, time
@@ -30,6 +31,7 @@ _BLANK = (
     b"\xef\xbb\xbf \t\r\n"  # what may stand before a body, with the byte order mark
 )
 _BODY = 64 * 1024  # bytes of an error's body that are read
+_MOST = 65536  # bytes that are read at once
 _IDS = ("request-id", "x-request-id", "x-litellm-call-id")
 
 
@@ -94,8 +96,15 @@ class Attempt:
             Refusal: An error came in the stream.
             ValueError: What came cannot be understood.
         """
-        reader, chunk = self.reader, self._chunk()
-        for text in () if chunk is None else self._texts(chunk):
+        reader = self.reader
+        try:
+            chunk = self._read(_MOST)
+        except LOST:
+            if reader.stop is None or self._line.cut:
+                raise
+            reader.done = True  # the model had said its last word
+            return
+        for text in self._texts(chunk):
             self._take(text)
             if reader.done:
                 return  # whatever follows is not of this reply
@@ -103,17 +112,6 @@ class Attempt:
             if reader.stop is None:
                 raise EOFError("the stream ended before the reply did")
             reader.done = True
-
-    def _chunk(self) -> bytes | None:
-        response = self._response
-        if response is None:
-            raise LineCut
-        try:
-            return response.read1(65536, decode_content=self._packed)
-        except LOST:
-            if self.reader.stop is None or self._line.cut:
-                raise
-            return None  # the model had said its last word
 
     def facts(self, text: str, *, cut: bool) -> dict[str, Any]:
         """The reply's fields, of what has come.
@@ -143,17 +141,12 @@ class Attempt:
 
     def drain(self) -> None:
         """Read what is left behind the reply, so that the connection can be kept."""
-        response = self._response
         self._line.settimeout(0.1)
-        try:
+        with suppress(*LOST):
             for _ in range(4):
-                if response is None or not response.read1(
-                    65536, decode_content=self._packed
-                ):
+                if not self._read(_MOST):
                     self._response = None
                     return
-        except LOST:
-            return
 
     def drop(self) -> None:
         """Give the connection back, closed if anything is left to read."""
@@ -168,74 +161,62 @@ class Attempt:
             self.status, error, monotonic() - self._began, usage, self.id
         )
 
+    def _read(self, most: int) -> bytes:
+        if self._response is None:
+            raise LineCut
+        return self._response.read1(most, decode_content=self._packed)
+
     def _texts(self, chunk: bytes) -> list[str]:
         """The events that it completes, whatever form the server said it would use."""
-        parser = self._parser
-        if parser is None:
+        if self._parser is None:
             chunk = chunk.lstrip(_BLANK)
             if not chunk:
                 return []
-            parser = self._parser = self._reads(chunk[:1])
-        return parser.feed(chunk) if chunk else parser.finish()
-
-    def _reads(self, first: bytes) -> SSEParser | LineParser | BodyParser:
-        if first in b":deir":  # of a comment, data, event, id, retry
-            return SSEParser()
-        lines = self._dialect.lines or "ndjson" in self._kind
-        return LineParser() if lines else BodyParser()
+            lines = self._dialect.lines or "ndjson" in self._kind
+            # The first letter of a comment, data, event, id, retry.
+            kind = SSEParser if chunk[:1] in b":deir" else None
+            self._parser = (kind or (LineParser if lines else BodyParser))()
+        return self._parser.feed(chunk) if chunk else self._parser.finish()
 
     def _take(self, text: str) -> None:
         self.last = text
         events = objects(text)
         for event in events:
-            if "error" in event or event.get("type") == "error":
-                self._check(event, text)
-            piece = self._read(event)
-            self._bound(len(piece or text))
+            piece = self._said(event, text)
+            if self._half or "\ud800" <= piece[-1:] <= "\udbff":
+                piece = self._joined(piece)
             if piece:
-                self._add(piece)
+                self.pieces.append(piece)
         if not events and "[DONE]" in text:
             self.reader.done = True
 
-    def _bound(self, more: int) -> None:
-        self._length += more
-        if self._length > LONGEST:
-            raise ValueError(f"a reply of more than {LONGEST} characters")
-
-    def _read(self, event: dict[str, Any]) -> str:
+    def _said(self, event: dict[str, Any], text: str) -> str:
+        if event.get("error") or event.get("type") == "error":
+            none: Mapping[str, str] = {}
+            headers = none if self._response is None else self._response.headers
+            raise refusal(None, headers, text, time())
         try:
-            return self.reader.read(event)
+            piece = self.reader.read(event)
         except SHAPE as error:
             raise ValueError(f"an event of no known shape: {error!r}") from None
+        self._length += len(piece or text)
+        if self._length > LONGEST:
+            raise ValueError(f"a reply of more than {LONGEST} characters")
+        return piece
 
-    def _add(self, piece: str) -> None:
-        if self._half or "\ud800" <= piece[-1] <= "\udbff":
-            piece = self._join(piece)
-        if piece:
-            self.pieces.append(piece)
-
-    def _join(self, piece: str) -> str:
+    def _joined(self, piece: str) -> str:
         """The piece with the half of a character that came before, without one after."""
         whole = self._half + piece
         self._half = whole[-1] if "\ud800" <= whole[-1] <= "\udbff" else ""
         return mended(whole.removesuffix(self._half))
 
-    def _check(self, event: dict[str, Any], text: str) -> None:
-        if event.get("error") or event.get("type") == "error":
-            none: Mapping[str, str] = {}
-            headers = none if self._response is None else self._response.headers
-            raise refusal(None, headers, text, time())
-
     def _rest(self) -> str:
         """The body of an answer that is no reply, as far as it is worth reading."""
-        response, found = self._response, b""
+        found = b""
         self._line.settimeout(5)
         try:
-            while response is not None and len(found) < _BODY:
-                chunk = response.read1(_BODY - len(found), decode_content=self._packed)
-                if not chunk:
-                    break
-                found += chunk
+            while len(found) < _BODY and (more := self._read(_BODY - len(found))):
+                found += more
         except LOST:
             if self._line.cut:
                 raise

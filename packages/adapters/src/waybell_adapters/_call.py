@@ -4,22 +4,19 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from urllib3.exceptions import ReadTimeoutError
 
 from waybell_adapters._attempt import LOST, Attempt
 from waybell_adapters._dialect import Ask, Dialect
+from waybell_adapters._engine import Engine
 from waybell_adapters._errors import AdapterError, BadReply, ModelUnavailable
 from waybell_adapters._limits import admit
 from waybell_adapters._line import Line, LineCut
 from waybell_adapters._refusals import Refusal
 from waybell_adapters._reply import CallAttempt, Reply, Usage
 from waybell_adapters._retry import Terms, insist
-
-
-if TYPE_CHECKING:
-    from waybell_adapters._engine import Engine
 
 
 _NOTHING = Usage(estimated=True)
@@ -44,7 +41,7 @@ class Call:
     )  # fmt: skip
 
     def __init__(
-        self, engine: "Engine", dialect: Dialect, ask: Ask, terms: Terms
+        self, engine: Engine, dialect: Dialect, ask: Ask, terms: Terms
     ) -> None:
         self._engine = engine
         self._dialect = dialect

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
+from os import urandom
 from typing import Any, ClassVar, Protocol
 
 from waybell_adapters._blocks import Tool
-from waybell_adapters._reply import ToolCall, Usage
+from waybell_adapters._reply import ToolCall, Usage, dollars
 
 
 _NANO = Decimal("1e-9")
@@ -114,7 +115,10 @@ class Price:
         strange = [name for name in stated if name not in kinds]
         if strange or "input" not in stated or "output" not in stated:
             raise ValueError(f"price has {', '.join(kinds)}; not {dict(stated)!r}")
-        self._each = {name: _amount(name, value) for name, value in stated.items()}
+        self._each = {
+            name: dollars(value, f"price of {name} is dollars for a million")
+            for name, value in stated.items()
+        }
         self._each.setdefault("cache_read", self._each["input"])
 
     def of(self, usage: Usage) -> Decimal | None:
@@ -133,19 +137,12 @@ def unique(calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
     seen: set[str] = set()
     found: list[ToolCall] = []
     for call in calls:
-        name, n = call.id or fresh_id(), 2
+        name, n = call.id or f"call_{urandom(12).hex()}", 2
         while name in seen:
             name, n = f"{call.id or 'call'}-{n}", n + 1
         seen.add(name)
         found.append(ToolCall(name, call.name, call.arguments))
     return tuple(found)
-
-
-def fresh_id() -> str:
-    """An id for a call whose server gave none."""
-    from os import urandom  # noqa: PLC0415 - few servers need it
-
-    return f"call_{urandom(12).hex()}"
 
 
 def common(
@@ -201,13 +198,3 @@ def count(usage: Mapping[str, Any], *names: str) -> int:
         if isinstance(value, int | float) and value > 0:
             return int(value)
     return 0
-
-
-def _amount(name: str, value: Any) -> Decimal:
-    try:
-        amount = Decimal(repr(value) if isinstance(value, float) else value)
-    except (ArithmeticError, TypeError, ValueError):
-        amount = Decimal("NaN")
-    if isinstance(value, bool) or not amount.is_finite() or amount < 0:
-        raise ValueError(f"price of {name} is dollars for a million, not {value!r}")
-    return amount

@@ -58,36 +58,28 @@ def settle(budget: BudgetLike | None, reply: Reply) -> None:
         raise
 
 
-class _Threads:
-    """An executor of daemon threads, one a call: what is left behind holds up nothing."""
-
-    __slots__ = ()
-
-    def submit(self, fn: Callable[..., T], *args: Any) -> Any:
-        from concurrent.futures import Future  # noqa: PLC0415 - asyncio has loaded it
-
-        future: Future[T] = Future()
-        future.set_running_or_notify_cancel()
-
-        def run() -> None:
-            try:
-                future.set_result(fn(*args))
-            except StopIteration as error:  # which no asyncio future takes
-                future.set_exception(RuntimeError(f"the model raised {error!r}"))
-            except BaseException as error:
-                future.set_exception(error)
-
-        Thread(target=run, daemon=True).start()
-        return future
-
-
 async def in_thread(fn: Callable[[], T], deadline: DeadlineLike | None = None) -> T:
-    """Run it in a thread with this context; past the deadline, leave it behind."""
-    import asyncio  # noqa: PLC0415 - a loop runs, so it is loaded already
+    """Run it in a daemon thread with this context; past the deadline, leave it behind.
 
-    threads: Any = _Threads()  # not the loop's own, whose threads asyncio.run awaits
-    loop = asyncio.get_running_loop()
-    work = loop.run_in_executor(threads, copy_context().run, fn)
+    Not in a loop's own threads: `asyncio.run` waits for those.
+    """
+    import asyncio  # noqa: PLC0415 - a loop runs, so it is loaded already
+    from concurrent.futures import Future  # noqa: PLC0415 - asyncio has loaded it
+
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            future.set_result(context.run(fn))
+        except StopIteration as error:  # which no asyncio future takes
+            future.set_exception(RuntimeError(f"the model raised {error!r}"))
+        except BaseException as error:
+            future.set_exception(error)
+
+    context = copy_context()
+    work = asyncio.wrap_future(future)
+    Thread(target=run, daemon=True).start()
     try:
         while not work.done():
             if deadline is not None:

@@ -3,10 +3,9 @@
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from waybell_adapters._errors import AdapterError
-from waybell_adapters._limits import BudgetLike, DeadlineLike
 from waybell_adapters._reply import Reply
 from waybell_adapters._stream import ReplyStream
 
@@ -14,18 +13,9 @@ from waybell_adapters._stream import ReplyStream
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
 
+    from waybell_adapters._call import Call
     from waybell_adapters._engine import Engine
-
-
-class Source(Protocol):
-    """Where the pieces come from."""
-
-    def __iter__(self) -> "Source": ...
-
-    def __next__(self) -> str: ...
-
-    def shut(self) -> None:
-        """End it from any thread."""
+    from waybell_adapters._retry import Terms
 
 
 class LiveStream(ReplyStream):
@@ -35,11 +25,9 @@ class LiveStream(ReplyStream):
     first error comes after the last piece. Cancelling a wait ends the stream.
 
     Args:
-        source: The call.
-        finish: Makes the reply.
+        call: Where the pieces come from.
         engine: Has the threads.
-        deadline: Bounds each wait.
-        budget: Charged once.
+        terms: Its deadline bounds each wait, its budget is charged once.
     """
 
     __slots__ = (
@@ -47,17 +35,13 @@ class LiveStream(ReplyStream):
         "_waiting",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        source: Source,
-        finish: Callable[[str, bool], Reply],
-        *,
-        engine: "Engine",
-        deadline: DeadlineLike | None,
-        budget: BudgetLike | None,
-    ) -> None:
+    def __init__(self, call: "Call", engine: "Engine", terms: "Terms") -> None:
         super().__init__(
-            source, finish, deadline=deadline, budget=budget, shut=source.shut
+            call,
+            call.finish,
+            deadline=terms.deadline,
+            budget=terms.budget,
+            shut=call.shut,
         )
         self._engine = engine
         self._inbox: deque[str] = deque()

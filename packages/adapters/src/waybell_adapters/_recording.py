@@ -1,6 +1,6 @@
 """Records what any adapter is asked and answers, or answers in its place."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias, cast
@@ -204,17 +204,13 @@ def _request(
     if isinstance(asked.get("stop"), str):
         asked["stop"] = [asked["stop"]]
     system = asked.pop("system", None)
-    given = _tools(asked.pop("tools", ()))
+    given = [
+        plain(tool if isinstance(tool, dict) else dict(zip(_TOOL, tool, strict=True)))
+        for tool in tools(asked.pop("tools", ()))
+    ]
     return ModelRequest(
         operation, model, plain(messages(prompt)), system, given, plain(asked)
     )
-
-
-def _tools(given: Sequence[Any]) -> list[dict[str, Any]]:
-    return [
-        plain(tool if isinstance(tool, dict) else dict(zip(_TOOL, tool, strict=True)))
-        for tool in tools(given)
-    ]
 
 
 def _replayed(outcome: Outcome, options: Mapping[str, Any]) -> ReplyStream:

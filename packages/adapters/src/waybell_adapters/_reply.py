@@ -142,7 +142,11 @@ class Reply(str):
         calls = tuple(tool_calls)
         facts: dict[str, Any] = {
             "usage": usage or Usage(0, count_tokens(text), estimated=True),
-            "cost": _dollars(cost),
+            "cost": (
+                None
+                if cost is None
+                else dollars(cost, "cost is an amount of dollars or None")
+            ),
             "model": model,
             "tool_calls": calls,
             "stop_reason": stop_reason or ("tool_use" if calls else "end"),
@@ -198,16 +202,19 @@ class Reply(str):
         return f"Reply({shown!r}, tokens={self.tokens}, model={self.model!r})"
 
 
-def _dollars(cost: Decimal | float | str | None) -> Decimal | None:
-    if cost is None:
-        return None
+def dollars(value: Any, said: str) -> Decimal:
+    """An exact amount.
+
+    Raises:
+        ValueError: It is none; `said` begins the text.
+    """
     try:
-        value = Decimal(repr(cost) if isinstance(cost, float) else cost)
+        amount = Decimal(repr(value) if isinstance(value, float) else value)
     except (ArithmeticError, TypeError, ValueError):
-        value = Decimal("NaN")
-    if isinstance(cost, bool) or not value.is_finite() or value < 0:
-        raise ValueError(f"cost is an amount of dollars or None, not {cost!r}")
-    return value
+        amount = Decimal("NaN")
+    if isinstance(value, bool) or not amount.is_finite() or amount < 0:
+        raise ValueError(f"{said}, not {value!r}")
+    return amount
 
 
 def _message(text: str, calls: Sequence[ToolCall]) -> dict[str, Any]:

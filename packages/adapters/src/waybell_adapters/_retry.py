@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from waybell_adapters._dialect import Price
 from waybell_adapters._limits import BudgetLike, DeadlineLike
@@ -81,8 +81,11 @@ def insist(
     backoff = terms.backoff
     growing = wait_exponential(multiplier=backoff, max=8) + wait_random(0, backoff)
 
+    def failed(state: Any) -> Refusal:
+        return cast(Refusal, state.outcome.exception())
+
     def wait(state: "RetryCallState") -> float:
-        asked = _refusal(state).delay
+        asked = failed(state).delay
         return growing(state) if asked is None else asked
 
     def step() -> None:
@@ -93,18 +96,9 @@ def insist(
     Retrying(
         stop=terms.ends,
         wait=wait,
-        retry=retry_if_exception(_may_pass),
-        before_sleep=lambda state: before(_refusal(state)),
+        retry=retry_if_exception(lambda e: isinstance(e, Refusal) and e.again),
+        before_sleep=lambda state: before(failed(state)),
         sleep=sleep,
         reraise=True,
     )(step)
     return None
-
-
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, Refusal) and error.again
-
-
-def _refusal(state: Any) -> Refusal:
-    refusal: Refusal = state.outcome.exception()
-    return refusal

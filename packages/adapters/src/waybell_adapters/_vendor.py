@@ -145,9 +145,7 @@ class VendorAdapter:
             wire.scrub,
         )
         call = Call(wire.engine, wire.dialect, ask, terms)
-        return LiveStream(
-            call, call.finish, engine=wire.engine, deadline=deadline, budget=budget
-        )
+        return LiveStream(call, wire.engine, terms)
 
     def close(self) -> None:
         """End the calls that run, and let connections and threads go."""
@@ -187,7 +185,9 @@ class VendorAdapter:
         loop = asyncio.get_running_loop()
         work = self._loading.get(loop)
         if work is None:
-            work = self._loading[loop] = loop.create_task(in_thread(_load))
+            work = self._loading[loop] = loop.create_task(
+                in_thread(lambda: import_module("waybell_adapters._call"))
+            )
             work.add_done_callback(lambda _: self._loading.pop(loop))
         await asyncio.wait([work])
 
@@ -223,11 +223,6 @@ class VendorAdapter:
             wire = self._wires.setdefault(pid, made)
             self._wires = {pid: wire}  # those of a parent process are not ours
         return wire
-
-
-def _load() -> None:
-    import_module("waybell_adapters._call")
-    import_module("waybell_adapters._engine")
 
 
 def _ask(

@@ -89,11 +89,6 @@ def answer(ask: Ask, count: int = 3) -> str:
     return _joined(_mended(chosen, ask, ranking)) or NO_ANSWER
 
 
-def draft(ask: Ask) -> str:
-    """Like an answer, with more of what stands around it."""
-    return answer(ask, 5)
-
-
 def revise(ask: Ask) -> str:
     """The draft with its problems mended as far as the passages allow."""
     old = Draft(ask.sections.get("draft", ""), ask.passages, ask.question)
@@ -211,5 +206,6 @@ def _helps(fault: Fault, quotes: Sequence[Quote]) -> Callable[[Quote], bool]:
 
 TASKS: dict[str, Callable[[Ask], str]] = {
     task.__name__: task
-    for task in (classify, research, answer, draft, revise, review, summarise)
+    for task in (classify, research, answer, revise, review, summarise)
 }
+TASKS["draft"] = lambda ask: answer(ask, 5)
