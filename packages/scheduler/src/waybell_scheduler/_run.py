@@ -5,7 +5,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from contextvars import copy_context
 from os import PathLike
 from typing import Any, Unpack
@@ -218,12 +218,14 @@ def _wait(main: Callable[[], Coroutine[Any, Any, RunResult]]) -> RunResult:
         return asyncio.run(main())
     ended: list[RunResult | BaseException] = []
     cancels: list[Callable[[], object]] = []
-    over = threading.Event()
+    over, stop = threading.Event(), threading.Event()
 
     async def supervised() -> None:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
         cancels.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        if stop.is_set():
+            task.cancel()
         ended.append(await main())
 
     def work() -> None:
@@ -237,16 +239,19 @@ def _wait(main: Callable[[], Coroutine[Any, Any, RunResult]]) -> RunResult:
     thread = threading.Thread(
         target=copy_context().run, args=(work,), name="waybell run"
     )
-    thread.start()
     try:
-        over.wait()
+        thread.start()
+        over.wait()  # not join(), which takes a thread for ended if it is interrupted
     except BaseException:  # Ctrl-C in a notebook: leave nothing running
+        stop.set()
         for cancel in cancels:
-            cancel()
-        over.wait()
+            with suppress(RuntimeError):  # its loop has ended by itself
+                cancel()
+        if thread.ident is not None:
+            over.wait()
+            thread.join()
         raise
-    finally:
-        thread.join()  # interrupted itself, it would take the thread for ended
+    thread.join()
     result = ended[-1]
     if isinstance(result, BaseException):
         raise result
