@@ -171,9 +171,12 @@ def pack(value: Any) -> dict[str, Any]:
 
 def _text(value: str) -> dict[str, Any]:
     """A text, with its facts if it is a reply."""
-    facts = {name: _plain(getattr(value, name, None)) for name in _FACTS}
-    facts = {name: fact for name, fact in facts.items() if fact is not None}
-    return {"value": str(value), **({"facts": facts} if facts else {})}
+    if type(value) is str:
+        return {"value": value}
+    told = [(name, getattr(value, name, None)) for name in _FACTS]
+    facts = {name: _plain(fact) for name, fact in told if fact is not None}
+    kept = {name: fact for name, fact in facts.items() if fact is not None}
+    return {"value": str(value), **({"facts": kept} if kept else {})}
 
 
 def unpack(record: Mapping[str, Any]) -> Any:

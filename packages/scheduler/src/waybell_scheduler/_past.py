@@ -18,27 +18,42 @@ from waybell_scheduler._task import Task
 
 _SHAPE = ("id", "description", "agent", "depends_on", "run", "run_if", "partial")
 _POLICY = ("priority", "retries", "timeout", "usd", "tokens", "safe_to_repeat", "data")
-_DEFAULTS = Task("default")
+_USUAL = {name: getattr(Task("default"), name) for name in (*_SHAPE[1:], *_POLICY)}
 
 
 def told(task: Task) -> dict[str, Any]:
     """A task as a journal's header has it; what is not JSON is named in `lost`."""
     shown: dict[str, Any] = {"id": task.id}
     lost: list[str] = []
-    for name in (*_SHAPE[1:], *_POLICY):
+    for name, usual in _USUAL.items():
         value = getattr(task, name)
-        if value == getattr(_DEFAULTS, name):
+        if value is usual or (name != "data" and value == usual):
             continue
-        if name == "run":
-            value = getattr(value, "__qualname__", type(value).__name__)
-            lost.append(name)
-        elif isinstance(value, Decimal):
-            value = str(value)
-        try:
-            shown[name] = pack(list(value) if name == "depends_on" else value)["value"]
-        except JournalError:
+        kept, whole = _kept(name, value)
+        if kept is not None:
+            shown[name] = kept
+        if not whole:
             lost.append(name)
     return {**shown, "lost": lost} if lost else shown
+
+
+def _kept(name: str, value: Any) -> tuple[Any, bool]:
+    """What the header says of a value, and whether that is all of it."""
+    if name == "depends_on":
+        return list(value), True
+    if name == "run":
+        return getattr(value, "__qualname__", type(value).__name__), False
+    if name in {"data", "retries"} and not _is_json(value):
+        return None, False
+    return str(value) if isinstance(value, Decimal) else value, True
+
+
+def _is_json(value: object) -> bool:
+    try:
+        pack(value)
+    except JournalError:
+        return False
+    return True
 
 
 def retold(shown: Mapping[str, Any]) -> Task:

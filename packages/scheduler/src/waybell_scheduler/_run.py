@@ -2,14 +2,13 @@
 # pyright: reportPrivateUsage=false
 # ruff: noqa: SLF001 - the queue is told who runs it
 
-import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack, closing
-from contextvars import copy_context
 from os import PathLike
 from typing import Any, Unpack
 
+from waybell_scheduler._aside import finished
 from waybell_scheduler._attend import Attendant, doing
 from waybell_scheduler._call import Caller
 from waybell_scheduler._crew import Crew
@@ -165,7 +164,7 @@ class Live:
 def run(tasks: Tasks, **settings: Unpack[Settings]) -> RunResult:
     """`arun` from plain code, also where an event loop is running, as in a notebook."""
     terms = Terms.of(settings)
-    return _wait(lambda: _arun(tasks, terms))
+    return finished(lambda: _arun(tasks, terms))
 
 
 async def aresume(
@@ -201,7 +200,7 @@ def resume(
 ) -> RunResult:
     """`aresume` from plain code."""
     terms = _resuming(journal, decisions, settings)
-    return _wait(lambda: _arun(tasks, terms))
+    return finished(lambda: _arun(tasks, terms))
 
 
 def _resuming(
@@ -210,44 +209,3 @@ def _resuming(
     settings: Common,
 ) -> Terms:
     return Terms.of({**settings, "journal": journal, "decisions": decisions})
-
-
-def _wait(main: Callable[[], Coroutine[Any, Any, RunResult]]) -> RunResult:
-    """Run a coroutine to its end, on a thread of its own where this one has a loop."""
-    if asyncio._get_running_loop() is None:  # documented for loops
-        return asyncio.run(main())
-    ended: list[RunResult | BaseException] = []
-    cancels: list[Callable[[], object]] = []
-    over = threading.Event()
-
-    async def supervised() -> None:
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        assert task is not None
-        cancels.append(lambda: loop.call_soon_threadsafe(task.cancel))
-        ended.append(await main())
-
-    def work() -> None:
-        try:
-            asyncio.run(supervised())
-        except BaseException as error:
-            ended.append(error)
-        finally:
-            over.set()
-
-    thread = threading.Thread(
-        target=copy_context().run, args=(work,), name="waybell run"
-    )
-    thread.start()
-    try:
-        over.wait()
-    except BaseException:  # Ctrl-C in a notebook: leave nothing running
-        for cancel in cancels:
-            cancel()
-        over.wait()
-        raise
-    finally:
-        thread.join()  # interrupted itself, it would take the thread for ended
-    result = ended[-1]
-    if isinstance(result, BaseException):
-        raise result
-    return result
