@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waybell_agents._data import with_results
+from waybell_agents._data import text_of, with_results
 from waybell_scheduler import Gap
 
 
@@ -50,3 +50,12 @@ def test_values_that_are_no_text_are_told_as_json():
 def test_a_gap_says_why_there_is_nothing():
     prompt = with_results("Do.", {"a": Gap("a", "failed", ValueError("off"))})
     assert "    (no result: failed, ValueError: off)\n" in prompt
+
+
+def test_a_result_that_cannot_say_what_it_is_does_not_end_the_run():
+    class Odd:
+        def __repr__(self):
+            raise RuntimeError
+
+    assert text_of([Odd()]).startswith("<list object at ")
+    assert with_results("Do.", {"a": {"b": Odd()}}).startswith("Do.")

@@ -105,6 +105,7 @@ def test_a_file_gives_the_team_its_tasks_and_its_limits(load, tmp_path):
 
 def test_json_says_the_same_and_the_name_is_the_files_if_there_is_none(load):
     data = {"agents": [{"name": "a", "model": "offline"}], "tasks": [{"id": "t"}]}
+    data["tasks"][0]["description"] = "Summarise: Bells ring."
     for name in ("plan.json", "plan.txt"):
         team = load(json.dumps(data), name)
         assert (team.name, team.tasks[0].id) == ("plan", "t")
@@ -165,7 +166,7 @@ def test_every_problem_is_told_by_its_key_path(load):
     partial = 1
     """
     assert problems(load, text) == {
-        "team": "is text, not 3",
+        "team": "is text on one line, not 3",
         "modl": "is no key here; did you mean 'model'?",
         "model": "no provider 'ofline': a spec is provider:model, of anthropic, offline, "
         "ollama, openai, scripted; did you mean 'offline'?",
@@ -204,6 +205,8 @@ def test_every_problem_is_told_by_its_key_path(load):
         "tasks[2].timeout": "is seconds above 0, not 0",
         "tasks[2].partial": "is true or false, not 1",
         "tasks[2].agent": "is missing, and there are several agents",
+        "tasks[0].description": "is missing: it is the prompt",
+        "tasks[2].description": "is missing: it is the prompt",
     }
 
 
@@ -251,6 +254,53 @@ def test_what_is_no_team_at_all_is_said(load, text, path, what):
     name = "t.json" if text == "[1]" else "t.toml"
     found = problems(load, text, name=name)
     assert what in found[path]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a=" + b"[" * 100_000, "recursion"),
+        (b'{"a":' * 100_000, "recursion"),
+        (b"\xff\xfe", "decode"),
+        (b'{"agents": [{"name": "a", "name": "b"}]}', "the key 'name' is given twice"),
+        (b'{"limits": {"tokens": ' + b"9" * 5000 + b"}}", "digits"),
+        (b"team = 1\nteam = 2", "Cannot overwrite"),
+    ],
+)
+def test_what_no_parser_takes_is_a_problem_of_the_file(tmp_path, content, told):
+    (tmp_path / "tasks.toml").write_bytes(content)
+    with pytest.raises(TeamFileError, match=told):
+        Team.load(tmp_path / "tasks.toml")
+
+
+def test_a_file_may_begin_as_windows_writes_it(load):
+    assert load("\ufeff" + GOOD).name == "desk"
+
+
+@pytest.mark.parametrize("odd", ["a\nb", "\x1b[2J", "a\u2028b", "\x00"])
+def test_names_that_would_tear_a_line_are_refused(load, odd):
+    tasks = [{"id": odd, "description": "x"}]
+    data = {"team": odd, "agents": [{"name": "a"}], "tasks": tasks}
+    found = problems(load, json.dumps(data))
+    assert found == dict.fromkeys(
+        ["team", "tasks[0].id"], f"is text on one line, not {odd!r}"
+    )
+
+
+def test_a_task_that_asks_for_nothing_is_a_problem(load):
+    tasks = [{"id": "t"}, {"id": "u", "depends_on": ["t"]}]
+    found = problems(load, json.dumps({"agents": [{"name": "a"}], "tasks": tasks}))
+    assert found == {"tasks[0].description": "is missing: it is the prompt"}
+
+
+def test_thousands_of_problems_are_told_without_guessing_at_each(load):
+    tasks = [{"id": f"{n}", "depends_on": [f"x{n}"]} for n in range(5000)]
+    found = problems(load, json.dumps({"agents": [{"name": "a"}], "tasks": tasks}))
+    assert len(found) == 5000
+    assert (
+        sum("did you mean" in what or "there are" in what for what in found.values())
+        < 100
+    )
 
 
 def test_a_file_that_cannot_be_read_raises_what_the_system_says(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from waybell_adapters import OpenAIAdapter, ScriptedAdapter, ToolCall
 from waybell_agents import Agent, AgentConfig, OutputError
 from waybell_agents._turns import Turns
+from waybell_tools import ToolArgumentsError
 
 
 @dataclass
@@ -40,6 +41,14 @@ def agent(kind, *replies, **settings):
         (Place, '{"city": "Bern"}', {"city": "Bern"}),
         (list[int], '{"value": [1, 2]}', [1, 2]),
         (Literal["yes", "no"], '{"value": "no"}', "no"),
+        (Literal["yes", "no"], '"no"', "no"),
+        (int, " 5\n", 5),
+        (list[int], "[1, 2]", [1, 2]),
+        (list[int], 'As [9] says: {"value": [1]}. See [3].', [1]),
+        (list[Person], '[{"name": "A", "age": 1}]', [Person("A", 1)]),
+        (Person, '<think>{"name": "B", "age": 2}</think>{"name": "A", "age": 1}', Person("A", 1)),
+        (Person, 'Not {"name": "text"} but {"name": "A", "age": 1}, not {"b": 1}', Person("A", 1)),
+        (Place, "{" * 2000 + '{"city": "Bern"}', {"city": "Bern"}),
         ({"type": "object", "properties": {"x": {"type": "integer"}}}, '{"x": 1}', {"x": 1}),
         ({"type": "array", "items": {"$ref": "#/$defs/i"}, "$defs": {"i": {"type": "integer"}}}, "see [1]", [1]),
     ],
@@ -50,6 +59,27 @@ def test_the_reply_carries_the_value(kind, text, value):
     assert reply.value == value
     assert type(reply.value) is type(value)
     assert reply.text == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "told"),
+    [
+        (int, '{"value": 1, "value": 2}', "answer: is not JSON: a key is given twice"),
+        (int, "five", "answer: is not JSON"),
+        (int, '"5"', 'answer: "5" is not of type "integer"'),
+        (list[int], '{"value": ["x"]} but see [1]', r"value\[0\]"),
+        (list[int], "I will not, see [1]", "answer: is not JSON"),
+        (Place, '{"city": 3}', "city: 3 is not"),
+        (Place, '{"city": "Bern", "x": 1}', "answer: Additional properties"),
+        (Place, "[" * 100_000, "answer: is not JSON"),
+        (Place, '{"a":' * 100_000, "answer: is not JSON"),
+        (Place, "{x" * 100_000 + '{"city": "Bern"}', "answer: is not JSON"),
+        (int, "9" * 5000, "answer: is not JSON"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_reason(kind, text, told):
+    with pytest.raises(ToolArgumentsError, match=f"^{told}"):
+        AgentConfig("a", output_type=kind).output.read(text)
 
 
 def test_a_type_that_contains_itself_is_read():

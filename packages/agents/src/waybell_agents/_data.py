@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -43,18 +45,16 @@ def text_of(value: Any) -> str:
     if isinstance(value, Gap):
         why = f", {type(value.error).__name__}: {value.error}" if value.error else ""
         return f"(no result: {value.status}{why})"
-    try:
-        return json.dumps(value, ensure_ascii=False, default=_plain)
-    except (TypeError, ValueError, RecursionError):
-        return repr(value)
+    for shown in (partial(json.dumps, ensure_ascii=False, default=_plain), repr):
+        with suppress(Exception):  # whatever its own methods raise
+            return shown(value)
+    return object.__repr__(value)
 
 
 def _plain(value: Any) -> Any:
-    return (
-        asdict(value)
-        if is_dataclass(value) and not isinstance(value, type)
-        else str(value)
-    )
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value)
 
 
 def _indented(text: str) -> str:

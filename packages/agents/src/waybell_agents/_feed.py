@@ -51,10 +51,9 @@ class Feed(Generic[T, R]):
 
     async def aclose(self) -> None:
         """End the work, and wait until it has ended."""
-        task = await self._start()
-        await stopped([task])
-        if not task.cancelled():
-            task.exception()  # whoever wants it asks for the result
+        await stopped(
+            [await self._start()]
+        )  # whoever wants to know asks for the result
 
     def __aiter__(self) -> Self:
         return self

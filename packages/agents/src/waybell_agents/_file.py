@@ -14,6 +14,7 @@ from waybell_agents._errors import TeamFileError
 from waybell_agents._keys import (
     COUNT,
     FLAG,
+    LINE,
     LIST,
     NUMBER,
     ONE,
@@ -41,7 +42,7 @@ from waybell_tools import (
 )
 
 
-_TOP = {"team": TEXT, "model": TEXT, "limits": TABLE, "agents": LIST, "tasks": LIST}
+_TOP = {"team": LINE, "model": TEXT, "limits": TABLE, "agents": LIST, "tasks": LIST}
 _LIMITS = {
     "usd": USD, "tokens": COUNT, "seconds": SECONDS, "max_concurrent": ONE,
     "stop_on_failure": FLAG,
@@ -52,7 +53,7 @@ _AGENT = {
     "options": TABLE,
 }  # fmt: skip
 _TASK = {
-    "id": TEXT, "description": TEXT, "agent": TEXT, "depends_on": TEXTS, "priority": WHOLE,
+    "id": LINE, "description": TEXT, "agent": TEXT, "depends_on": TEXTS, "priority": WHOLE,
     "retries": COUNT, "timeout": SECONDS, "usd": USD, "tokens": COUNT, "run_if": RUN_IF,
     "partial": FLAG, "safe_to_repeat": FLAG,
 }  # fmt: skip
@@ -86,12 +87,25 @@ def read(
 
 
 def _parsed(place: Path) -> Any:
-    text = place.read_text("utf-8")
+    content = place.read_bytes()
     try:
+        text = content.decode("utf-8-sig")
         is_json = place.suffix == ".json" or text.lstrip()[:1] == "{"
-        return json.loads(text) if is_json else tomllib.loads(text)
-    except ValueError as error:
+        if is_json:
+            return json.loads(text, object_pairs_hook=_object)
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise _error(place, [("file", f"is neither TOML nor JSON: {error}")]) from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Table:
+    """A table of JSON, which may have each key once, as those of TOML."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in made if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is given twice in one object")
+    return made
 
 
 def _error(place: Path, problems: list[tuple[str, str]]) -> TeamFileError:
@@ -189,20 +203,25 @@ class _File(Checker):
         except (TypeError, ValueError, OSError) as error:
             self.wrong(path, str(error))
 
-    def _check_tasks(self, tables: list[Table], agents: list[str]) -> None:
-        ids = [table["id"] for table in tables if "id" in table]
+    def _check_tasks(self, tables: list[Table], names: list[str]) -> None:
+        ids = dict.fromkeys(table["id"] for table in tables if "id" in table)
+        agents, told = dict.fromkeys(names), dict(self.problems)
         for n, table in enumerate(tables):
             path, agent = f"tasks[{n}]", table.get("agent")
-            if agent is None and len(agents) > 1:
+            asks = table.get("description") or table.get("depends_on")
+            if not asks and f"{path}.description" not in told:
+                self.wrong(f"{path}.description", "is missing: it is the prompt")
+            if agent is None and len(names) > 1:
                 self.wrong(f"{path}.agent", "is missing, and there are several agents")
             elif agent is not None:
                 self._known(agent, agents, "agent", f"{path}.agent")
             for m, name in enumerate(table.get("depends_on", [])):
                 self._known(name, ids, "task", f"{path}.depends_on[{m}]")
 
-    def _known(self, name: str, names: list[str], what: str, path: str) -> None:
+    def _known(self, name: str, names: Table, what: str, path: str) -> None:
         if name not in names:
-            self.wrong(path, f"no {what} {name!r}{near(name, names)}")
+            many = len(self.problems) > 50  # guesses cost time
+            self.wrong(path, f"no {what} {name!r}{'' if many else near(name, names)}")
 
     def _tasks(self, tables: list[Table]) -> tuple[Task, ...]:
         tasks = tuple(Task(**table) for table in tables)

@@ -46,6 +46,7 @@ def _is_text(value: Any) -> bool:
 
 
 TEXT: Kind = _is_text, "text"
+LINE: Kind = (lambda v: _is_text(v) and v.isprintable()), "text on one line"
 TEXTS: Kind = _texts, "a list of texts"
 FLAG: Kind = (lambda v: isinstance(v, bool)), "true or false"
 TABLE: Kind = (lambda v: isinstance(v, dict)), "a table"

@@ -1,14 +1,17 @@
 """An answer as a value of a declared type: its schema, and how text becomes one."""
 
 import json
-from collections.abc import Iterator, Mapping
-from itertools import islice
+import re
+from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
 from waybell_tools import ToolArgumentsError, ToolRegistry
 
 
 _KEYS = "$defs", "definitions"  # what references point into: it stays at the top
+_OBJECT, _EITHER = re.compile(r"\{"), re.compile(r"[{\[]")
+_WORK = 500_000  # characters that are tried in vain
+_MOST = 20  # values of one answer that are tried
 
 
 class Output:
@@ -50,25 +53,38 @@ class Output:
         return f"Answer with JSON only, an object that fits this JSON schema:\n{schema}"
 
     def read(self, text: str) -> Any:
-        """The value that an answer stands for.
+        """The value that an answer stands for: the last one in the text that fits.
 
         Raises:
             ToolArgumentsError: It is not JSON, or does not fit; with every problem.
         """
+        wrong: ToolArgumentsError | None = None
         try:
-            found = _parsed(text)
+            opener = _OBJECT if self.schema.get("type") == "object" else _EITHER
+            for found in _candidates(text, opener):
+                try:
+                    return self._fitting(found)
+                except ToolArgumentsError as error:
+                    wrong = wrong or error
         except (ValueError, RecursionError) as error:
-            raise ToolArgumentsError(
-                problems=[("answer", f"is not JSON: {error}")]
-            ) from None
+            wrong = _wrong([("answer", f"is not JSON: {error}")])
+        raise wrong or _wrong([("answer", "is not JSON")])
+
+    def _fitting(self, found: Any) -> Any:
+        """One value, if it fits; what is asked for in an object may come without it."""
+        asked = self.wrapped and isinstance(found, dict)
         try:
-            whole = found if self.wrapped else {"value": found}
-            return self._checker.check(whole)["value"]
+            return self._checker.check(found if asked else {"value": found})["value"]
         except ToolArgumentsError as error:
-            if not self.wrapped:
-                told = ((path[6:] or "answer", text) for path, text in error.problems)
-                error.problems = tuple(told)
-            raise
+            cut = 0 if asked else len("value.")
+            raise _wrong(
+                [(p[cut:] or "answer", t) for p, t in error.problems]
+            ) from None
+
+
+def _wrong(problems: list[tuple[str, str]]) -> ToolArgumentsError:
+    told = "; ".join(f"{path}: {text}" for path, text in problems)
+    return ToolArgumentsError(told, problems=problems)
 
 
 def _around(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,25 +93,40 @@ def _around(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"properties": {"value": inner}, "required": ["value"], **tops}
 
 
-def _parsed(text: str) -> Any:
-    """The JSON in a text: all of it, else the first object or list within it."""
+def _candidates(text: str, opener: re.Pattern[str]) -> list[Any]:
+    """The JSON in a text: all of it, else what is in it, the last first.
+
+    A model may think aloud, or repeat what it was asked for, before it answers.
+    """
     try:
-        return _DECODER.decode(text.strip())
-    except ValueError:
-        for start in [*_places(text, "{"), *_places(text, "[")]:
-            try:
-                return _DECODER.raw_decode(text, start)[0]
-            except ValueError:
+        return [_DECODER.decode(text.strip())]
+    except (ValueError, RecursionError):
+        found, end, left = list[Any](), 0, _WORK
+        for start in (match.start() for match in opener.finditer(text)):
+            if start < end or left <= 0:
                 continue
-        raise
-
-
-def _places(text: str, opener: str) -> Iterator[int]:
-    return islice((n for n, letter in enumerate(text) if letter == opener), 50)
+            try:
+                value, end = _DECODER.raw_decode(text, start)
+            except json.JSONDecodeError as error:
+                left -= error.pos - start + 100
+            except (ValueError, RecursionError):
+                left -= _WORK // 100
+            else:
+                found.append(value)
+        if not found:
+            raise
+        return found[: -_MOST - 1 : -1]
 
 
 def _no_number(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON number")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):  # who reads the text otherwise may see the other one
+        raise ValueError("a key is given twice")
+    return made
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 
@@ -14,24 +15,34 @@ class LoopThread:
     """An event loop in a thread, as a `with` block; it works inside a running loop too.
 
     What is called sees the caller's context. An interruption of the caller cancels
-    what it waits for, and is raised when that has ended.
+    what it waits for, and is raised when that has ended. What asyncio lets end a loop,
+    such as a tool's `SystemExit`, ends only what raised it, and is raised by the call.
     """
 
-    __slots__ = ("_loop", "_thread")
+    __slots__ = ("_loop", "_over", "_thread")
 
     def __enter__(self) -> Self:
         ready: Future[asyncio.AbstractEventLoop] = Future()
-        name = "waybell-agents"
+        self._over = False
         self._thread = threading.Thread(
-            target=_serve, args=(ready,), name=name, daemon=True
+            target=self._serve, args=(ready,), name="waybell-agents", daemon=True
         )
         self._thread.start()
         self._loop = ready.result()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+    def _serve(self, ready: "Future[asyncio.AbstractEventLoop]") -> None:
+        with asyncio.Runner() as runner:
+            loop = runner.get_loop()
+            ready.set_result(loop)
+            while not self._over:
+                with suppress(KeyboardInterrupt, SystemExit):  # its task has it, too
+                    loop.run_forever()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run it to its end there, and give back what it returns or raises."""
@@ -67,10 +78,3 @@ def run_blocking(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end from plain code, or inside a running loop."""
     with LoopThread() as loop:
         return loop.call(work)
-
-
-def _serve(ready: "Future[asyncio.AbstractEventLoop]") -> None:
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        ready.set_result(loop)
-        loop.run_forever()

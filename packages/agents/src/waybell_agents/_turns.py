@@ -206,14 +206,13 @@ class Turns:
             if output is not None:
                 value = output.read(reply.text)
         except ToolArgumentsError as error:
-            told = "; ".join(f"{path}: {text}" for path, text in error.problems)
             failed = OutputError(
-                f"agent {self.config.name!r} gave no valid answer: {told}",
+                f"agent {self.config.name!r} gave no valid answer: {error}",
                 agent=self.config.name, reply=reply, problems=error.problems,
             )  # fmt: skip
             self._count_bad(failed)
             again = (
-                f"That does not fit the schema: {told}. Answer again, with JSON only."
+                f"That does not fit the schema: {error}. Answer again, with JSON only."
             )
             messages += [reply.message, said(again)]
             return None
