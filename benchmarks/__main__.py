@@ -34,8 +34,9 @@ def main() -> int:
         report.results.append((suite, results))
     print(f"\n## Targets\n\n{targets(report)}")
     if options.write:
-        PAGE.write_text(page(report), encoding="utf-8")
-        print(f"\nwrote {PAGE.relative_to(ROOT)}")
+        target = ROOT / options.write
+        target.write_text(page(report, whole=target == PAGE), encoding="utf-8")
+        print(f"\nwrote {target.relative_to(ROOT)}")
     missed = [v for v in report.verdicts() if v.words in {"missed", "not measured"}]
     return 1 if options.strict and missed else 0
 
@@ -59,15 +60,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("suites", nargs="*", help=", ".join(names))
     parser.add_argument("--rounds", type=int, help="counted rounds (15)")
     parser.add_argument("--quick", action="store_true", help="fewer, shorter rounds")
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
+    parser.add_argument(
+        "--write", metavar="FILE", nargs="?", const=str(PAGE),
+        help=f"write a page [{PAGE.name}, of all suites]",
+    )  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="1 if a target is missed")
     parser.add_argument("--smoke", action="store_true", help="run each own case once")
     options = parser.parse_args()
     if unknown := set(options.suites) - set(names):
         parser.error(f"no suite {', '.join(sorted(unknown))}; there are {list(names)}")
-    if options.suites and options.write:
-        parser.error("the page is written from one run of all suites: name none")
-    options.write |= not (options.suites or options.quick)
+    if options.suites and options.write == str(PAGE):
+        parser.error(f"{PAGE.name} is of all suites: name none, or another file")
+    if not (options.suites or options.quick):
+        options.write = options.write or str(PAGE)
     options.suites = [names[name] for name in options.suites or names]
     return options
 

@@ -59,9 +59,11 @@ class Report:
         return found
 
 
-def page(report: Report) -> str:
-    """The whole page, in Markdown."""
-    parts = ["# Performance", _preamble(report), "## Targets", targets(report)]
+def page(report: Report, *, whole: bool = True) -> str:
+    """The page, in Markdown."""
+    titles = ", ".join(suite.title.lower() for suite, _ in report.results)
+    head = "# Performance" if whole else f"# Performance: {titles}"
+    parts = [head, _preamble(report), "## Targets", targets(report)]
     for suite, results in report.results:
         parts.append(f"## {suite.title}")
         parts += [section(result) for result in results if result.rows]

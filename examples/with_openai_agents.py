@@ -44,9 +44,9 @@ class Ours(Model):
     async def get_response(
         self,
         system_instructions: str | None,
-        input: Any,
+        input: Any,  # noqa: A002 - their name
         *rest: Any,
-        **more: Any,  # noqa: A002 - their name
+        **more: Any,
     ) -> ModelResponse:
         prompt = input if isinstance(input, str) else list(input)
         reply = await agenerate(

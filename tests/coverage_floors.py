@@ -20,6 +20,10 @@ WHOLE = (
     "packages/budget/src/waybell_budget/_pool.py",
     "packages/budget/src/waybell_budget/_purse.py",
     "packages/decisions/src/waybell_decisions/_writer.py",
+    "packages/scheduler/src/waybell_scheduler/_breaker.py",
+    "packages/scheduler/src/waybell_scheduler/_graph.py",
+    "packages/scheduler/src/waybell_scheduler/_journal.py",
+    "packages/scheduler/src/waybell_scheduler/_queue.py",
     "packages/trace/src/waybell_trace/_writer.py",
 )
 FLOOR = 95.0
