@@ -20,6 +20,7 @@ html_show_sphinx = False
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+default_role = "code"  # docstrings mark code with one backtick
 autodoc_typehints = "signature"
 maximum_signature_line_length = 76
 autodoc_member_order = "bysource"

@@ -17,7 +17,7 @@ class AgentError(Exception):
         problems: What is wrong: pairs of a path and a text.
 
     Attributes:
-        steps: The `AgentStep`s done so far.
+        steps: Each `AgentStep` done so far.
         usage: Tokens of all replies so far, None if there were none.
         cost: Dollars of all replies so far, None if unknown.
         status: As in HTTP, where 4xx are no sign of a broken server: so that no breaker
