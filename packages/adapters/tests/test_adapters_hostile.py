@@ -529,11 +529,10 @@ import os, signal, sys, threading
 from waybell_adapters import OpenAIAdapter
 model = OpenAIAdapter("m", base_url=sys.argv[1])
 signal.signal(signal.SIGINT, signal.default_int_handler)
-threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+stream = model.stream("hi")
 try:
-    stream = model.stream("hi")
-    for piece in stream:
-        pass
+    for piece in stream:  # of which there is one
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
 except KeyboardInterrupt:
     print("interrupted", repr(stream.reply.text), stream.reply.partial)
 sys.stdin.read()
