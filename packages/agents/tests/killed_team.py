@@ -1,7 +1,8 @@
-"""A journaled team that is killed again and again: killed_team.py FOLDER KILLS SEED.
+"""A journaled team that is killed again and again: killed_team.py FOLDER KILLS SEED STRIDE.
 
-Each run is a child that a thread of its own kills at a random moment. What it pays for
-is written down, outside of the journal, before it is given. After each run, nothing may
+Each run is a child that a thread of its own kills at a random moment; or, if STRIDE is
+above 0, one that kills itself at each STRIDE-th step of its event loop in turn, and is
+then let to its end. What it pays for is written down, outside of the journal, before it is given. After each run, nothing may
 have been paid that the journal had recorded before.
 """
 
@@ -76,22 +77,39 @@ def team(paid: int):
     return OpenMultiAgent(adapter=ScriptedAdapter([answer], repeat=True)), [config]
 
 
+class Doomed(asyncio.SelectorEventLoop):
+    """A loop that kills its process when it has taken so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+        self.steps -= 1
+        if not self.steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().call_soon(*args, **kwargs)
+
+
 def run(folder: Path, after: float | None, decisions: dict[str, Any]) -> None:
     """Run to the end, or be killed; the exit code is 0 when all is done, 3 if it waits."""
     paid = os.open(folder / "paid", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     many, configs = team(paid)
-    if after is not None:
+    doomed = Doomed(after if isinstance(after, int) else 0)
+    if isinstance(after, float):
 
         def kill() -> None:
             time.sleep(after)
             os.kill(os.getpid(), signal.SIGKILL)
 
         threading.Thread(target=kill, daemon=True).start()
-    result = asyncio.run(
-        many.arun_tasks(
-            tasks(), team=configs, journal=folder / "journal", decisions=decisions
+    with asyncio.Runner(loop_factory=lambda: doomed) as runner:
+        result = runner.run(
+            many.arun_tasks(
+                tasks(), team=configs, journal=folder / "journal", decisions=decisions
+            )
         )
-    )
+    (folder / "left").write_text(f"{doomed.steps}")
     if result.status == "suspended":
         (folder / "pending").write_text(json.dumps(list(result.pending)))
         os._exit(3)
@@ -108,19 +126,24 @@ def recorded(journal: Path) -> set[str]:
     return {f"{each['task']}/{each['step'].partition('/')[2]}" for each in found}
 
 
-def main(folder: Path, kills: int, seed: int) -> None:
+def main(folder: Path, kills: int, seed: int, stride: int) -> None:
     rng, counts = random.Random(seed), Counter[str]()
     campaign = 0
     while counts["killed"] < kills:
+        if stride and counts["killed"] < campaign:
+            break  # the last one ended before its turn came
         campaign += 1
         here = folder / f"{campaign}"
         here.mkdir()
         outcome, decisions = "killed", dict[str, Any]()
+        ahead = campaign * stride  # steps until the kill, over all runs
         keys: dict[str, set[str]] = {}
         while outcome != "done":
             before = recorded(here / "journal")
             seen = (here / "paid").stat().st_size if (here / "paid").exists() else 0
             after = rng.uniform(0, 0.03) if counts["killed"] < kills else None
+            if stride:
+                after = ahead
             child = os.fork()
             if child == 0:
                 try:
@@ -135,6 +158,7 @@ def main(folder: Path, kills: int, seed: int) -> None:
             )
             assert outcome != "broken", (code, (here / "journal").read_text())
             counts[outcome] += 1
+            ahead = 0 if outcome == "killed" else int((here / "left").read_text())
             new = (
                 (here / "paid").read_bytes()[seen:].splitlines()
                 if (here / "paid").exists()
@@ -164,4 +188,4 @@ def main(folder: Path, kills: int, seed: int) -> None:
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", "This process .* is multi-threaded")
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

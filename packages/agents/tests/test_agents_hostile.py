@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 import threading
 
 import pytest
@@ -140,3 +141,43 @@ async def test_unknown_tools_with_odd_names_and_huge_arguments_are_errors_for_th
     assert all(len(one["text"]) < 10_000 for one in bad)
     assert "\n" not in bad[0]["text"]
     assert good["text"] == "7"
+
+
+A = AgentConfig("a", adapter="offline")
+
+
+@pytest.mark.parametrize(
+    ("use", "told"),
+    [
+        (lambda: Agent("a"), "an agent is given as AgentConfig(...), not 'a'"),
+        (lambda: OpenMultiAgent().run_agent("a", "go"), "an agent is given as AgentC"),
+        (lambda: OpenMultiAgent().run_tasks([], team="t"), "agents are AgentConfig"),
+        (
+            lambda: OpenMultiAgent().run_tasks("ab", team=[A]),
+            "a task is a Task, or its",
+        ),
+        (
+            lambda: Agent(A).run_sync("go", deadline="3"),
+            "deadline is a Deadline, or sec",
+        ),
+        (
+            lambda: Agent(A).run_sync("go", budget=3),
+            "budget is a BudgetPool, or a hold",
+        ),
+        (
+            lambda: OpenMultiAgent(adapter=3).run_agent(AgentConfig("a"), "go"),
+            "adapter is a model with generate(), or a spec 'provider:model', not 3",
+        ),
+    ],
+)
+def test_what_is_of_a_wrong_kind_is_named_before_anything_is_paid(use, told):
+    with pytest.raises(TypeError, match=re.escape(told)):
+        use()
+
+
+def test_who_streams_a_team_may_also_be_told():
+    told = []
+    given = {"on_event": lambda event, fields: told.append(event)}
+    with OpenMultiAgent().stream_tasks([Task("t", "go")], team=[A], **given) as stream:
+        seen = [item["event"] for item in stream]
+    assert seen == told == ["task:started", "task:finished"]

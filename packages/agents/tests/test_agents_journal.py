@@ -176,6 +176,25 @@ def test_without_a_journal_a_pending_approval_is_a_refusal_that_says_why():
     assert "may I?), and there is no journal" in reply.steps[0].results[0]["text"]
 
 
+def test_an_approval_may_raise_pending_as_well_as_return_it(runs):
+    registry, sent = ToolRegistry(), []
+    registry.tool(
+        lambda: sent.append(1), name="send", description="Send.", approve=True
+    )
+
+    async def ask(name, arguments):
+        raise Pending("may I?")
+
+    model = ScriptedAdapter([[call("send")], "fin"])
+    reply = Agent(AgentConfig("a", "", model, registry, approve=ask)).run_sync("go")
+    assert "may I?), and there is no journal" in reply.steps[0].results[0]["text"]
+    result, _ = runs([[call("send"), call("send")]], registry, approve=ask)
+    assert (len(result.pending), sent) == (2, [])
+    decisions = dict.fromkeys(result.pending, True)
+    result, _ = runs(["fin"], registry, approve=ask, decisions=decisions)
+    assert (result["t"].value, sent) == ("fin", [1, 1])
+
+
 def test_another_attempt_of_the_task_goes_on_where_the_first_was_cut(runs):
     done = []
 

@@ -61,7 +61,7 @@ def test_a_skipped_task_names_what_it_stems_from() -> None:
     root = ET.fromstring(every_state().svg())
     titles = [found.text for found in root.iter(SVG + "title")]
     assert "skipped\nskipped, after failed" in titles
-    assert "failed\nfailed\nValueError('boom')" in titles
+    assert "failed\nfailed\nValueError: boom" in titles
     assert "done\ndone\nwriter\nwhat to do" in titles
 
 

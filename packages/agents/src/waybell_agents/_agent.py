@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Unpack
 
 from waybell_adapters import LLMAdapter, Reply
 from waybell_agents._box import Approve
@@ -10,6 +10,7 @@ from waybell_agents._config import AgentConfig
 from waybell_agents._data import with_results
 from waybell_agents._feed import Feed
 from waybell_agents._reply import AgentReply
+from waybell_agents._settings import Attempts
 from waybell_agents._sync import run_blocking
 from waybell_agents._turns import Feeder, Turns
 from waybell_bus import EventBus
@@ -42,8 +43,11 @@ def walled(deadline: Any) -> Deadline:
     """A wall from seconds, or from anything with `remaining()`."""
     if isinstance(deadline, Deadline):
         return deadline
-    number = isinstance(deadline, int | float)
-    return Deadline(deadline if number else deadline.remaining())
+    if hasattr(deadline, "remaining"):
+        return Deadline(deadline.remaining())
+    if isinstance(deadline, int | float):
+        return Deadline(deadline)
+    raise TypeError(f"deadline is a Deadline, or seconds, not {deadline!r}")
 
 
 class Agent:
@@ -73,6 +77,8 @@ class Agent:
         tracer: Any = None,
         meter: Callable[[str, Sequence[Reply]], object] | None = None,
     ) -> None:
+        if not isinstance(config, AgentConfig):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"an agent is given as AgentConfig(...), not {config!r}")
         self.config = config
         self._adapter, self._tracer, self._meter = adapter, tracer, meter
         self._box = config.box(registry, approve)
@@ -127,7 +133,9 @@ class Agent:
         """
         return await self._run(prompt, deadline, budget=budget, attempts=attempts)
 
-    def run_sync(self, prompt: Any, **limits: Any) -> AgentReply:
+    def run_sync(
+        self, prompt: str | Sequence[Mapping[str, Any]], **limits: Unpack[Attempts]
+    ) -> AgentReply:
         """`run` for code that cannot await; it works inside a running loop, too."""
         return run_blocking(self.run(prompt, **limits))
 

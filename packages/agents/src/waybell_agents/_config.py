@@ -14,6 +14,7 @@ from waybell_tools import ToolRegistry
 
 
 _BAD = re.compile(r"[:.*\s]")
+_MODEL_RULE = "a model with generate(), or a spec 'provider:model'"
 MODEL = "WAYBELL_MODEL"
 
 
@@ -93,11 +94,7 @@ class AgentConfig:
                 "a whole number from 1 up",
             ),
             ("approve", self.approve is None or callable(self.approve), "a function"),
-            (
-                "adapter",
-                _model(model),
-                "a model with generate(), or a spec 'provider:model'",
-            ),
+            ("adapter", _model(model), _MODEL_RULE),
             ("tools", _list(self.tools), "a list, or a ToolRegistry"),
         ):
             if not ok:
@@ -123,6 +120,8 @@ class AgentConfig:
         """
         chosen = self.adapter if self.adapter is not None else default
         if chosen is not None:
+            if not _model(chosen):
+                raise TypeError(f"adapter is {_MODEL_RULE}, not {chosen!r}")
             return adapter(chosen) if isinstance(chosen, str) else chosen
         spec = os.environ.get(MODEL, "").strip()
         if not spec:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 from waybell_adapters import LLMAdapter, Reply
 from waybell_agents._agent import Agent, AgentStream
@@ -17,6 +17,7 @@ from waybell_agents._desk import Desk
 from waybell_agents._errors import AgentError
 from waybell_agents._feed import Feed
 from waybell_agents._reply import AgentReply, totals
+from waybell_agents._settings import Limits, Settings
 from waybell_agents._sync import run_blocking
 from waybell_agents._team import Team, near
 from waybell_budget import BudgetPool
@@ -115,17 +116,15 @@ class OpenMultiAgent:
             CircuitOpenError: The pool does not call for a while.
         """
         async with self._desk.answering([self._agent(config)]) as bus:
-            limits = {
-                "budget": self._budget if budget is None else budget,
-                "deadline": deadline,
-            }
-            topic = f"agent:{config.name}"
+            topic, limits = f"agent:{config.name}", self._limits(budget, deadline)
             reply: AgentReply = await self.pool.acall(
                 bus.request, topic, prompt=task, **limits
             )
             return reply
 
-    def run_agent(self, config: AgentConfig, task: str, **limits: Any) -> AgentReply:
+    def run_agent(
+        self, config: AgentConfig, task: str, **limits: Unpack[Limits]
+    ) -> AgentReply:
         """`arun_agent` for code that cannot await; it works in a running loop, too."""
         return run_blocking(self.arun_agent(config, task, **limits))
 
@@ -142,10 +141,7 @@ class OpenMultiAgent:
 
         async def work(pieces: asyncio.Queue[str]) -> AgentReply:
             run = agent.run_into(pieces.put)
-            limits = {
-                "budget": self._budget if budget is None else budget,
-                "deadline": deadline,
-            }
+            limits = self._limits(budget, deadline)
             reply: AgentReply = await self.pool.acall(run, task, **limits)
             return reply
 
@@ -156,7 +152,7 @@ class OpenMultiAgent:
         tasks: Tasks | None = None,
         *,
         team: Team | Iterable[AgentConfig],
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> RunResult:
         """Run tasks, each as soon as those it depends on are done.
 
@@ -210,7 +206,7 @@ class OpenMultiAgent:
         tasks: Tasks | None = None,
         *,
         team: Team | Iterable[AgentConfig],
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> RunResult:
         """`arun_tasks` for code that cannot await; it works in a running loop, too."""
         return run_blocking(self.arun_tasks(tasks, team=team, **settings))
@@ -220,19 +216,21 @@ class OpenMultiAgent:
         tasks: Tasks | None = None,
         *,
         team: Team | Iterable[AgentConfig],
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> TeamStream:
         """`arun_tasks`, with its progress as it happens, for `async for` and `for`."""
+        too = settings.get("on_event")
 
         async def work(items: asyncio.Queue[dict[str, Any]]) -> RunResult:
             def on_event(event: str, fields: Mapping[str, Any]) -> None:
                 if items.full():
                     items.get_nowait()
                 items.put_nowait({"event": event, **fields})
+                if too is not None:
+                    too(event, fields)
 
-            return await self.arun_tasks(
-                tasks, team=team, on_event=on_event, **settings
-            )
+            told: Settings = {**settings, "on_event": on_event}
+            return await self.arun_tasks(tasks, team=team, **told)
 
         return TeamStream(work, ahead=10_000)
 
@@ -249,6 +247,11 @@ class OpenMultiAgent:
                 for name, facts in self._spent.items()
             }
         return {**self.pool.status(), "agents": spent}
+
+    def _limits(self, budget: Any, deadline: Any) -> dict[str, Any]:
+        """What one agent's run keeps to."""
+        own = self._budget if budget is None else budget
+        return {"budget": own, "deadline": deadline}
 
     def _agent(self, config: AgentConfig) -> Agent:
         """An agent that is ready to run: it has a model."""
@@ -274,6 +277,8 @@ class OpenMultiAgent:
             self._spent[name] = calls + len(replies), tokens + usage.total, known
 
     def _task(self, given: Task | Mapping[str, Any], team: Team) -> Task:
+        if not isinstance(given, Task | Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"a task is a Task, or its fields, not {given!r}")
         task = given if isinstance(given, Task) else Task(**given)
         if task.run is None and task.agent is None and len(team) == 1:
             return replace(task, agent=team.agents[0].name)

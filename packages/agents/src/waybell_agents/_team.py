@@ -1,6 +1,7 @@
 """Agents that belong together, and perhaps the tasks they are there for."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -23,6 +24,7 @@ class Team:
             `seconds`, `max_concurrent`, `stop_on_failure`.
 
     Raises:
+        TypeError: An agent is no `AgentConfig`.
         ValueError: It has no agent, or two of one name.
     """
 
@@ -35,8 +37,13 @@ class Team:
         object.__setattr__(self, "agents", tuple(self.agents))
         if not self.name:
             raise ValueError(f"a team's name is some text, not {self.name!r}")
+        members: tuple[Any, ...] = self.agents
+        odd = [one for one in members if not isinstance(one, AgentConfig)]
+        if odd:
+            raise TypeError(f"agents are AgentConfig objects, not {odd[0]!r}")
         names = [config.name for config in self.agents]
-        twice = next((name for name in names if names.count(name) > 1), None)
+        many = Counter(names).most_common(1)
+        twice = next((name for name, count in many if count > 1), None)
         if twice is not None:
             raise ValueError(f"team {self.name!r} has two agents named {twice!r}")
         if not names:

@@ -20,6 +20,8 @@ class Till:
     __slots__ = ("_budget", "_charged")
 
     def __init__(self, budget: Any) -> None:
+        if not hasattr(budget, "charge"):
+            raise TypeError(f"budget is a BudgetPool, or a hold of one, not {budget!r}")
         self._budget, self._charged = budget, False
         shown = getattr(budget, "snapshot", None)
         overdrawn = shown is not None and shown().usd_overdrawn

@@ -80,7 +80,10 @@ class Use:
             decided = steps.decision(key)
             if decided is not Steps.MISSING:
                 return decided if isinstance(decided, bool | str) else bool(decided)
-        answer = await _asked(ask, name, arguments)
+        try:
+            answer = await _asked(ask, name, arguments)
+        except Pending as pending:  # raised, where it might have been returned
+            answer = pending
         if not isinstance(answer, Pending):
             return answer
         if steps is None:

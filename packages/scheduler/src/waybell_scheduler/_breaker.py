@@ -5,11 +5,10 @@ import logging
 import sys
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from math import inf
 from threading import RLock
 from time import monotonic
 
-from waybell_scheduler._errors import CircuitOpenError
+from waybell_scheduler._errors import CircuitOpenError, fact, message
 from waybell_scheduler._places import Hold
 
 
@@ -17,6 +16,7 @@ CLOSED, OPEN, HALF_OPEN = range(3)
 STATES = ("closed", "open", "half_open")
 Clock = Callable[[], float]
 Counts = Callable[[Exception], bool]
+_MOST = 1e9  # seconds that an error may ask for: more is no number of seconds
 _log = logging.getLogger("waybell_scheduler")
 
 
@@ -46,9 +46,9 @@ def counted(error: Exception) -> bool:
 
 
 def _status(error: Exception) -> int | None:
-    for source in (error, getattr(error, "response", None)):
+    for source in (error, fact(error, "response")):
         for name in ("status", "status_code"):
-            status = getattr(source, name, None)
+            status = fact(source, name)
             if isinstance(status, int) and status >= 400:
                 return status
     return None
@@ -56,10 +56,10 @@ def _status(error: Exception) -> int | None:
 
 def asked_to_wait(error: Exception) -> float:
     """The seconds that an error asks for in `retry_after`; 0 if it does not."""
-    seconds: object = getattr(error, "retry_after", None)
+    seconds = fact(error, "retry_after")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return 0.0
-    return float(seconds) if 0 < seconds < inf else 0.0
+    return float(seconds) if 0 < seconds <= _MOST else 0.0
 
 
 class Breaker:
@@ -194,21 +194,23 @@ class Breaker:
 
     def _failed(self, epoch: int, error: Exception) -> None:
         wait = asked_to_wait(error)
-        until = self._clock() + (wait or self._recovery)
-        reason = f"{type(error).__name__}: {error}".rstrip(": ")[:200]
+        reason = f"{type(error).__name__}: {message(error)}".rstrip(": ")[:200]
+        seconds = wait or self._recovery
         with self._lock:
-            if epoch != self.epoch:
-                if wait and self.state == OPEN:  # what it asks for is news all the same
-                    self._until = max(self._until, until)
-                return
-            self.failures += 1
-            if not (wait or self.state or self.failures >= self._limit):
-                return
-            self.state = OPEN
-            self._probing = False
-            self.epoch += 1
-            self._until = until
-            self.reason = reason
-        _log.warning(
-            "the circuit is open for %.3g s after %s", wait or self._recovery, reason
-        )
+            until = self._clock() + seconds
+            opens = epoch == self.epoch and self._count(bool(wait))
+            if opens:
+                self.state = OPEN
+                self._probing = False
+                self.epoch += 1
+                self._until = until
+                self.reason = reason
+            elif wait and self.state == OPEN:  # what it asks for is news all the same
+                self._until = max(self._until, until)
+        if opens:
+            _log.warning("the circuit is open for %.3g s after %s", seconds, reason)
+
+    def _count(self, asked: bool) -> bool:
+        """Count a failure; whether that opens it."""
+        self.failures += 1
+        return asked or self.state != CLOSED or self.failures >= self._limit

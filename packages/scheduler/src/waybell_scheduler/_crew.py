@@ -86,8 +86,8 @@ class Crew(Staff):
     """
 
     __slots__ = (
-        "_attend", "_busy", "_call", "_clock", "_limits", "_parked", "_plain", "_shapes",
-        "facts", "pending", "seconds",
+        "_attend", "_busy", "_call", "_clock", "_lag", "_limits", "_parked", "_plain",
+        "_shapes", "facts", "pending", "seconds",
     )  # fmt: skip
 
     def __init__(
@@ -113,6 +113,7 @@ class Crew(Staff):
         # What loop.time calls, where it does no more than that.
         usual = type(self._loop).time is asyncio.BaseEventLoop.time
         self._clock = time.monotonic if usual else self._loop.time
+        self._lag = 0.0  # seconds beyond what a quick task may wait, all in all
         self._busy: dict[str, int] = {}
         self._parked: dict[str, deque[int]] = {}
         self.facts: dict[int, Facts] = {}
@@ -169,8 +170,9 @@ class Crew(Staff):
                     began = clock()
                     value = await rest(coro, context, yielded)
                     seconds[i] = took = clock() - began
-                    if took > _SLOW and queue._ranks is None:
-                        queue._rank()
+                    until = began + took + _TURN  # the loop has just had its turn
+                    if took > _SLOW or self._lag > 0.0:
+                        self._wait_told(took)
             except CircuitOpenError:
                 await self._one(i)  # which is held there, if it may be
             except BaseException as error:
@@ -191,6 +193,15 @@ class Crew(Staff):
             if not turns & 15 and clock() > until:
                 await asyncio.sleep(0)
                 until = clock() + _TURN
+
+    def _wait_told(self, took: float) -> None:
+        """Work out the order once tasks have proved slow, and not only the machine.
+
+        One hiccup makes all tasks under way late at once; quick ones make up for it.
+        """
+        self._lag += took - _SLOW
+        if self._lag > 4 * _SLOW * self._bound and self._queue._ranks is None:
+            self._queue._rank()
 
     def _failed(self, i: int, error: BaseException) -> None:
         """Take a task as failed, or end the run."""

@@ -1,6 +1,7 @@
 """The error tree: SchedulerError is the root."""
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class SchedulerError(Exception):
@@ -58,3 +59,19 @@ class JournalError(SchedulerError):
 
 class PoolTimeoutError(SchedulerError, TimeoutError):
     """A call waited too long for its turn, or would have to."""
+
+
+def message(error: BaseException) -> str:
+    """What an error says, also one that fails to."""
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"(its text cannot be had: {type(failure).__name__})"
+
+
+def fact(source: object, name: str) -> Any:
+    """An attribute of what others made; None if there is none, or looking fails."""
+    try:
+        return getattr(source, name, None)
+    except Exception:
+        return None

@@ -7,11 +7,12 @@ from functools import partial
 
 from waybell_deadline import Deadline
 from waybell_scheduler._breaker import Breaker, Clock, running_loop
-from waybell_scheduler._errors import PoolTimeoutError, SchedulerError
+from waybell_scheduler._errors import PoolTimeoutError, SchedulerError, fact
 from waybell_scheduler._places import Hold, Places, holding
 from waybell_scheduler._rates import Rates
 
 
+_MOST = 10**12  # tokens of one call: more is no count
 _Steps = Generator[tuple[bool, float], None, Hold]  # wait to be woken, or sleep
 
 
@@ -54,7 +55,9 @@ class Gate:
                         "waiting for a place here would stop the event loop: "
                         "use 'await pool.acall(...)', or call from a thread"
                     )
-                (woken if for_turn else threading.Event()).wait(seconds)
+                (woken if for_turn else threading.Event()).wait(
+                    min(seconds, threading.TIMEOUT_MAX)
+                )
         except StopIteration as end:
             hold: Hold = end.value
             return hold
@@ -85,7 +88,7 @@ class Gate:
 
     def _steps(self, slow: object, wake: Callable[[], object]) -> _Steps:
         """All that happens until the call may be made; to be closed in any case."""
-        places, breaker, rates = self.places, self.breaker, self.rates
+        places, breaker = self.places, self.breaker
         if slow is places.LAST:
             places.give(slow)  # taken on the hot path; here, what runs inside sees it
         probe = breaker.probe(holding.get())
@@ -93,29 +96,37 @@ class Gate:
             breaker.refuse()
         ends, deadline = self._clock() + self._patience, Deadline.current()
         turn = places.join(wake)
-        drawn: float | None = None
         try:
             if turn.hold is None:
                 yield True, self._left(ends, deadline)
             hold = turn.hold
             if hold is None:
                 raise self._late(deadline)  # noqa: TRY301 - cleaned up as any other end
-            if rates is not None:
-                pause, drawn = rates.take(self._clock())
-                if pause > self._left(ends, deadline):
-                    raise self._late(deadline, pause)  # noqa: TRY301 - the same
-                if pause:
-                    yield False, pause
-            hold.guess = drawn or 0.0
-            hold.breaker = breaker
-            hold.epoch = breaker.admit() if probe is None else probe
+            yield from self._admission(hold, probe, ends, deadline)
         except BaseException:  # the caller's cancellation comes as GeneratorExit
-            if rates is not None and drawn is not None:
-                rates.give(drawn)
             places.leave(turn)
             raise
         holding.set(hold)
         return hold
+
+    def _admission(
+        self, hold: Hold, probe: int | None, ends: float, deadline: Deadline | None
+    ) -> Generator[tuple[bool, float], None, None]:
+        """Keep to the rate, then ask the breaker."""
+        rates, pause = self.rates, 0.0
+        if rates is not None:
+            pause, hold.guess = rates.take(self._clock())
+        try:
+            if pause > self._left(ends, deadline):
+                raise self._late(deadline, pause)  # noqa: TRY301 - as any other end
+            if pause:
+                yield False, pause
+            hold.breaker = self.breaker
+            hold.epoch = self.breaker.admit() if probe is None else probe
+        except BaseException:
+            if rates is not None:
+                rates.give(hold.guess)
+            raise
 
     def _left(self, ends: float, deadline: Deadline | None) -> float:
         left = ends - self._clock()
@@ -140,8 +151,9 @@ class Gate:
             holding.set(hold.outer)
         self.places.release(hold)
         if self.rates is not None:
-            tokens = getattr(result, "tokens", 0)
-            self.rates.settle(hold.guess, tokens if isinstance(tokens, int) else 0)
+            tokens = fact(result, "tokens")
+            known = isinstance(tokens, int) and 0 <= tokens <= _MOST
+            self.rates.settle(hold.guess, tokens if known else 0)
 
 
 def _wake(woken: "asyncio.Future[None]") -> None:

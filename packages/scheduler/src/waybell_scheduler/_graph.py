@@ -18,6 +18,7 @@ from waybell_scheduler._task import Gap, Task
 
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, SUSPENDED, SKIPPED = range(7)
+_LOST = frozenset({FAILED, CANCELLED, SKIPPED})
 STATES = ("waiting", "running", "done", "failed", "cancelled", "suspended", "skipped")
 
 
@@ -86,7 +87,7 @@ class Graph:
             for i, task in enumerate(tasks):
                 self._note(i, task)
 
-    def _wire(self) -> bool:
+    def _wire(self) -> bool:  # budget: construction's inner loop, in one piece
         """Link each task to what it needs; whether some need a later one."""
         index, succ, left, ready = self._index, self._succ, self._left, self._frontier
         forward = False
@@ -192,17 +193,15 @@ class Graph:
 
     def _join(self, i: int, needed: list[int]) -> None:
         """Let a task that was added wait for what it needs, or end with it."""
-        state = self._state
-        lost = [j for j in needed if state[j] in {FAILED, CANCELLED, SKIPPED}]
+        state, lost = self._state, list[int]()
         for j in needed:
-            if state[j] not in {DONE, FAILED, CANCELLED, SKIPPED}:
+            if state[j] in _LOST:
+                lost.append(j)
+            elif state[j] != DONE:
                 self._left[i] += 1
                 after = self._succ[j]
                 self._succ[j] = i if after is None else [*following(after), i]
-        always = self._lenient.get(i)
-        if not always and (
-            self.stopped or (lost and (always is None or self._starved(i)))
-        ):
+        if self._hopeless(i, bool(lost)):
             state[i] = SKIPPED
             self._stems[i] = (
                 self._stems.get(lost[0], lost[0]) if lost else self._reason[0]
@@ -210,9 +209,12 @@ class Graph:
         elif not self._left[i]:
             self._frontier.append(i)
 
-    def _starved(self, i: int) -> bool:
-        """Whether a task has no input to come and none there."""
-        return not self._left[i] and not self._fed(i)
+    def _hopeless(self, i: int, lost: bool) -> bool:
+        """Whether a task that is added will not run; `lost`: some of its inputs are."""
+        always = self._lenient.get(i)
+        if always or self.stopped:
+            return not always
+        return lost and (always is None or not (self._left[i] or self._fed(i)))
 
     def _fed(self, i: int) -> bool:
         """Whether at least one dependency succeeded."""

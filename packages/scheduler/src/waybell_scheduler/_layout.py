@@ -1,7 +1,7 @@
 """Where to draw each task of a graph: in layers, arrows around the boxes between them."""
 # After Sugiyama, Tagawa and Toda 1981, with the simplest known part for each step.
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from waybell_scheduler._order import in_order
 
@@ -36,6 +36,10 @@ class Layout:
         for sweep in range(_SWEEPS):
             self._sort(down=sweep % 2 == 0)
         self.x: list[float] = [0.0] * len(self.layer)  # centres
+        self._spread()
+
+    def _spread(self) -> None:
+        """Find the centres, the first box at the left edge."""
         for row in self.rows:
             self._place(row, [0.0] * len(row))
         for sweep in range(_SWEEPS):
@@ -77,12 +81,7 @@ class Layout:
         place = {v: k for row in self.rows for k, v in enumerate(row)}
         near = self._above if down else self._below
         for row in self.rows if down else reversed(self.rows):
-            middle = {
-                v: sum(place[u] for u in near[v]) / len(near[v])
-                if near[v]
-                else place[v]
-                for v in row
-            }
+            middle = {v: _mean(v, near, place) for v in row}
             row.sort(key=middle.__getitem__)
             place.update({v: k for k, v in enumerate(row)})
 
@@ -90,11 +89,7 @@ class Layout:
         """Move each box below (or above) the middle of its neighbours."""
         near = self._above if down else self._below
         for row in self.rows if down else reversed(self.rows):
-            wish = [
-                sum(self.x[u] for u in near[v]) / len(near[v]) if near[v] else self.x[v]
-                for v in row
-            ]
-            self._place(row, wish)
+            self._place(row, [_mean(v, near, self.x) for v in row])
 
     def _place(self, row: list[int], wish: list[float]) -> None:
         """Set a row as near as may be to where it would be, without overlaps."""
@@ -109,6 +104,13 @@ class Layout:
         shift = sum(w - x for w, x in zip(wish, at, strict=True)) / max(1, len(row))
         for v, x in zip(row, at, strict=True):
             self.x[v] = x + shift
+
+
+def _mean(
+    v: int, near: list[list[int]], at: Mapping[int, int] | Sequence[float]
+) -> float:
+    some = near[v] or [v]
+    return sum(at[u] for u in some) / len(some)
 
 
 def layers(needs: Sequence[Sequence[int]]) -> list[int]:

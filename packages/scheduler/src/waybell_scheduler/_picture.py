@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 from unicodedata import east_asian_width
 
-from waybell_scheduler._errors import QueueError
+from waybell_scheduler._errors import QueueError, message
 from waybell_scheduler._graph import Graph
 from waybell_scheduler._layout import BOX, Layout, layers
 
@@ -148,7 +148,7 @@ def _box(queue: Graph, layout: Layout, i: int, state: str) -> str:
         f"{state}, after {stem}" if stem else state,
         task.agent,
         task.description,
-        error and repr(error),
+        error is not None and f"{type(error).__name__}: {message(error)}",
     )
     title = "\n".join(_cut(str(part), 400) for part in told if part)
     dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""

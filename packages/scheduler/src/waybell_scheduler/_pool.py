@@ -7,7 +7,7 @@ from types import CoroutineType
 from typing import Any, ParamSpec, TypedDict, TypeVar
 
 from waybell_scheduler._breaker import Breaker, Clock, Counts, counted, loop_clock
-from waybell_scheduler._errors import QueueError
+from waybell_scheduler._errors import QueueError, fact
 from waybell_scheduler._gate import Gate
 from waybell_scheduler._places import Hold, Places
 from waybell_scheduler._rates import Rates
@@ -90,7 +90,9 @@ class AgentPool:
         self._line = places.line
         self._now = now
 
-    def call(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def call(  # budget: what a guarded call costs, in one piece
+        self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
         """Call a function in its turn, unless the breaker is open.
 
         Raises:
@@ -215,7 +217,7 @@ class AgentPool:
         return result
 
     def _failed(self, hold: Hold | None, epoch: int, error: BaseException) -> None:
-        self._gate.leave(hold, getattr(error, "reply", None))
+        self._gate.leave(hold, fact(error, "reply"))
         self._breaker.ended(epoch, error)
 
     def _succeeded(self, hold: Hold | None, epoch: int, result: object) -> None:

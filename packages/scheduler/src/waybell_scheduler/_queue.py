@@ -114,12 +114,7 @@ class TaskQueue(Graph):
             raise QueueError(f"not a Task: {task!r}")
         if self._live is not None and not self._live.check(task):
             return
-        if task.id in self._index:
-            raise QueueError(f"two tasks are called {task.id!r}")
-        try:
-            needed = [self._index[name] for name in dict.fromkeys(task.depends_on)]
-        except (KeyError, TypeError):
-            raise unknown(task, self._index) from None
+        needed = self._needed(task)
         i = self._index[task.id] = len(self.tasks)
         self.tasks.append(task)
         self._succ.append(None)
@@ -223,6 +218,15 @@ class TaskQueue(Graph):
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {name}" for name, count in self.summary().items())
         return f"<TaskQueue {counts or 'empty'}>"
+
+    def _needed(self, task: Task) -> list[int]:
+        """The numbers of what a new task depends on."""
+        if task.id in self._index:
+            raise QueueError(f"two tasks are called {task.id!r}")
+        try:
+            return [self._index[name] for name in dict.fromkeys(task.depends_on)]
+        except (KeyError, TypeError):
+            raise unknown(task, self._index) from None
 
     def _number(self, task_id: str) -> int:
         number = self._index.get(task_id)

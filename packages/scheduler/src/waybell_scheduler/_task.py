@@ -10,6 +10,9 @@ from typing import Any, Literal, cast
 from waybell_scheduler._errors import QueueError
 
 
+_PLAIN = (None, None, None, None, 0, 0, "success", False, True)
+
+
 @dataclass(slots=True, eq=False)
 class Task:
     """One unit of work: what to do, who does it, and what it waits for.
@@ -67,18 +70,14 @@ class Task:
             self.depends_on = _names(self.id, self.depends_on)
         if self.agent is not None:
             _check_agent(self.id, self.agent, self.run)
-        self.plain = plain = (
-            self.timeout is None
-            and self.deadline is None
-            and self.usd is None
-            and self.tokens is None
-            and self.retries == 0
-            and self.priority == 0
-            and self.run_if == "success"
-            and self.partial is False
-            and self.safe_to_repeat is True
+        # fmt: off
+        policy = (
+            self.timeout, self.deadline, self.usd, self.tokens, self.retries,
+            self.priority, self.run_if, self.partial, self.safe_to_repeat,
         )
-        if not plain:
+        # fmt: on
+        self.plain = policy == _PLAIN
+        if not self.plain:
             _check_policy(self)
 
 
