@@ -392,3 +392,51 @@ def test_colours_are_for_terminals_only(folder) -> None:
         assert (b"\x1b[" in out) is coloured
     os.close(main)
     os.close(side)
+
+
+@every
+def test_a_pipe_is_refused_rather_than_waited_for(name: str, run, tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    code, _, err = run(name, tmp_path / "pipe")
+    assert code == 2
+    assert "pipe" in err
+
+
+@pytest.mark.parametrize("text", ["", "hello\n", '{"resourceSpans": [\n'])
+def test_tail_of_no_records_says_so(text: str, run, tmp_path) -> None:
+    (tmp_path / "traces.jsonl").write_text(text)
+    code, out, err = run("tail", tmp_path)
+    assert (code, out) == (2, "")
+    assert "no span and no decision" in err
+    assert ("1 line is" in err) == bool(text)
+
+
+def test_times_that_no_calendar_has_are_shown(run, tmp_path) -> None:
+    span = {
+        "traceId": "a" * 32, "spanId": "b" * 16, "name": "far",
+        "startTimeUnixNano": str(10**29), "endTimeUnixNano": str(10**29),
+    }  # fmt: skip
+    line = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
+    (tmp_path / "traces.jsonl").write_text(f"{line}\n")
+    code, out, _ = run("tail", tmp_path)
+    assert code == 0
+    assert "far" in out
+
+
+def test_conditions_know_true_from_one_and_take_two_equals_signs() -> None:
+    record = {"to": True, "n": 1, "x": [1]}
+    assert not condition("to=1")(record)
+    assert not condition("to>0")(record)
+    assert condition("to=true")(record)
+    assert condition("n=1.0")(record)
+    assert condition("n==1")(record)
+    assert not condition("n!=1")(record)
+    assert looked_up(record, "x.--1") is None
+
+
+def test_stats_print_the_worst_names_and_count_the_rest(folder, run) -> None:
+    code, out, _ = run("stats", folder, "--by", "agents", "--limit", "1")
+    assert code == 0
+    assert "painter" in out
+    assert "writer" not in out
+    assert "... and 1 more agents (--limit 2)" in out

@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -89,3 +90,26 @@ def test_help_loads_neither_rich_nor_any_package() -> None:
 
 def test_a_command_of_a_package_that_is_not_installed_says_what_to_install() -> None:
     assert "pip install waybell-report" in _unknown("report", {})
+
+
+def test_a_terminal_without_the_letters_gets_others() -> None:
+    words = [sys.executable, "-m", "waybell", "doctor", "--out", "."]
+    poor = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run(words, capture_output=True, check=False, env=poor)
+    assert b"Traceback" not in ran.stderr
+    assert b"python" in ran.stdout
+
+
+def test_an_output_that_is_closed_or_full_is_no_traceback() -> None:
+    words = [sys.executable, "-m", "waybell", "--version"]
+    closed = ["sh", "-c", '"$@" >&-', "sh", *words]
+    ran = subprocess.run(closed, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("w") as full:
+            ran = subprocess.run(
+                words, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert ran.returncode == 2
+        assert "No space" in ran.stderr
+        assert "Traceback" not in ran.stderr

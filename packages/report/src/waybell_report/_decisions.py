@@ -18,6 +18,7 @@ from waybell_decisions import DecisionLog
 from waybell_report._inputs import Inputs, ReportError
 from waybell_report._terminal import (
     Words,
+    clock,
     count,
     emit,
     opened,
@@ -48,7 +49,7 @@ _TESTS: Final[dict[str, Callable[[Any, Any], object]]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
     ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
-_CONDITION: Final = re.compile(r"\s*([^=!<>~]+?)\s*(!=|<=|>=|=|<|>|~)(.*)", re.DOTALL)
+_CONDITION: Final = re.compile(r"\s*([^=!<>~]+?)\s*(!=|<=|>=|==?|<|>|~)(.*)", re.DOTALL)
 _OWN: Final = frozenset(
     {"v", "id", "time", "pid", "seq", "trace_id", "span_id", "decision"}
 )
@@ -83,6 +84,7 @@ def condition(text: str) -> Callable[[dict[str, Any]], bool]:
             f"{text!r} is no condition: FIELD=VALUE, or with != < <= > >= ~"
         )
     field, sign, written = found.groups()
+    sign = "=" if sign == "==" else sign
     wanted: list[Any] = [written]
     with suppress(orjson.JSONDecodeError):
         wanted.append(orjson.loads(written))
@@ -95,15 +97,20 @@ def _passes(field: str, sign: str, wanted: list[Any], record: dict[str, Any]) ->
         said = value if isinstance(value, str) else orjson.dumps(value).decode()
         return value is not None and wanted[0].lower() in said.lower()
     if sign in ("=", "!="):
-        return (value in wanted) == (sign == "=")
+        equal = any(value == each and _kind(value) == _kind(each) for each in wanted)
+        return equal == (sign == "=")
     test = _TESTS[sign]
     return any(_ordered(test, value, each) for each in wanted)
 
 
 def _ordered(test: Callable[[Any, Any], object], value: Any, bound: Any) -> bool:
-    numbers = isinstance(value, int | float) and isinstance(bound, int | float)
-    texts = isinstance(value, str) and isinstance(bound, str)
-    return bool((numbers or texts) and test(value, bound))
+    kind = _kind(value)
+    return kind in (float, str) and kind is _kind(bound) and bool(test(value, bound))
+
+
+def _kind(value: object) -> type[object]:
+    """The type that JSON knows: one for all numbers, of which true is none."""
+    return float if type(value) is int else type(value)
 
 
 def looked_up(record: object, field: str) -> Any:
@@ -117,7 +124,7 @@ def looked_up(record: object, field: str) -> Any:
         name, dot, rest = rest.partition(".")
         indexed = isinstance(found, list)
         if indexed:
-            place = int(name) if name.lstrip("-").isdecimal() else None
+            place = int(name) if re.fullmatch(r"-?\d{1,9}", name) else None
             found = _at(found, place)
         else:
             found = fields.get(name)
@@ -222,8 +229,7 @@ def _print(record: dict[str, Any], *, as_json: bool) -> None:
 
 def listed(record: dict[str, Any]) -> Text:
     """A record on one line."""
-    when = datetime.fromtimestamp(min(max(_time(record), 0), 2**37), UTC)
-    line = Text(f"{when:%H:%M:%S}.{when.microsecond // 1000:03d}  ", style="dim")
+    line = Text(clock(_time(record)), style="dim")
     failed = record.get("outcome") in ("error", "failed")
     name = visible(record.get("decision", ""), 40)
     line.append(f"{name:<12}", "bold red" if failed else "bold")

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from rich.box import SIMPLE
@@ -13,6 +14,7 @@ from waybell_report._tally import Sums, tallies
 from waybell_report._terminal import (
     Words,
     console,
+    count,
     dollars,
     emit,
     opened,
@@ -42,7 +44,9 @@ _HEADS = ("calls", "failed", "open", "p50", "p90", "p99", "in", "out", "cost")
 def parser() -> argparse.ArgumentParser:
     """The words of this command."""
     words = Words("stats", "Calls, failures, latency, tokens and cost by name.", _MORE)
-    words.add_argument("--by", choices=_KINDS, help="only these")
+    add = words.add_argument
+    add("--by", choices=_KINDS, help="only these")
+    add("--limit", metavar="N", type=count, default=50, help="names of a kind [50]")
     return words
 
 
@@ -67,9 +71,11 @@ def _stats(options: argparse.Namespace) -> int:
     out = console()
     for kind, groups in found.items():
         if any(sums.calls for sums in groups.values()):
-            out.print(_table(kind, groups))
+            out.print(_table(kind, dict(islice(groups.items(), options.limit))))
+            if (more := len(groups) - options.limit) > 0:
+                out.print(f"... and {more:,} more {kind} (--limit {len(groups)})")
     out.print(Text(
-        f"{every.calls:,} spans, {every.failed:,} failed, {every.unfinished:,} unfinished, "
+        f"{every.calls:,} span{'s' * (every.calls != 1)}, {every.failed:,} failed, {every.unfinished:,} unfinished, "
         f"{every.usage.tokens:,} tokens, {dollars(every.usage.nano_usd)}", style="bold",
     ))  # fmt: skip
     return 0

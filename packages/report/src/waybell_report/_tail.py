@@ -5,7 +5,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from glob import escape
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -18,6 +17,7 @@ from waybell_report._facets import usage_of
 from waybell_report._inputs import Inputs, ReportError
 from waybell_report._terminal import (
     Words,
+    clock,
     count,
     dollars,
     emit,
@@ -26,6 +26,7 @@ from waybell_report._terminal import (
     run,
     seconds,
     visible,
+    warn,
 )  # fmt: skip
 from waybell_trace import SpanReader, SpanRecord
 
@@ -66,6 +67,11 @@ def _tail(options: argparse.Namespace, sleep: Callable[[float], object]) -> int:
     inputs = _waited_for(options, sleep)
     files: dict[Path, Growing] = {}
     last = sorted(_news(inputs, files, options.lines * _LINE), key=_when)
+    if not options.follow:
+        warn("waybell tail", inputs)
+        if not last:
+            named = ", ".join(map(str, [*inputs.traces, *inputs.decisions]))
+            raise ReportError(f"no span and no decision in {named}")
     for line in last[-options.lines :]:
         _print(line, as_json=options.json)
     while options.follow:
@@ -87,7 +93,7 @@ def _news(
         for part in (path, *sorted(parts)):
             if part not in files:
                 files[part] = Growing(part, kind, back)
-            yield from files[part].lines()
+            yield from files[part].lines(inputs)
 
 
 def _waited_for(
@@ -134,8 +140,8 @@ class Growing:
                 file.seek(size - back)
                 self._offset = size - back + len(file.readline())
 
-    def lines(self) -> Iterator[Line]:
-        """What was written since, whole lines only."""
+    def lines(self, inputs: Inputs) -> Iterator[Line]:
+        """What was written since, whole lines only; `inputs` counts what is foreign."""
         text = self._fresh()
         if not text:
             return
@@ -143,10 +149,12 @@ class Growing:
             part = Path(folder, self._path.name)
             part.write_bytes(text)
             if self._kind == "traces":
-                with SpanReader(part) as spans:
-                    yield from map(_span, spans)
+                with SpanReader(part) as read:
+                    yield from map(_span, read)
             else:
-                yield from map(_record, DecisionLog.read(part))
+                read = DecisionLog.read(part)
+                yield from map(_record, read)
+            inputs.foreign += read.foreign + read.torn
 
     def _fresh(self) -> bytes:
         size = self._path.stat().st_size if self._path.exists() else 0
@@ -167,7 +175,7 @@ class Growing:
 def _span(span: SpanRecord) -> Line:
     when = (span.end_ns or span.start_ns) / 1e9
     usage = usage_of(span)
-    line = _stamp(when)
+    line = Text(clock(when), style="dim")
     line.append("span          ", "dim")
     line.append(visible(span.name, 60), "bold red" if span.failed else "bold")
     line.append(f"  {seconds(span.seconds)}", "cyan")
@@ -190,8 +198,3 @@ def _record(record: dict[str, Any]) -> Line:
     when = record.get("time")
     seconds_ = float(when) if isinstance(when, int | float) else 0.0
     return seconds_, record, listed(record)
-
-
-def _stamp(when: float) -> Text:
-    moment = datetime.fromtimestamp(when, UTC)
-    return Text(f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}  ", style="dim")

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,6 +95,8 @@ def opened(path: Path | None) -> Inputs:
     """
     if path is None:
         path = _USUAL if _USUAL.is_dir() else Path()
+    if path.is_fifo():
+        raise ReportError(f"{path} is a pipe, and is read more than once: use a file")
     return find(path)
 
 
@@ -180,6 +183,12 @@ def seconds(value: float | None) -> str:
     if value >= 1:
         return f"{value:.3g} s"
     return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs"
+
+
+def clock(when: float) -> str:
+    """The time of day in UTC; one that no calendar has is its nearest end."""
+    moment = datetime.fromtimestamp(min(max(when, 0.0), 2.0**37), UTC)
+    return f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}  "
 
 
 def dollars(nano: int | None) -> str:

@@ -1,6 +1,7 @@
 """The `waybell` command: subcommands come from the packages that are installed."""
 
 import ast
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -76,21 +77,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after `waybell`; those of the process by default.
 
     Returns:
-        The exit code: 0 when it worked, 2 when the words were off, 130 when it was
+        The exit code: 0 when it worked, 2 when the words or a file were off, 130 when it was
         interrupted, 141 when the reader of its output has gone; else what the
         subcommand returned.
     """
     try:
+        _ready()
         code = _main(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+    except OSError as error:
         # Nobody reads any more, not even what the interpreter flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"waybell: {error}", file=sys.stderr)
+        return 2
     return code
+
+
+def _ready() -> None:
+    """Let the output be closed, or have no letters but those of ASCII."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the life of the process
+            setattr(sys, name, stream)
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _main(words: list[str]) -> int:
