@@ -1,10 +1,11 @@
-"""LangGraph inside Waybell: their graph, our budget, deadline and trace around it.
+"""LangGraph inside Waybell: their graph, our budget, deadline, trace and replay around it.
 
 Needs `pip install langgraph`; runs without a key.
 
 Prints:
     A bell is a struck idiophone. (approved)
     spent $0.004 by 2 agents of the graph
+    replayed without a model: A bell is a struck idiophone. (approved)
     too dear: $0.004 asked, $0.002 left
     too slow: cut at the deadline, the graph with it
 """
@@ -29,6 +30,7 @@ from waybell import (
     agenerate,
     read_traces,
 )
+from waybell_snap import Recording, Replay
 
 
 class State(TypedDict, total=False):
@@ -94,11 +96,17 @@ async def main(folder: Path) -> None:
     model = ScriptedAdapter([Reply(line, cost="0.002") for line in lines])
     pool = BudgetPool(usd="0.006")
     with Tracer(folder / "traces.jsonl") as tracer:
-        state = await run(model, pool, tracer)
+        async with Recording(folder / "run.json") as first:
+            state = await run(first.adapter(model), pool, tracer)
         print(f"{state['draft']} ({state['verdict']})")
         agents = read_traces(folder / "traces.jsonl").agents()
         calls = sum(agent.calls for agent in agents.values())
         print(f"spent ${pool.snapshot().usd_spent} by {calls} agents of the graph")
+        async with Replay(folder / "run.json") as again:
+            none = again.adapter(ScriptedAdapter([]))
+            state = await run(none, BudgetPool(usd=1), tracer)
+        told = f"{state['draft']} ({state['verdict']})"
+        print("replayed without a model:", told)
         try:
             await run(model, pool, tracer)
         except BudgetExceeded as error:

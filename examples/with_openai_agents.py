@@ -6,13 +6,16 @@ every run away, is switched off.
 Prints:
     A bell is a struck idiophone.
     charged $0.002
+    replayed without a model: A bell is a struck idiophone.
     too dear: $0.003 asked, $0.001 left
     too slow: cut at the deadline, the runner with it
 """
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from agents import Agent, Model, ModelResponse, Runner, Usage, set_tracing_disabled
@@ -29,6 +32,7 @@ from waybell import (
     ScriptedAdapter,
     agenerate,
 )
+from waybell_snap import Recording, Replay
 
 
 set_tracing_disabled(True)
@@ -91,11 +95,15 @@ class Stuck:
     stream = generate
 
 
-async def main() -> None:
+async def main(folder: Path) -> None:
     model = ScriptedAdapter([Reply("A bell is a struck idiophone.", cost="0.002")])
     pool = BudgetPool(usd="0.003")
-    print(await ask(model, pool))
+    async with Recording(folder / "run.json") as first:
+        print(await ask(first.adapter(model), pool))
     print(f"charged ${pool.snapshot().usd_spent}")
+    async with Replay(folder / "run.json") as again:
+        none = again.adapter(ScriptedAdapter([]))
+        print("replayed without a model:", await ask(none, BudgetPool(usd=1)))
     try:
         await ask(model, pool)
     except BudgetExceeded as error:
@@ -106,4 +114,5 @@ async def main() -> None:
         print("too slow: cut at the deadline, the runner with it")
 
 
-asyncio.run(main())
+with tempfile.TemporaryDirectory() as home:
+    asyncio.run(main(Path(home)))

@@ -7,6 +7,8 @@ Prints:
     charged 150 tokens, $0.0006
     too dear: $0.001 asked, $0.0004 left
     too slow; on the trace it failed: agent:weather
+    with a model of ours: 21 degrees in Ghent
+    replayed without a model: 21 degrees in Ghent
 """
 
 import asyncio
@@ -24,10 +26,15 @@ from waybell import (
     DeadlineExceeded,
     Event,
     EventBus,
+    LLMAdapter,
     Price,
+    ScriptedAdapter,
+    ToolCall,
     Tracer,
+    agenerate,
     read_traces,
 )
+from waybell_snap import Recording, Replay
 
 
 async def script(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
@@ -70,6 +77,29 @@ async def ask(pool: BudgetPool, prompt: str, seconds: float = 5) -> str:
         return await bus.request("agent:weather", prompt=prompt, budget=budget)
 
 
+def ours(model: LLMAdapter) -> FunctionModel:
+    """One of our adapters as a model of theirs; what it is asked is the last message."""
+
+    async def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        reply = await agenerate(model, str(messages[-1].parts[-1].content))
+        calls = [ToolCallPart(call.name, call.arguments) for call in reply.tool_calls]
+        return ModelResponse(calls or [TextPart(reply.text)])
+
+    return FunctionModel(answer)
+
+
+async def replay(path: Path) -> None:
+    call = ToolCall("1", "thermometer", {"city": "Ghent"})
+    lines = [call, "21 degrees in Ghent"]
+    async with Recording(path) as first:
+        model = ours(first.adapter(ScriptedAdapter(lines)))
+        print("with a model of ours:", (await weather.run("Ghent", model=model)).output)
+    async with Replay(path) as again:
+        model = ours(again.adapter(ScriptedAdapter([])))
+        result = await weather.run("Ghent", model=model)
+        print("replayed without a model:", result.output)
+
+
 async def main(folder: Path) -> None:
     pool = BudgetPool(usd="0.001", prices={"script": Price(input=3, output=8)})
     with Tracer(folder / "traces.jsonl") as tracer:
@@ -86,6 +116,7 @@ async def main(folder: Path) -> None:
         except DeadlineExceeded:
             (cut,) = read_traces(folder / "traces.jsonl").failed
             print("too slow; on the trace it failed:", cut.name)
+    await replay(folder / "run.json")
 
 
 with tempfile.TemporaryDirectory() as home:
