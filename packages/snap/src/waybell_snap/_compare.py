@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, get_args
 
@@ -16,6 +16,7 @@ from waybell_snap._values import dumps
 
 _NUMBER = re.compile(r"#\d+(?=[./]|$)")
 _NEVER = {"error", "budget"}  # allowed by nobody
+_PARTS: dict[str, Kind] = {"cost": "cost", "usage": "tokens"}  # of a reply
 _UNSEEN = ("message",)  # of a reply: what is sent back follows from the rest
 Tree: TypeAlias = Mapping[str, Any]
 
@@ -56,13 +57,27 @@ def compare(
 
 
 def _spent(run: Snapshot, max_usd: Any, max_tokens: int | None) -> Iterator[Change]:
-    if max_usd is not None:
-        most = Decimal(str(max_usd))
-        if run.usd is None or run.usd > most:
-            cost = "unknown" if run.usd is None else str(run.usd)
-            yield Change("budget", "run.usd", f"at most {most}", cost)
+    most = limit_of(max_usd)
+    if most is not None and (run.usd is None or run.usd > most):
+        cost = "unknown" if run.usd is None else str(run.usd)
+        yield Change("budget", "run.usd", f"at most {most}", cost)
     if max_tokens is not None and run.tokens > max_tokens:
         yield Change("budget", "run.tokens", f"at most {max_tokens}", run.tokens)
+
+
+def limit_of(max_usd: Any) -> Decimal | None:
+    """An amount of US dollars, None for no limit.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        most = None if max_usd is None else Decimal(str(max_usd))
+    except InvalidOperation:
+        most = Decimal("NaN")
+    if most is not None and (most.is_nan() or most < 0):
+        raise ValueError(f"max_usd is an amount of US dollars, not {max_usd!r}")
+    return most
 
 
 class _Place(NamedTuple):
@@ -88,7 +103,7 @@ class _Comparing:
 
     def pair(self, old: Tree, new: Tree, path: str) -> None:
         """Compare two nodes that belong together, and all that is inside them."""
-        if old == new:
+        if dumps(old) == dumps(new):  # to Python, True is 1
             return
         where = path or "run"
         self._values("input", f"{where}.given", _given(old), _given(new))
@@ -105,15 +120,19 @@ class _Comparing:
             return
         said = [error and error["message"] for error in (one, two)]
         self._values("output", f"{where}.error.message", *said)
-        self._values("output", f"{where}.got", _got(old), _got(new))
+        call = new["kind"] == "call"
+        self._values("output", f"{where}.got", _got(old), _got(new), call=call)
 
-    def _values(self, kind: Kind, path: str, old: Any, new: Any) -> None:
+    def _values(
+        self, kind: Kind, path: str, old: Any, new: Any, *, call: bool = False
+    ) -> None:
         bare = _bare(path)
         one, two = (self._matchers.normal(bare, side) for side in (old, new))
         for found in differences(one, two, path):
             if not self._matchers.same(_bare(found.path), found.old, found.new):
-                told = found.path.removeprefix(path)
-                self._note(_kind(kind, told), found.path, found.old, found.new)
+                part = found.path.removeprefix(path).split(".")[1:2]
+                told = _PARTS.get("".join(part), kind) if call else kind
+                self._note(told, found.path, found.old, found.new)
 
     def _note(self, kind: Kind, path: str, old: Any, new: Any) -> None:
         self.changes.append(Change(kind, path, old, new))
@@ -164,9 +183,14 @@ class _Comparing:
         for found in lanes.values():
             was = [one for one, _ in sorted(found, key=lambda pair: pair[0].at)]
             now = [one for one, _ in sorted(found, key=lambda pair: pair[1].at)]
-            if moved := _moved(was, now):
-                kind: Kind = "tool order" if moved == {"tool"} else "order"
-                self._note(kind, path or "run", _names(was), _names(now))
+            tools = [
+                [one for one in side if one.node["kind"] == "tool"]
+                for side in (was, now)
+            ]
+            if _moved(*tools):
+                self._note("tool order", path or "run", *map(_names, tools))
+            if _moved(was, now) - {"tool"}:
+                self._note("order", path or "run", _names(was), _names(now))
 
     def _key(self, node: Tree, path: str) -> str:
         """One text for nodes between which nothing is different."""
@@ -282,9 +306,3 @@ def _summary(node: Tree) -> Any:
     """What a node that is in one run only was about."""
     parts = ("given", "got")
     return {name: node[name] for name in parts if name in node} or _label(node)
-
-
-def _kind(kind: Kind, path: str) -> Kind:
-    if kind == "output" and path.startswith((".usage", ".cost")):
-        return "cost" if path.startswith(".cost") else "tokens"
-    return kind
