@@ -1,5 +1,6 @@
 """Comparing runs: what counts as a change, of which kind, and what never passes."""
 
+import contextlib
 import copy
 import random
 
@@ -14,6 +15,7 @@ from waybell_snap import (
     Number,
     Recording,
     Regex,
+    Replay,
     SnapMismatch,
     Snapshot,
     compare,
@@ -362,3 +364,22 @@ def test_a_limit_that_is_no_amount_is_refused_at_once(amount, tmp_path):
         compare(run(), run(), max_usd=amount)
     with pytest.raises(ValueError, match="max_usd is an amount"):
         Recording(tmp_path / "run.json", max_usd=amount)
+
+
+def test_another_type_inside_of_a_group_never_passes(tmp_path):
+    def work(session, *errors):
+        with contextlib.suppress(ExceptionGroup), session.agent("team"):
+            raise ExceptionGroup("two failed", list(errors))
+
+    path = tmp_path / "run.json"
+    with Recording(path) as first:
+        work(first, ValueError("a"), KeyError("b"))
+    with Replay(path) as again:
+        work(again, KeyError("b"), ValueError("a"))
+    with Replay(path, check=False, matchers={"*": Anything()}) as other:
+        work(other, TypeError("a"), KeyError("b"))
+    assert [change.kind for change in other.compare().failures] == ["error"]
+    assert "TypeError: a" in str(other.compare())
+    with Replay(path, check=False) as other:
+        work(other, ValueError("a"), KeyError("c"))
+    assert {change.kind for change in other.compare().failures} == {"output"}

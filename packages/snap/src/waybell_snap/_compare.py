@@ -3,12 +3,12 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, get_args
 
-from waybell_snap._changes import Change, Comparison, Kind
-from waybell_snap._diff import differences
+from waybell_snap._changes import Change, Comparison, Kind, limit_of
+from waybell_snap._diff import differences, said_by, told_of, types_of
 from waybell_snap._match import Matcher, Matchers, canonical
 from waybell_snap._tree import Snapshot, label
 from waybell_snap._values import dumps
@@ -65,21 +65,6 @@ def _spent(run: Snapshot, max_usd: Any, max_tokens: int | None) -> Iterator[Chan
         yield Change("budget", "run.tokens", f"at most {max_tokens}", run.tokens)
 
 
-def limit_of(max_usd: Any) -> Decimal | None:
-    """An amount of US dollars, None for no limit.
-
-    Raises:
-        ValueError: It is none.
-    """
-    try:
-        most = None if max_usd is None else Decimal(str(max_usd))
-    except InvalidOperation:
-        most = Decimal("NaN")
-    if most is not None and (most.is_nan() or most < 0):
-        raise ValueError(f"max_usd is an amount of US dollars, not {max_usd!r}")
-    return most
-
-
 class _Place(NamedTuple):
     """A node, and where among its siblings it is."""
 
@@ -115,11 +100,10 @@ class _Comparing:
 
     def _outcome(self, old: Tree, new: Tree, where: str) -> None:
         one, two = old.get("error"), new.get("error")
-        if (one and one["type"]) != (two and two["type"]):
-            self._note("error", where, _told(one), _told(two))
+        if types_of(one) != types_of(two):
+            self._note("error", where, told_of(one), told_of(two))
             return
-        said = [error and error["message"] for error in (one, two)]
-        self._values("output", f"{where}.error.message", *said)
+        self._values("output", f"{where}.error.message", said_by(one), said_by(two))
         call = new["kind"] == "call"
         self._values("output", f"{where}.got", _got(old), _got(new), call=call)
 
@@ -170,7 +154,7 @@ class _Comparing:
         """Note a node that is in one of the runs only, and what fails in it."""
         kind: Kind = "tool set" if node["kind"] == "tool" else "calls"
         failed = [one["error"] for one in Snapshot(node).nodes() if "error" in one]
-        found: list[tuple[Kind, Any]] = [("error", _told(error)) for error in failed]
+        found: list[tuple[Kind, Any]] = [("error", told_of(error)) for error in failed]
         found.insert(0, (kind, _summary(node)))
         for what, told in found:
             self._note(what, path, *((told, None) if gone else (None, told)))
@@ -208,7 +192,7 @@ class _Comparing:
             _label(node),
             normal(f"{where}.given", _given(node)),
             normal(f"{where}.got", _got(node)),
-            [error.get("type"), normal(f"{where}.error.message", error.get("message"))],
+            [types_of(error), normal(f"{where}.error.message", said_by(error))],
             node.get("latency"),
             sorted(inner, key=dumps),
         ]
@@ -296,10 +280,6 @@ def _got(node: Tree) -> Any:
     if call and got:
         got = {name: part for name, part in got.items() if name not in _UNSEEN}
     return canonical(got, ids=call)
-
-
-def _told(error: Tree | None) -> Any:
-    return error and f"{error['type']}: {error['message']}"
 
 
 def _summary(node: Tree) -> Any:

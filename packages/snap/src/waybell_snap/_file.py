@@ -51,8 +51,8 @@ def _checked(run: Any) -> Any:
             error = node["error"]
             texts += [error["type"], error["message"]]
         if node["kind"] == "call" and (got := node.get("got")):
-            texts.append(got.get("cost") or "")
-            Decimal(got.get("cost") or 0) + sum(map(int, got["usage"].values()))
+            texts.append(str(Decimal(got.get("cost") or 0)))
+            texts += ["" for _ in map(int, got["usage"].values())]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError(f"a node has {texts!r}")
         rest += [one for lane in node.get("lanes", ()) for one in lane["nodes"]]

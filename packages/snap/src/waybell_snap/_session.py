@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from waybell_adapters import LLMAdapter
 from waybell_bus import Event, EventBus
-from waybell_snap._compare import limit_of
+from waybell_snap._changes import limit_of
 from waybell_snap._match import Matcher, Matchers
 from waybell_snap._model import Model
 from waybell_snap._redact import Redact, Redactor

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from waybell_adapters import AdapterError, Reply
 
@@ -40,11 +40,14 @@ def _too_deep(data: Any) -> bool:
     """Whether what walks through it might run out of stack."""
     level: list[Any] = [data]
     for _ in range(_DEEPEST):
-        below: list[Any] = []
-        for one in level:
-            within(one, lambda item, _, below=below: below.append(item))
-        level = below
+        level = [part for one in level for part in _inside(one)]
     return bool(level)
+
+
+def _inside(data: Any) -> list[Any]:
+    found: list[Any] = []
+    within(data, lambda item, _: found.append(item))
+    return found
 
 
 def _encoded(value: Any, brief: bool) -> Any:
@@ -168,8 +171,12 @@ def encode_error(error: BaseException) -> dict[str, Any]:
 
 
 def outline(error: BaseException) -> dict[str, Any]:
-    """The type and the message of an exception."""
-    return {"type": _named(error), "message": str(error)}
+    """The type and the message of an exception, and of those that it groups."""
+    told: dict[str, Any] = {"type": _named(error), "message": str(error)}
+    if isinstance(error, BaseExceptionGroup):
+        several: Any = cast("Any", error).exceptions
+        told["inner"] = sorted(map(outline, several), key=dumps)
+    return told
 
 
 def decode_error(data: Mapping[str, Any]) -> BaseException:
