@@ -1,5 +1,6 @@
 """Comparing runs: what counts as a change, of which kind, and what never passes."""
 
+import contextlib
 import copy
 import random
 
@@ -12,7 +13,9 @@ from waybell_snap import (
     Change,
     IgnoreKeys,
     Number,
+    Recording,
     Regex,
+    Replay,
     SnapMismatch,
     Snapshot,
     compare,
@@ -330,3 +333,53 @@ def test_a_matcher_that_is_none_is_refused():
         compare(BEFORE, BEFORE, matchers={"x": Anything})
     with pytest.raises(Exception, match="unterminated"):
         Regex("[")
+
+
+def test_true_is_not_one():
+    assert kinds(run([tool(said=True)]), run([tool(said=1)])) == ["output"]
+    assert kinds(run(got=1), run(got=True)) == ["output"]
+
+
+def test_cost_and_usage_are_those_of_models_only():
+    old, new = (run([tool(said={"cost": n, "usage": n})]) for n in (1, 2))
+    assert kinds(old, new) == ["output"]
+    assert not compare(old, new, allow=("cost", "tokens")).passed
+
+
+def test_allowing_another_order_of_calls_does_not_allow_one_of_tools():
+    old = run([tool("a"), call(), tool("b")])
+    new = run([tool("b"), tool("a"), call()])
+    assert not compare(old, new, allow=("order",)).passed
+    assert kinds(old, run([tool("a"), tool("b"), call()])) == ["order"]
+
+
+def test_no_number_is_near_infinity():
+    matchers = {"run.got": Number(rel=0.1)}
+    assert not compare(run(got="5"), run(got="inf"), matchers=matchers).passed
+
+
+@pytest.mark.parametrize("amount", ["NaN", "much", -1, float("nan")])
+def test_a_limit_that_is_no_amount_is_refused_at_once(amount, tmp_path):
+    with pytest.raises(ValueError, match="max_usd is an amount"):
+        compare(run(), run(), max_usd=amount)
+    with pytest.raises(ValueError, match="max_usd is an amount"):
+        Recording(tmp_path / "run.json", max_usd=amount)
+
+
+def test_another_type_inside_of_a_group_never_passes(tmp_path):
+    def work(session, *errors):
+        with contextlib.suppress(ExceptionGroup), session.agent("team"):
+            raise ExceptionGroup("two failed", list(errors))
+
+    path = tmp_path / "run.json"
+    with Recording(path) as first:
+        work(first, ValueError("a"), KeyError("b"))
+    with Replay(path) as again:
+        work(again, KeyError("b"), ValueError("a"))
+    with Replay(path, check=False, matchers={"*": Anything()}) as other:
+        work(other, TypeError("a"), KeyError("b"))
+    assert [change.kind for change in other.compare().failures] == ["error"]
+    assert "TypeError: a" in str(other.compare())
+    with Replay(path, check=False) as other:
+        work(other, ValueError("a"), KeyError("c"))
+    assert {change.kind for change in other.compare().failures} == {"output"}

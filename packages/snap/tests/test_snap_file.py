@@ -170,6 +170,20 @@ def test_what_cannot_be_written_leaves_the_old_file_and_no_other(tmp_path):
         '{"waybell_snap": 1}',
         '{"waybell_snap": "x", "run": {}}',
         "5",
+        "[" * 100_000,
+        *(
+            f'{{"waybell_snap": 1, "run": {run}}}'
+            for run in (
+                "5",
+                "{}",
+                '{"kind": "run", "name": "run", "got": {"$lines": [5]}}',
+                '{"kind": "run", "name": 5}',
+                '{"kind": "run", "name": "run", "lanes": [{"nodes": [5]}]}',
+                '{"kind": "run", "name": "run", "error": {}}',
+                '{"kind": "call", "name": "m", "got": {"usage": {}, "cost": "much"}}',
+                '{"kind": "call", "name": "m", "got": {"text": ""}}',
+            )
+        ),
     ],
 )
 def test_what_is_no_recording_is_named(tmp_path, text):
@@ -243,3 +257,12 @@ def test_the_outline_of_a_run_shows_what_failed_and_what_was_at_once():
 def test_mappings_of_odd_keys_have_one_form_too():
     one, two = ({"": None, "$": 1, 3: 2.0}, {3: 2, "$": 1, "": None})
     assert canonical(encode(one), ids=False) == canonical(encode(two), ids=False)
+
+
+def test_values_too_deep_or_long_for_json_are_known_by_their_type():
+    deep = 5
+    for _ in range(300):
+        deep = [deep]
+    assert encode(deep) == {"$type": "builtins.list"}
+    assert encode([10**5000]) == [{"$type": "builtins.int"}]
+    assert encode({"a": [[1]]}) == {"a": [[1]]}

@@ -304,7 +304,12 @@ def test_a_replay_uses_no_network_and_live_tools_may(session):
                     socket.getaddrinfo("example.com", 9)
     """
     session(source.replace("TOOLS", '"replay"'), live=True).assert_outcomes(passed=1)
-    session(source.replace("TOOLS", '"replay"')).assert_outcomes(passed=1)
+    result = session(source.replace("TOOLS", '"replay"'))
+    result.assert_outcomes(failed=1)  # for all that the errors were swallowed
+    assert "FAILED test_user.py::test_tools - Failed: a replay uses no" in said(result)
+    assert "AssertionError" not in said(result)
+    told = source.replace("TOOLS", '"live"')
+    session(told.replace("not LIVE", "False")).assert_outcomes(passed=1)
 
 
 def test_the_recording_is_json_of_a_known_schema(session):
@@ -320,3 +325,36 @@ def test_the_package_itself_does_not_import_pytest():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert out.stdout == "False\n"
+
+
+def test_a_test_that_asks_for_nothing_any_more_fails(session):
+    session(ONE, live=True).assert_outcomes(passed=1)
+    result = session("def test_one(agent_run): pass")
+    result.assert_outcomes(failed=1)
+    assert "asked agent_run for nothing" in said(result)
+
+
+def test_a_swallowed_refusal_of_the_network_fails_the_test(session):
+    asks = """
+    import socket
+    if not LIVE:
+        try: socket.create_connection(("models.example", 443))
+        except OSError: pass
+"""
+    session(ONE + asks, live=True).assert_outcomes(passed=1)
+    result = session(ONE + asks)
+    result.assert_outcomes(failed=1)
+    assert "a replay uses no network, and this wants 'models.example'" in said(result)
+
+
+def test_a_secret_of_a_case_is_in_no_name_of_a_file(session):
+    cases = """
+        @pytest.mark.parametrize("key", ["sk-abcdefgh12345678"])
+        def test_key(agent_run, key):
+            agent_run.adapter(model("yes")).generate(key)
+    """
+    session(cases, live=True).assert_outcomes(passed=1)
+    session(cases).assert_outcomes(passed=1)
+    kept = [str(path) + path.read_text() for path in session.path.rglob("*.json")]
+    assert len(kept) == 1
+    assert "abcdefgh" not in kept[0]

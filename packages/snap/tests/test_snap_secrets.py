@@ -10,6 +10,7 @@ import pytest
 from waybell_adapters import AdapterError, Reply, ReplyStream, ScriptedAdapter, ToolCall
 from waybell_snap import Recording, Replay
 from waybell_snap._redact import HIDDEN, Redactor
+from waybell_snap._values import decode, encode
 from waybell_tools import ToolRegistry
 
 
@@ -21,6 +22,8 @@ SECRETS = [
     "AKIAIOSFODNN7EXAMPLE",
     "AIzaSyA1234567890abcdefghijklmnopqrstuvw",
     "xoxb-123456789012-abcdefghij",
+    "gsk_abcdefghij1234567890",
+    "xai-abcdefghij1234567890",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc_DEF-123",
     "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY-----",
 ]
@@ -34,6 +37,12 @@ PHRASES = [
     ('{{\\"client_secret\\": \\"{}\\"}}', "correcthorse"),
     ("my password: {}", "hunter22"),
     ("access_token={}&x=1", "abcdefgh"),
+    ('{{"password": "{}"}}', r"horse, \" staple"),
+    ('{{"accessToken": "{}"}}', "abc"),
+    ("redis://{}@example.org/0", ":hunter2"),
+    ("https://example.org/?X-Amz-Signature={}&x=1", "abcdef123456"),
+    ("Authorization: Token {}", "9944b09199c62bcf"),
+    ("Cookie: {}", "a=bcdefgh; other=def456789"),
 ]
 
 
@@ -46,7 +55,7 @@ def test_secrets_are_known_by_their_looks(secret):
 @pytest.mark.parametrize(("phrase", "secret"), PHRASES)
 def test_secrets_are_known_by_what_stands_before_them(phrase, secret):
     told = Redactor(environ={})(phrase.format(secret))
-    assert secret.split()[0] not in told
+    assert not any(part in told for part in secret.split())
     assert HIDDEN in told
     assert Redactor(environ={})(told) == told
 
@@ -197,3 +206,35 @@ def test_a_swallowed_failure_to_clean_leaves_no_file(tmp_path):
             with pytest.raises(ZeroDivisionError):
                 model.generate("go")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"accessToken": "hunter2"},
+        {"dbPassword": "hunter2"},
+        {"cookies": {"sid": "hunter2"}},
+        {"headers": [["x-api-key", "hunter2"]]},
+        {"$map": [["password", "hunter2"], [1, 2]]},
+        [{"name": "Authorization", "value": "hunter2"}],
+    ],
+)
+def test_secrets_are_known_by_the_name_beside_them(data):
+    told = Redactor(environ={})(data)
+    assert "hunter2" not in str(told)
+    assert Redactor(environ={})(told) == told
+
+
+def test_bytes_are_looked_into():
+    clean = Redactor(environ={})
+    told = clean(encode(b"Authorization: Bearer hunter2hunter2"))
+    assert decode(told) == f"Authorization: Bearer {HIDDEN}".encode()
+    assert clean(told) == told
+    assert clean(encode(b"\xff\x00")) == encode(b"\xff\x00")
+
+
+def test_where_the_process_runs_is_no_secret():
+    assert (
+        Redactor(environ={"PWD": "/home/somebody"})("/home/somebody")
+        == "/home/somebody"
+    )

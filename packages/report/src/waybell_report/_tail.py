@@ -151,10 +151,11 @@ class Growing:
             if self._kind == "traces":
                 with SpanReader(part) as read:
                     yield from map(_span, read)
+                inputs.foreign += read.foreign + read.torn
             else:
-                read = DecisionLog.read(part)
-                yield from map(_record, read)
-            inputs.foreign += read.foreign + read.torn
+                records = DecisionLog.read(part)
+                yield from map(_record, records)
+                inputs.foreign += records.foreign + records.torn
 
     def _fresh(self) -> bytes:
         size = self._path.stat().st_size if self._path.exists() else 0

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, TypeAlias
 
 from waybell_snap._diff import ABSENT, Difference
@@ -76,3 +77,18 @@ class Comparison:
         told = [f"{n} {kind}{' (allowed)' if kind in self.allow else ''}" for kind, n in counts.items()]  # fmt: skip
         lines = [f"the run changed: {', '.join(told)}"]
         return "\n".join(lines + [f"  {one}" for one in self.changes])
+
+
+def limit_of(max_usd: Any) -> Decimal | None:
+    """An amount of US dollars, None for no limit.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        most = None if max_usd is None else Decimal(str(max_usd))
+    except InvalidOperation:
+        most = Decimal("NaN")
+    if most is not None and (most.is_nan() or most < 0):
+        raise ValueError(f"max_usd is an amount of US dollars, not {max_usd!r}")
+    return most

@@ -7,8 +7,8 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, get_args
 
-from waybell_snap._changes import Change, Comparison, Kind
-from waybell_snap._diff import differences
+from waybell_snap._changes import Change, Comparison, Kind, limit_of
+from waybell_snap._diff import differences, said_by, told_of, types_of
 from waybell_snap._match import Matcher, Matchers, canonical
 from waybell_snap._tree import Snapshot, label
 from waybell_snap._values import dumps
@@ -16,6 +16,7 @@ from waybell_snap._values import dumps
 
 _NUMBER = re.compile(r"#\d+(?=[./]|$)")
 _NEVER = {"error", "budget"}  # allowed by nobody
+_PARTS: dict[str, Kind] = {"cost": "cost", "usage": "tokens"}  # of a reply
 _UNSEEN = ("message",)  # of a reply: what is sent back follows from the rest
 Tree: TypeAlias = Mapping[str, Any]
 
@@ -56,11 +57,10 @@ def compare(
 
 
 def _spent(run: Snapshot, max_usd: Any, max_tokens: int | None) -> Iterator[Change]:
-    if max_usd is not None:
-        most = Decimal(str(max_usd))
-        if run.usd is None or run.usd > most:
-            cost = "unknown" if run.usd is None else str(run.usd)
-            yield Change("budget", "run.usd", f"at most {most}", cost)
+    most = limit_of(max_usd)
+    if most is not None and (run.usd is None or run.usd > most):
+        cost = "unknown" if run.usd is None else str(run.usd)
+        yield Change("budget", "run.usd", f"at most {most}", cost)
     if max_tokens is not None and run.tokens > max_tokens:
         yield Change("budget", "run.tokens", f"at most {max_tokens}", run.tokens)
 
@@ -88,7 +88,7 @@ class _Comparing:
 
     def pair(self, old: Tree, new: Tree, path: str) -> None:
         """Compare two nodes that belong together, and all that is inside them."""
-        if old == new:
+        if dumps(old) == dumps(new):  # to Python, True is 1
             return
         where = path or "run"
         self._values("input", f"{where}.given", _given(old), _given(new))
@@ -100,20 +100,23 @@ class _Comparing:
 
     def _outcome(self, old: Tree, new: Tree, where: str) -> None:
         one, two = old.get("error"), new.get("error")
-        if (one and one["type"]) != (two and two["type"]):
-            self._note("error", where, _told(one), _told(two))
+        if types_of(one) != types_of(two):
+            self._note("error", where, told_of(one), told_of(two))
             return
-        said = [error and error["message"] for error in (one, two)]
-        self._values("output", f"{where}.error.message", *said)
-        self._values("output", f"{where}.got", _got(old), _got(new))
+        self._values("output", f"{where}.error.message", said_by(one), said_by(two))
+        call = new["kind"] == "call"
+        self._values("output", f"{where}.got", _got(old), _got(new), call=call)
 
-    def _values(self, kind: Kind, path: str, old: Any, new: Any) -> None:
+    def _values(
+        self, kind: Kind, path: str, old: Any, new: Any, *, call: bool = False
+    ) -> None:
         bare = _bare(path)
         one, two = (self._matchers.normal(bare, side) for side in (old, new))
         for found in differences(one, two, path):
             if not self._matchers.same(_bare(found.path), found.old, found.new):
-                told = found.path.removeprefix(path)
-                self._note(_kind(kind, told), found.path, found.old, found.new)
+                part = found.path.removeprefix(path).split(".")[1:2]
+                told = _PARTS.get("".join(part), kind) if call else kind
+                self._note(told, found.path, found.old, found.new)
 
     def _note(self, kind: Kind, path: str, old: Any, new: Any) -> None:
         self.changes.append(Change(kind, path, old, new))
@@ -151,7 +154,7 @@ class _Comparing:
         """Note a node that is in one of the runs only, and what fails in it."""
         kind: Kind = "tool set" if node["kind"] == "tool" else "calls"
         failed = [one["error"] for one in Snapshot(node).nodes() if "error" in one]
-        found: list[tuple[Kind, Any]] = [("error", _told(error)) for error in failed]
+        found: list[tuple[Kind, Any]] = [("error", told_of(error)) for error in failed]
         found.insert(0, (kind, _summary(node)))
         for what, told in found:
             self._note(what, path, *((told, None) if gone else (None, told)))
@@ -164,9 +167,14 @@ class _Comparing:
         for found in lanes.values():
             was = [one for one, _ in sorted(found, key=lambda pair: pair[0].at)]
             now = [one for one, _ in sorted(found, key=lambda pair: pair[1].at)]
-            if moved := _moved(was, now):
-                kind: Kind = "tool order" if moved == {"tool"} else "order"
-                self._note(kind, path or "run", _names(was), _names(now))
+            tools = [
+                [one for one in side if one.node["kind"] == "tool"]
+                for side in (was, now)
+            ]
+            if _moved(*tools):
+                self._note("tool order", path or "run", *map(_names, tools))
+            if _moved(was, now) - {"tool"}:
+                self._note("order", path or "run", _names(was), _names(now))
 
     def _key(self, node: Tree, path: str) -> str:
         """One text for nodes between which nothing is different."""
@@ -184,7 +192,7 @@ class _Comparing:
             _label(node),
             normal(f"{where}.given", _given(node)),
             normal(f"{where}.got", _got(node)),
-            [error.get("type"), normal(f"{where}.error.message", error.get("message"))],
+            [types_of(error), normal(f"{where}.error.message", said_by(error))],
             node.get("latency"),
             sorted(inner, key=dumps),
         ]
@@ -274,17 +282,7 @@ def _got(node: Tree) -> Any:
     return canonical(got, ids=call)
 
 
-def _told(error: Tree | None) -> Any:
-    return error and f"{error['type']}: {error['message']}"
-
-
 def _summary(node: Tree) -> Any:
     """What a node that is in one run only was about."""
     parts = ("given", "got")
     return {name: node[name] for name in parts if name in node} or _label(node)
-
-
-def _kind(kind: Kind, path: str) -> Kind:
-    if kind == "output" and path.startswith((".usage", ".cost")):
-        return "cost" if path.startswith(".cost") else "tokens"
-    return kind

@@ -1,6 +1,6 @@
 """What differs between two values, as text that reads well."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
 from itertools import zip_longest
@@ -75,3 +75,22 @@ def _value(value: Any) -> str:
 def shown(text: str) -> str:
     """A text, cut if it is long."""
     return text if len(text) <= _LONG else f"{text[:_LONG]}... ({len(text)} characters)"
+
+
+def types_of(error: Mapping[str, Any] | None) -> list[Any]:
+    """The type of an error and of those it groups; nothing for none."""
+    if not error:
+        return []
+    return [error["type"], *sorted(map(types_of, error.get("inner", ())), key=dumps)]
+
+
+def said_by(error: Mapping[str, Any] | None) -> Any:
+    """The message of an error, with those of what it groups."""
+    inner = [said_by(one) for one in error.get("inner", ())] if error else []
+    return error and ([error["message"], *inner] if inner else error["message"])
+
+
+def told_of(error: Mapping[str, Any] | None) -> Any:
+    """The type and the message of an error on one line, None for none."""
+    inner = [told_of(one) for one in error.get("inner", ())] if error else []
+    return error and f"{error['type']}: {error['message']}" + f" {inner}" * bool(inner)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from waybell_snap._values import within
 
 
 SCHEMA = 1
+_BROKEN = (
+    ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError,
+)  # fmt: skip
 _LONE = re.compile("[\ud800-\udfff]")
 
 
@@ -25,15 +29,34 @@ def read(path: Path) -> Any:
     try:
         data: Any = json.loads(path.read_text("utf-8"))
         schema = data["waybell_snap"]
-        run = data["run"]
-    except (ValueError, TypeError, KeyError) as error:
+        known = type(schema) is int and 0 < schema <= SCHEMA
+        run = _checked(_joined(data["run"])) if known else None
+    except _BROKEN as error:
         what = f"{path} is no recording ({error!r}): record it again"
         raise ValueError(what) from error
-    if not isinstance(schema, int) or schema > SCHEMA:
+    if not known:
         raise ValueError(
             f"{path} has schema {schema!r}, and this waybell-snap reads up to {SCHEMA}"
         )
-    return _joined(run)
+    return run
+
+
+def _checked(run: Any) -> Any:
+    """The run, if its nodes have all that is asked of nodes."""
+    rest = [run]
+    while rest:
+        node = rest.pop()
+        texts = [node["kind"], node["name"], node.get("op", "")]
+        if "error" in node:
+            error = node["error"]
+            texts += [error["type"], error["message"]]
+        if node["kind"] == "call" and (got := node.get("got")):
+            texts.append(str(Decimal(got.get("cost") or 0)))
+            texts += ["" for _ in map(int, got["usage"].values())]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"a node has {texts!r}")
+        rest += [one for lane in node.get("lanes", ()) for one in lane["nodes"]]
+    return run
 
 
 def write(path: Path, run: Any) -> None:

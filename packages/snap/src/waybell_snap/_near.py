@@ -30,7 +30,7 @@ def missing(
         f"{node.kind} {node.where()} {_reason(node, known, why)}",
         f"  asked by: {' / '.join(node.path()) or 'the run itself'}",
         *_difference(node, near),
-        "  record the run again if it is meant to ask this",
+        "  record the run again (pytest --waybell-update) if it is meant to ask this",
     ]
     return RecordingMissing(
         "\n".join(lines),

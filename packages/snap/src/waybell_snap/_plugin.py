@@ -17,6 +17,7 @@ import pytest
 
 from waybell_snap._quiet import Offline
 from waybell_snap._recording import Recording, Replay
+from waybell_snap._redact import Redactor
 
 
 HOME = "__waybell__"
@@ -61,10 +62,11 @@ def file_of(item: pytest.Item) -> Path:
     classes = [one.name for one in item.listchain() if isinstance(one, pytest.Class)]
     name, bracket, case = item.name.partition("[")
     case = case.removesuffix("]")
-    if bracket and (not _PLAIN.fullmatch(case) or case != case.lower()):
-        # Not a name of a file, or not one on a disk that takes a for A.
+    clean = Redactor(environ={})(case)
+    if bracket and not (_PLAIN.fullmatch(case) and case == case.lower() == clean):
+        # Not a name of a file, not one on a disk that takes a for A, or a secret.
         mark = sha256(case.encode(errors="surrogatepass")).hexdigest()[:8]
-        case = f"{_ODD.sub('_', case)[:40]}-{mark}"
+        case = f"{_ODD.sub('_', clean)[:40]}-{mark}"
     file = ".".join([*classes, f"{name}[{case}]" if bracket else name])
     return item.path.parent / HOME / item.path.stem / f"{file}.json"
 
@@ -84,6 +86,7 @@ class Runs:
         self._item, self._settings = item, settings
         self._runs: dict[str, Recording | Replay] = {}
         self._stack = contextlib.ExitStack()
+        self._quiet: list[Offline] = []
 
     def run(self, name: str) -> Recording | Replay:
         """A further run of the same test, kept in a file of its own."""
@@ -110,7 +113,7 @@ class Runs:
             return _recording(path, self._settings)
         if path.exists():
             if self._settings.get("tools") != "live":
-                self._stack.enter_context(Offline())
+                self._quiet.append(self._stack.enter_context(Offline()))
             return Replay(path, **self._settings)
         if _in_ci():
             where = os.path.relpath(path, self._item.config.rootpath)
@@ -123,15 +126,25 @@ class Runs:
 
     def close(self, *, passed: bool) -> None:
         """End the runs: keep or compare them, if the test has passed."""
+        first = file_of(self._item)
+        if passed and "" not in self._runs and first.exists():
+            pytest.fail(
+                f"{os.path.relpath(first)} was recorded, and now the test asked agent_run "
+                "for nothing; delete it if that is meant",
+                pytrace=False,
+            )
         runs, self._runs = list(self._runs.values()), {}
         with self._stack:
             for run in runs:
                 run._close()
+            refused = [told for each in self._quiet for told in each.refused]
+            if passed and refused:
+                pytest.fail(refused[0], pytrace=False)
             # Recordings last: they are kept only if all the rest is as it was.
             for run in sorted(runs, key=_records) if passed else ():
                 run._finish()
                 seen = self._item.config.stash[_SEEN]
-                seen.finished.add(file_of(self._item))
+                seen.finished.add(first)
                 seen.tell("made" if _records(run) else "used", run.path)
 
 

@@ -4,7 +4,7 @@ import sys
 from ipaddress import ip_address
 from threading import Lock
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 
 _ASKING = {"socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname"}  # fmt: skip
@@ -16,29 +16,37 @@ class _State:
     __slots__ = ("hooked", "lock", "open")
 
     def __init__(self) -> None:
-        self.hooked, self.open, self.lock = False, 0, Lock()
+        self.hooked, self.lock = False, Lock()
+        self.open: list[Offline] = []
 
 
 _state = _State()
 
 
 class Offline:
-    """In this block no socket of this process may reach beyond this machine."""
+    """In this block no socket of this process may reach beyond this machine.
 
-    __slots__ = ()
+    `refused` is what wanted to, for those who swallow the error.
+    """
 
-    def __enter__(self) -> None:
+    __slots__ = ("refused",)
+
+    def __init__(self) -> None:
+        self.refused = list[str]()
+
+    def __enter__(self) -> Self:
         with _state.lock:
             if not _state.hooked:
                 sys.addaudithook(_refuse)
                 _state.hooked = True
-            _state.open += 1
+            _state.open.append(self)
+        return self
 
     def __exit__(
         self, kind: object, error: object, trace: TracebackType | None
     ) -> None:
         with _state.lock:
-            _state.open -= 1
+            _state.open.remove(self)
 
 
 def _refuse(event: str, args: tuple[Any, ...]) -> None:
@@ -47,10 +55,13 @@ def _refuse(event: str, args: tuple[Any, ...]) -> None:
         found: Any = place
         host: Any = found[0] if isinstance(place, tuple) and found else found
         if not _near(host):
-            raise PermissionError(
+            told = (
                 f"a replay uses no network, and this wants {host!r} ({event}): give the "
                 "model to agent_run.adapter(...), or record the test again"
             )
+            for replay in [*_state.open]:
+                replay.refused.append(told)
+            raise PermissionError(told)
 
 
 def _near(host: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -18,8 +19,9 @@ Redact: TypeAlias = (
 
 HIDDEN = "[redacted]"
 _NAMES = (
-    r"(?:[\w-]{0,40}[_-])?(?:api[_-]?key|(?:access|private|secret)[_-]?key(?:[_-]?id)?|"
-    r"secret|passwd|password|passphrase|token|credentials?|cookie|authorization)"
+    r"(?:[\w-]{0,40}(?:[_-]|(?-i:(?<=[a-z0-9])(?=[A-Z]))))?"  # some_token, someToken
+    r"(?:api[_-]?keys?|(?:access|account|private|secret)[_-]?key(?:[_-]?id)?|pwd|"
+    r"secrets?|passwd|passwords?|passphrase|token|credentials?|cookies?|authorization)"
 )
 _NAME = re.compile(_NAMES, re.IGNORECASE)
 _SECRETS = [
@@ -28,10 +30,23 @@ _SECRETS = [
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*KEY-----|\Z)",
         r"\b(?:sk[-_]|[pr]k[-_](?=[\w-]*\d))[\w-]{8,}",
         r"\b(?:gh[pousr]_|github_pat_|glpat-|hf_|xox[a-z]-|npm_|pypi-)[A-Za-z0-9_-]{10,}",
+        r"\b(?:gsk_|xai-|pplx-|tvly-|r8_|nvapi-|SG\.|ya29\.|xapp-|shpat_|dop_v1_)[\w.-]{12,}",
         r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[A-Za-z0-9_-]{30,}",
         r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
         r"(?i)(?<=\bbearer )[\w.~+/-]{8,}=*|(?<=\bbasic )[\w+/]{12,}=*",
-        r"(?<=://)[^\s/:@]+:[^\s/@]+(?=@)",
+        r"(?<=://)[^\s/:@]*:[^\s/@]+(?=@)",
+        # The rest of a header; of parts of addresses, what has a digit.
+        r"(?i)(?<![\w-])(?:set-)?cookie:\s*(?P<value>[^\s=;\[]+=[^\r\n\"'\\]+)",
+        r"(?i)authorization[\"'\\]*\s*[:=,]\s*[\"'\\]*[\w-]+ +(?P<value>(?=\S*\d)[^\s\"'\\,\[]{6,})",
+        (
+            r"(?i)(?<=[?&])(?:[\w.-]{0,40}(?:signature|key)|sig|code|auth)="
+            r"(?P<value>(?=[^\s&]*\d)[^\s&#\"'\\<>\[]{6,})"
+        ),
+        # Between quotes, of JSON in a text as well, all of it.
+        (
+            rf"(?i:(?<![A-Za-z0-9]){_NAMES})(?:\\*[\"'])\s*:\s*(?P<quote>\\*[\"'])"
+            r"(?P<value>(?!\[redacted)[^\n]{1,4000}?)(?=(?<!\\)(?P=quote))"
+        ),
         # In prose, what follows a colon is a secret only if it has a digit.
         (
             rf"(?i:(?<![A-Za-z0-9]){_NAMES})"
@@ -63,7 +78,11 @@ class Redactor:
         self._more = more if callable(more) else None
         self._patterns = [*_SECRETS, *_compiled(more)]
         given = os.environ if environ is None else environ
-        values = {v for k, v in given.items() if _NAME.fullmatch(k) and len(v) >= 8}
+        values = {
+            v
+            for k, v in given.items()
+            if _NAME.fullmatch(k) and len(v) >= 8 and k != "PWD"
+        }
         self._known = sorted(values, key=len, reverse=True)
 
     def __call__(self, data: Any) -> Any:
@@ -78,8 +97,17 @@ class Redactor:
             return self.text(data)
         named: Any = data
         if isinstance(data, dict):
-            data = {self.text(name): item for name, item in named.items()}
+            if "$bytes" in named:
+                return self._bytes(named)
+            data = {self.text(name): item for name, item in _named(named)}
+        elif isinstance(data, list) and len(named) == 2 and _is_secret(*named):
+            data = [named[0], HIDDEN]
         return within(data, self._item)
+
+    def _bytes(self, data: dict[str, str]) -> dict[str, str]:
+        text = b64decode(data["$bytes"]).decode("latin-1")
+        clean = self.text(text)
+        return data if clean == text else {"$bytes": b64encode(clean.encode()).decode()}
 
     def _item(self, item: Any, name: str | int) -> Any:
         secret = isinstance(name, str) and _NAME.fullmatch(name)
@@ -97,6 +125,20 @@ class Redactor:
         if not isinstance(made, str):
             raise TypeError(f"redact returns a text, not {made!r}")
         return made
+
+
+def _named(data: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """The items, the value hidden of what is told as a name and its value."""
+    name = data.get("name", data.get("key"))
+    secret = "value" in data and isinstance(name, str) and _NAME.fullmatch(name)
+    return {**data, "value": HIDDEN}.items() if secret else data.items()
+
+
+def _is_secret(name: object, value: object) -> bool:
+    """Whether two items of a list are a secret's name and what looks like it."""
+    if not isinstance(name, str) or not isinstance(value, str):
+        return False
+    return bool(_NAME.fullmatch(name) and re.search(r"\d", value))
 
 
 def _hidden(found: re.Match[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from waybell_adapters import LLMAdapter
 from waybell_bus import Event, EventBus
+from waybell_snap._changes import limit_of
 from waybell_snap._match import Matcher, Matchers
 from waybell_snap._model import Model
 from waybell_snap._redact import Redact, Redactor
@@ -38,6 +39,9 @@ class Session:
         max_usd: US dollars that it may cost at its end, as in `compare`.
         max_tokens: Tokens that it may take, as in `compare`.
         clock: Measures latencies, in seconds; the running loop's by default.
+
+    Raises:
+        ValueError: `max_usd` is no amount.
     """
 
     __slots__ = (
@@ -65,7 +69,10 @@ class Session:
     ) -> None:
         self.path = Path(path)
         self._matchers = Matchers(matchers)
-        self._limits: dict[str, Any] = {"max_usd": max_usd, "max_tokens": max_tokens}
+        self._limits: dict[str, Any] = {
+            "max_usd": limit_of(max_usd),
+            "max_tokens": max_tokens,
+        }
         self._limits["matchers"] = matchers
         self._redact = Redactor(redact)
         self._unclean: Exception | None = None

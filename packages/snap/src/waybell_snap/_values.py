@@ -5,12 +5,16 @@ import math
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from waybell_adapters import AdapterError, Reply
+
+
+_DEEPEST, _LONGEST = 64, 13_000  # levels of a value, bits of a number
 
 
 class NotReplayable(TypeError):
@@ -25,10 +29,25 @@ def encode(value: Any, *, brief: bool = False) -> Any:
         brief: It is to be read and compared, not to be made again: a reply is its text,
             records have named fields (but for `seconds`, which differ each time).
     """
-    try:
-        return _encoded(value, brief)
-    except RecursionError:  # a cycle, or as good as one
-        return {"$type": _named(value)}
+    with suppress(RecursionError):  # a cycle, or as good as one
+        data = _encoded(value, brief)
+        if not _too_deep(data):
+            return data
+    return {"$type": _named(value)}
+
+
+def _too_deep(data: Any) -> bool:
+    """Whether what walks through it might run out of stack."""
+    level: list[Any] = [data]
+    for _ in range(_DEEPEST):
+        level = [part for one in level for part in _inside(one)]
+    return bool(level)
+
+
+def _inside(data: Any) -> list[Any]:
+    found: list[Any] = []
+    within(data, lambda item, _: found.append(item))
+    return found
 
 
 def _encoded(value: Any, brief: bool) -> Any:
@@ -53,6 +72,10 @@ def _reply(value: Reply, brief: bool) -> Any:
 
 def _float(value: float, _: bool) -> Any:
     return float(value) if math.isfinite(value) else {"$float": str(float(value))}
+
+
+def _int(value: int, _: bool) -> Any:
+    return int(value) if value.bit_length() < _LONGEST else {"$type": _named(value)}
 
 
 def _error(value: BaseException, brief: bool) -> Any:
@@ -87,7 +110,7 @@ def _named(value: object) -> str:
 _FORMS: dict[type[Any], Callable[[Any, bool], Any]] = {
     Reply: _reply,
     str: lambda value, _: str.__str__(value),
-    int: lambda value, _: int(value),
+    int: _int,
     float: _float,
     Decimal: lambda value, brief: str(value) if brief else {"$decimal": str(value)},
     bytes: lambda value, _: {"$bytes": b64encode(value).decode()},
@@ -148,8 +171,12 @@ def encode_error(error: BaseException) -> dict[str, Any]:
 
 
 def outline(error: BaseException) -> dict[str, Any]:
-    """The type and the message of an exception."""
-    return {"type": _named(error), "message": str(error)}
+    """The type and the message of an exception, and of those that it groups."""
+    told: dict[str, Any] = {"type": _named(error), "message": str(error)}
+    if isinstance(error, BaseExceptionGroup):
+        several: Any = cast("Any", error).exceptions
+        told["inner"] = sorted(map(outline, several), key=dumps)
+    return told
 
 
 def decode_error(data: Mapping[str, Any]) -> BaseException:
