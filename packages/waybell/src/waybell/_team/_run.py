@@ -52,6 +52,8 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
         except OSError as error:
             raise Refused(f"--journal: {options.journal}: {error}") from None
         except KeyboardInterrupt:
+            # A second interruption leaves tasks that asyncio would complain about.
+            logging.getLogger("asyncio").addHandler(logging.NullHandler())
             raise KeyboardInterrupt(_left(options, log)) from None
         report.write(options.out, team, result, many.get_status()["agents"])
     report.show(console, team, result, many.get_status()["agents"], options.out)
