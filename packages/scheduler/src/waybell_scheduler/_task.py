@@ -142,9 +142,9 @@ def _check_policy(task: Task) -> None:
             task.tokens is None or (_whole(task.tokens) and task.tokens >= 0),
             "a count",
         ),
-        ("run_if", task.run_if in {"success", "always"}, "'success' or 'always'"),
-        ("partial", task.partial in {True, False}, "True or False"),
-        ("safe_to_repeat", task.safe_to_repeat in {True, False}, "True or False"),
+        ("run_if", task.run_if in ("success", "always"), "'success' or 'always'"),
+        ("partial", task.partial in (True, False), "True or False"),
+        ("safe_to_repeat", task.safe_to_repeat in (True, False), "True or False"),
     ):
         if not ok:
             raise QueueError(
