@@ -181,7 +181,7 @@ class Turns:
             options = {**options, "deadline": self.deadline}
         if self.budget is None:
             return await self._generate(messages, options)
-        till = Till(self.budget)
+        till = Till(self.budget, costs=any(reply.cost for reply in self.replies))
         reply = await self._generate(messages, {**options, "budget": till})
         till.settle(reply)
         return reply
