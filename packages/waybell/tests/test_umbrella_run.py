@@ -214,6 +214,28 @@ def test_a_decision_may_name_the_task_alone_and_refuse(say, here, notes, value, 
     assert not (here / "notes/a.txt").exists()
 
 
+def test_a_decision_for_a_task_that_waits_for_several_must_say_for_which(
+    say, here, notes
+):
+    wanted = [
+        ToolCall(name, "write_file", {"path": name, "content": "x"}) for name in "ab"
+    ]
+    say("--journal", "j", model=ScriptedAdapter([wanted]))
+    first, second = read()["pending"]
+    code, _, err = say(
+        "--journal", "j", "--decide", "one=yes", model=ScriptedAdapter([])
+    )
+    assert code == 2
+    assert f"--decide: 'one' waits for several: {first}, {second}" in err
+    say("--journal", "j", "--decide", f"{first}=yes", model=ScriptedAdapter([]))
+    assert [*read()["pending"]] == [second]
+    model = ScriptedAdapter(["written", "fin"])
+    code, _, _ = say("--journal", "j", "--decide", "one=no", model=model)
+    assert code == 0
+    assert (here / "notes/a").exists()
+    assert not (here / "notes/b").exists()
+
+
 def test_a_decision_about_nothing_is_refused(say, notes):
     say("--journal", "j", model=ScriptedAdapter(notes[:1]))
     code, _, err = say(
