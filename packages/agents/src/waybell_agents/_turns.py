@@ -63,8 +63,7 @@ class Turns:
         """
         system, options = self._request()
         messages = opening(prompt)
-        said = [system, messages, options.get("tools")]
-        notes = Notes(self.config.name, said)
+        notes = Notes(self.config.name, messages)
         try:
             answer = await self._converse(
                 messages, notes, {"system": system, **options}
