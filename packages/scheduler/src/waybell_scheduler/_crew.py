@@ -178,7 +178,7 @@ class Crew(Staff):
             except BaseException as error:
                 self._failed(i, error)
             else:
-                if value.__class__ is Pending:
+                if isinstance(value, Pending):
                     self._failed(i, value)
                 else:
                     results[i] = value
@@ -252,9 +252,12 @@ class Crew(Staff):
         agent = self._queue.tasks[i].agent
         if agent in self._busy:
             self._busy[agent] -= 1
-            waiting = self._parked.get(agent)
-            if waiting:
-                self._queue._frontier.append(waiting.popleft())
+            waiting = self._parked.get(agent, ())
+            while waiting:
+                i = waiting.popleft()
+                if not self._queue._state[i]:  # no stop has skipped it meanwhile
+                    self._queue._frontier.append(i)
+                    break
 
     async def _one(self, i: int) -> None:
         """Do a task in an `asyncio.Task` of its own."""
