@@ -14,6 +14,7 @@ from waybell_tools import ToolRegistry
 
 
 _BAD = re.compile(r"[:.*\s]")
+_OWN = frozenset({"system", "tools", "budget", "deadline", "attempts"})
 _MODEL_RULE = "a model with generate(), or a spec 'provider:model'"
 MODEL = "WAYBELL_MODEL"
 
@@ -96,6 +97,8 @@ class AgentConfig:
             ("approve", self.approve is None or callable(self.approve), "a function"),
             ("adapter", _model(model), _MODEL_RULE),
             ("tools", _list(self.tools), "a list, or a ToolRegistry"),
+            ("temperature", _number(self.temperature), "a number"),
+            ("options", isinstance(self.options, Mapping), "a table, by name"),  # pyright: ignore[reportUnnecessaryIsInstance]
         ):
             if not ok:
                 raise ValueError(f"{name} is {rule}, not {getattr(self, name)!r}")
@@ -104,6 +107,8 @@ class AgentConfig:
                 f"name: {self.name!r} cannot be part of a topic: use letters, digits, "
                 "'-' and '_', without ':', '.', '*' or blanks"
             )
+        if taken := _OWN.intersection(self.options):
+            raise ValueError(f"options: {min(taken)!r} is not for the model to be told")
         if isinstance(model, str):
             adapter(model)  # which says what is wrong with a spec
 
@@ -153,4 +158,9 @@ def _model(value: Any) -> bool:
 def _list(value: Any) -> bool:
     if isinstance(value, ToolRegistry):
         return True
-    return hasattr(value, "__iter__") and not isinstance(value, str)
+    return hasattr(value, "__iter__") and not isinstance(value, str | Mapping)
+
+
+def _number(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number or value is None

@@ -174,8 +174,12 @@ class _File(Checker):
         try:
             return AgentConfig(adapter=own, tools=registry, output_type=schema, **table)
         except (TypeError, ValueError) as error:
-            key = "name" if str(error).startswith("name:") else "output_schema"
-            self.wrong(f"{path}.{key}", str(error).removeprefix("name: "))
+            key, _, what = str(error).partition(": ")
+            known = key in ("name", "options")
+            self.wrong(
+                f"{path}.{key if known else 'output_schema'}",
+                what if known else str(error),
+            )
         return None
 
     def _tool(self, given: Any, path: str, registry: ToolRegistry) -> None:

@@ -192,7 +192,11 @@ class Turns:
 
     async def _generate(self, messages: list[Any], options: dict[str, Any]) -> Reply:
         if self.feed is None:
-            return await agenerate(self.model, messages, **options)
+            reply: Any = await agenerate(self.model, messages, **options)
+            if not isinstance(reply, Reply):
+                kind = type(self.model).__name__
+                raise TypeError(f"{kind} answers with a Reply, not {reply!r:.200}")
+            return reply
         async with await astream(self.model, messages, **options) as stream:
             async for piece in stream:
                 await self.feed(piece)
