@@ -37,7 +37,7 @@ def test_a_name_that_is_no_part_of_a_topic_is_refused(name):
         ({"tools": 3}, "tools is a list, or a ToolRegistry, not 3"),
         ({"tools": {"ping": ping}}, "tools is a list, or a ToolRegistry, not {"),
         ({"temperature": "hot"}, "temperature is a number, not 'hot'"),
-        ({"options": 3}, "options is a table, by name, not 3"),
+        ({"options": 3}, "options is a table, not 3"),
         ({"options": {"budget": 3}}, "options: 'budget' is not for the model"),
         ({"tools": [3]}, "tools are functions"),
         ({"tools": [ping, ping]}, "there are two tools 'ping'"),

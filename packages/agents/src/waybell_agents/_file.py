@@ -29,8 +29,9 @@ from waybell_agents._keys import (
     Checker,
     Kind,
     Table,
+    near,
+    unique,
 )
-from waybell_agents._team import near
 from waybell_scheduler import CyclicDependencyError, Task, TaskQueue
 from waybell_tools import (
     ToolRegistry,
@@ -92,20 +93,10 @@ def _parsed(place: Path) -> Any:
         text = content.decode("utf-8-sig")
         is_json = place.suffix == ".json" or text.lstrip()[:1] == "{"
         if is_json:
-            return json.loads(text, object_pairs_hook=_object)
+            return json.loads(text, object_pairs_hook=unique)
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise _error(place, [("file", f"is neither TOML nor JSON: {error}")]) from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Table:
-    """A table of JSON, which may have each key once, as those of TOML."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in made if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} is given twice in one object")
-    return made
 
 
 def _error(place: Path, problems: list[tuple[str, str]]) -> TeamFileError:
