@@ -122,6 +122,24 @@ async def test_what_ended_after_a_stop_comes_back_as_it_was(tmp_path) -> None:
     assert set(calls.values()) == {1}
 
 
+async def test_of_tasks_that_wait_for_an_agent_the_most_urgent_goes_first() -> None:
+    order = []
+
+    async def call(task):
+        order.append(task.id)
+        await asyncio.sleep(0)
+
+    tasks = [
+        Task("first", agent="busy", priority=9),
+        *[Task(f"low{n}", agent="busy") for n in range(3)],
+        Task("early", agent="other"),
+        Task("high", agent="busy", depends_on=["early"], priority=5),
+    ]
+    await arun(tasks, call=call, agent_limit={"busy": 1})
+    assert order.index("high") < order.index("low1")
+    assert order[-2:] == ["low1", "low2"]
+
+
 class Spiteful(Exception):
     """An error that cannot say what it is, nor what it asks for."""
 
@@ -206,6 +224,42 @@ async def test_tasks_that_are_none_are_refused_with_a_journal_too(
         await arun([Task("a", run=seven)], journal=path)
     with pytest.raises(SchedulerError, match=message):
         await arun(wrong, journal=path)
+
+
+@pytest.mark.parametrize("name", ["/dev/null", "/dev/full"])
+async def test_a_journal_that_keeps_nothing_is_refused(name) -> None:
+    with pytest.raises(JournalError, match="no ordinary file"):
+        await arun([Task("a", run=seven)], journal=name)
+
+
+async def test_a_journal_that_is_moved_away_stays_the_journal_of_its_run(
+    tmp_path,
+) -> None:
+    path, moved = tmp_path / "run.jsonl", tmp_path / "moved.jsonl"
+
+    async def move():
+        path.rename(moved)
+
+    tasks = [Task("a", run=move), Task("b", run=seven, depends_on=["a"])]
+    assert (await arun(tasks, journal=path)).ok
+    again = await arun(tasks, journal=moved)
+    assert all(each.recorded for each in again.values())
+    assert not path.exists()
+
+
+async def test_only_a_journal_that_is_there_is_gone_on_with(tmp_path) -> None:
+    path = tmp_path / "mistyped.jsonl"
+    with pytest.raises(JournalError, match="there is no journal"):
+        await aresume(path, tasks=[Task("a", run=seven)])
+    assert not path.exists()
+    path.touch()  # a run that was killed before its first record
+    assert (await aresume(path, tasks=[Task("a", run=seven)])).ok
+
+
+async def test_decisions_are_given_by_name(tmp_path) -> None:
+    (path := tmp_path / "run.jsonl").touch()
+    with pytest.raises(SchedulerError, match="decisions='a' has no items"):
+        await aresume(path, "a", tasks=[Task("a", run=seven)])
 
 
 class Work:

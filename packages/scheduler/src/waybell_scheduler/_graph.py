@@ -254,9 +254,7 @@ class Graph:
             (t.priority << 40) + n
             for t, n in zip(self.tasks, hops(self._succ, self._ordered), strict=True)
         ]
-        ready = list(self._frontier)
-        self._frontier = Ranked(self._ranks)
-        self._refill(ready)
+        self._frontier = Ranked(self._ranks, self._frontier)
 
     def _refill(self, ready: list[int]) -> None:
         """Replace what is in the frontier, in place."""

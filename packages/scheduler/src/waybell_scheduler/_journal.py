@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import sys
 import threading
 from collections.abc import Mapping
@@ -50,6 +51,8 @@ class Journal:
             raise
 
     def _seize(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            raise JournalError(f"{self.path} is no ordinary file")
         if sys.platform != "win32":  # pragma: no branch - as above
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
