@@ -287,6 +287,12 @@ def test_names_that_would_tear_a_line_are_refused(load, odd):
     )
 
 
+def test_options_that_are_not_the_models_are_told_by_their_path(load):
+    agents = [{"name": "a", "options": {"tools": []}}]
+    found = problems(load, json.dumps({"agents": agents, "tasks": []}))
+    assert found == {"agents[0].options": "'tools' is not for the model to be told"}
+
+
 def test_a_task_that_asks_for_nothing_is_a_problem(load):
     tasks = [{"id": "t"}, {"id": "u", "depends_on": ["t"]}]
     found = problems(load, json.dumps({"agents": [{"name": "a"}], "tasks": tasks}))

@@ -146,6 +146,11 @@ async def test_unknown_tools_with_odd_names_and_huge_arguments_are_errors_for_th
 A = AgentConfig("a", adapter="offline")
 
 
+class Plain:
+    async def agenerate(self, prompt, **options):
+        return "plain"
+
+
 @pytest.mark.parametrize(
     ("use", "told"),
     [
@@ -167,6 +172,10 @@ A = AgentConfig("a", adapter="offline")
         (
             lambda: OpenMultiAgent(adapter=3).run_agent(AgentConfig("a"), "go"),
             "adapter is a model with generate(), or a spec 'provider:model', not 3",
+        ),
+        (
+            lambda: Agent(AgentConfig("a", adapter=Plain())).run_sync("go"),
+            "Plain answers with a Reply, not 'plain'",
         ),
     ],
 )

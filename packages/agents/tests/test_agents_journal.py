@@ -134,6 +134,35 @@ def test_a_tool_that_is_safe_to_repeat_is_repeated(runs):
     assert (result["t"].value, len(done)) == ("fin", 2)
 
 
+def test_changed_instructions_and_tools_repeat_nothing_and_hide_no_unknown_outcome(
+    tmp_path,
+):
+    sent = []
+
+    def pay() -> str:
+        sent.append("paid")
+        return "paid"
+
+    async def die() -> str:
+        sent.append("died")
+        raise Died
+
+    def run(prompt, replies, tools, **terms):
+        model = ScriptedAdapter(replies)
+        config = AgentConfig("a", prompt, model, tools)
+        many, tasks = OpenMultiAgent(), [Task("t", "go")]
+        return many.run_tasks(tasks, team=[config], journal=tmp_path / "j", **terms)
+
+    with pytest.raises(Died):
+        run("Old.", [[call("pay")], [call("die")]], [pay, die])
+    result = run("New.", [], [die])
+    assert result.status == "suspended"
+    assert sent == ["paid", "died"]
+    decisions = dict.fromkeys(result.pending, "it came through")
+    result = run("Newer.", ["fin"], [], decisions=decisions)
+    assert (result["t"].value, sent) == ("fin", ["paid", "died"])
+
+
 @pytest.mark.parametrize(
     ("decision", "told"), [(True, "sent"), (False, "not approved"), ("later", "later")]
 )

@@ -32,5 +32,5 @@ def test_nothing_recorded_is_paid_for_again_and_nothing_is_lost(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")
 def test_so_it_is_wherever_a_run_is_killed(tmp_path):
     many = int(os.environ.get("WAYBELL_KILLS", "20"))
-    stride = max(1, 260 // many)
-    assert killed(tmp_path, 10_000, 0, stride)["killed"] > min(many, 200) // 2
+    stride = max(1, 520 // many)
+    assert killed(tmp_path, 10_000, 0, stride)["killed"] > min(many, 200) // 4

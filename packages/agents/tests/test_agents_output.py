@@ -64,8 +64,13 @@ def test_the_reply_carries_the_value(kind, text, value):
 @pytest.mark.parametrize(
     ("kind", "text", "told"),
     [
-        (int, '{"value": 1, "value": 2}', "answer: is not JSON: a key is given twice"),
+        (
+            int,
+            '{"value": 1, "value": 2}',
+            "answer: is not JSON: the key 'value' is given twice",
+        ),
         (int, "five", "answer: is not JSON"),
+        (int, "{" + "".join(f'"{n}":0,' for n in range(90_000)) + '"0":0}', "answer: "),
         (int, '"5"', 'answer: "5" is not of type "integer"'),
         (list[int], '{"value": ["x"]} but see [1]', r"value\[0\]"),
         (list[int], "I will not, see [1]", "answer: is not JSON"),

@@ -154,7 +154,8 @@ def test_money_order_and_ends_hold_in_every_schedule(main):
     assert report is not None
 
 
-async def test_an_overspent_budget_ends_the_run_before_the_next_call():
+@pytest.mark.parametrize("cap", ["0.05", "0.06"])
+async def test_an_overspent_or_used_up_budget_ends_the_run_before_the_next_call(cap):
     model = ScriptedAdapter(
         [
             Reply(
@@ -170,7 +171,7 @@ async def test_an_overspent_budget_ends_the_run_before_the_next_call():
     def ping() -> str:
         return "pong"
 
-    pool = BudgetPool(usd="0.05")
+    pool = BudgetPool(usd=cap)
     with pytest.raises(BudgetExceeded):
         await Agent(AgentConfig("a", "", model, [ping])).run("go", budget=pool)
     assert len(model.calls) == 1

@@ -428,3 +428,39 @@ def test_pools_may_share_one_breaker_and_keep_their_own_places(pool) -> None:
         pool.call(int)
     assert other.status()["max_concurrent"] == 2
     assert other.status()["reason"] == "OSError: down"
+
+
+async def test_what_a_probe_left_running_cannot_settle_the_next_probe(
+    pool, clock
+) -> None:
+    fail_often(pool)
+    clock.now += 30
+    ends, left, inside = asyncio.Event(), asyncio.Event(), []
+
+    async def late():
+        await ends.wait()
+        raise OSError("late")
+
+    async def probe():
+        inside.append(asyncio.create_task(pool.acall(late)))
+        await left.wait()
+
+    first = asyncio.create_task(pool.acall(probe))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    second = asyncio.create_task(pool.acall(left.wait))
+    await asyncio.sleep(0)
+    assert state(pool) == "half_open"
+    ends.set()
+    await asyncio.wait(inside)
+    assert state(pool) == "half_open"
+    left.set()
+    await second
+    assert state(pool) == "closed"
+
+
+def fail_often(pool: AgentPool) -> None:
+    while state(pool) == "closed":
+        fail(pool)

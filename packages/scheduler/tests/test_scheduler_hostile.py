@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from waybell_scheduler import AgentPool, Task, TaskQueue
+from waybell_scheduler import AgentPool, SchedulerError, Task, TaskQueue
 
 
 class Spiteful(Exception):
@@ -132,3 +132,36 @@ def test_a_failed_task_whose_error_cannot_be_shown_can_be_drawn() -> None:
     queue.complete("a", success=False, error=Spiteful())
     assert "Spiteful" in queue.svg()
     assert "failed" in queue.mermaid()
+
+
+def test_an_interrupt_while_a_probe_is_judged_gives_the_probe_back(clock) -> None:
+    def counts(error: Exception) -> bool:
+        if "second" in str(error):
+            raise KeyboardInterrupt
+        return True
+
+    pool = AgentPool(
+        2, consecutive_failure_limit=1, recovery_timeout_s=9, counts=counts, clock=clock
+    )
+    with pytest.raises(OSError, match="first"):
+        pool.call(failing(OSError("first")))
+    clock.now += 9
+    with pytest.raises(KeyboardInterrupt):
+        pool.call(failing(OSError("second")))
+    assert pool.status()["state"] == "half_open"
+    assert pool.call(int) == 0
+    assert pool.status()["state"] == "closed"
+
+
+@pytest.mark.parametrize(
+    "policy", [{"run_if": []}, {"partial": {}}, {"safe_to_repeat": []}, {"retries": []}]
+)
+def test_a_policy_that_cannot_be_hashed_is_refused_by_name(policy) -> None:
+    with pytest.raises(SchedulerError, match=next(iter(policy))):
+        Task("a", **policy)
+
+
+@pytest.mark.parametrize("verb", ["start", "complete", "suspend", "status", "inputs"])
+def test_an_id_that_cannot_be_hashed_is_unknown(verb) -> None:
+    with pytest.raises(SchedulerError, match=r"no task is called \[\]"):
+        getattr(TaskQueue([]), verb)([])

@@ -625,8 +625,9 @@ async def test_a_decision_about_nothing_is_refused(path, calls):
     await arun(gated(calls), journal=path)
     with pytest.raises(JournalError, match="does not wait for 'x', but for 'publish'"):
         await aresume(path, {"x": True}, tasks=gated(calls))
+    (empty := path.with_name("new.jsonl")).touch()
     with pytest.raises(JournalError, match="nothing to resume"):
-        await aresume(path.with_name("new.jsonl"))
+        await aresume(empty)
 
 
 # -- from the journal alone ----------------------------------------------------------

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from waybell._run import command
@@ -213,6 +214,28 @@ def test_a_decision_may_name_the_task_alone_and_refuse(say, here, notes, value, 
     assert not (here / "notes/a.txt").exists()
 
 
+def test_a_decision_for_a_task_that_waits_for_several_must_say_for_which(
+    say, here, notes
+):
+    wanted = [
+        ToolCall(name, "write_file", {"path": name, "content": "x"}) for name in "ab"
+    ]
+    say("--journal", "j", model=ScriptedAdapter([wanted]))
+    first, second = read()["pending"]
+    code, _, err = say(
+        "--journal", "j", "--decide", "one=yes", model=ScriptedAdapter([])
+    )
+    assert code == 2
+    assert f"--decide: 'one' waits for several: {first}, {second}" in err
+    say("--journal", "j", "--decide", f"{first}=yes", model=ScriptedAdapter([]))
+    assert [*read()["pending"]] == [second]
+    model = ScriptedAdapter(["written", "fin"])
+    code, _, _ = say("--journal", "j", "--decide", "one=no", model=model)
+    assert code == 0
+    assert (here / "notes/a").exists()
+    assert not (here / "notes/b").exists()
+
+
 def test_a_decision_about_nothing_is_refused(say, notes):
     say("--journal", "j", model=ScriptedAdapter(notes[:1]))
     code, _, err = say(
@@ -305,6 +328,33 @@ def test_what_an_earlier_run_has_done_is_shown_as_done():
     assert first.split() == ["✓", "one", "in", "an", "earlier", "run"]
     assert second.split() == ["·", "two"]
     assert counts.split() == ["1", "waiting,", "1", "done"]
+
+
+@pytest.mark.parametrize("width", [24, 40, 200])
+def test_long_and_wide_names_leave_room_for_the_time(width):
+    names = ["short", "日本語のタスク" * 5, "a-name-longer-than-any-line-may-be-" * 3]
+    progress = Progress(
+        Console(width=width), dict.fromkeys(names, False), lambda: "", clock=lambda: 0
+    )
+    for name in names:
+        progress("task:started", {"task": name})
+    *lines, _ = progress.lines().renderables
+    shown = [line.plain for line in lines]
+    assert len({cell_len(line) for line in shown}) == 1
+    assert all(line.endswith("0.0 ms") for line in shown)
+    assert ["…" in line[4:] for line in shown] == [False, True, True]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has it")
+def test_what_cannot_be_printed_is_said_and_the_results_are_kept():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "waybell", "run", "tasks.toml", "--model", "offline"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("waybell run: [Errno 28]")
+    assert read()["status"] == "done"
 
 
 def test_on_a_terminal_lines_move_and_their_end_stays():

@@ -9,11 +9,13 @@ from typing import Any
 from waybell_adapters import LLMAdapter, adapter
 from waybell_agents._box import Approve, Toolbox, Tools
 from waybell_agents._errors import NoModelError
+from waybell_agents._keys import COUNT, NUMBER, ONE, STR, TABLE, Kind, perhaps
 from waybell_agents._output import Output
 from waybell_tools import ToolRegistry
 
 
 _BAD = re.compile(r"[:.*\s]")
+_OWN = frozenset({"system", "tools", "budget", "deadline", "attempts"})
 _MODEL_RULE = "a model with generate(), or a spec 'provider:model'"
 MODEL = "WAYBELL_MODEL"
 
@@ -82,30 +84,18 @@ class AgentConfig:
             raise
 
     def _check(self) -> None:
-        model, limit = self.adapter, self.max_tokens
-        for name, ok, rule in (
-            ("name", isinstance(self.name, str), "text"),  # pyright: ignore[reportUnnecessaryIsInstance]
-            ("system_prompt", isinstance(self.system_prompt, str), "text"),  # pyright: ignore[reportUnnecessaryIsInstance]
-            ("max_steps", _count(self.max_steps, 1), "a whole number from 1 up"),
-            ("repairs", _count(self.repairs, 0), "a whole number from 0 up"),
-            (
-                "max_tokens",
-                limit is None or _count(limit, 1),
-                "a whole number from 1 up",
-            ),
-            ("approve", self.approve is None or callable(self.approve), "a function"),
-            ("adapter", _model(model), _MODEL_RULE),
-            ("tools", _list(self.tools), "a list, or a ToolRegistry"),
-        ):
-            if not ok:
+        for name, (fits, rule) in _KINDS.items():
+            if not fits(getattr(self, name)):
                 raise ValueError(f"{name} is {rule}, not {getattr(self, name)!r}")
         if not self.name or _BAD.search(self.name):
             raise ValueError(
                 f"name: {self.name!r} cannot be part of a topic: use letters, digits, "
                 "'-' and '_', without ':', '.', '*' or blanks"
             )
-        if isinstance(model, str):
-            adapter(model)  # which says what is wrong with a spec
+        if taken := _OWN.intersection(self.options):
+            raise ValueError(f"options: {min(taken)!r} is not for the model to be told")
+        if isinstance(self.adapter, str):
+            adapter(self.adapter)  # which says what is wrong with a spec
 
     def box(self, registry: ToolRegistry | None, approve: Approve | None) -> Toolbox:
         """Its tools, with the registry and the approval of whoever runs it as defaults."""
@@ -138,10 +128,6 @@ class AgentConfig:
             raise NoModelError(f"{MODEL}={spec}: {error}", agent=self.name) from None
 
 
-def _count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
 def _model(value: Any) -> bool:
     if value is None or isinstance(value, str):
         return True
@@ -153,4 +139,12 @@ def _model(value: Any) -> bool:
 def _list(value: Any) -> bool:
     if isinstance(value, ToolRegistry):
         return True
-    return hasattr(value, "__iter__") and not isinstance(value, str)
+    return hasattr(value, "__iter__") and not isinstance(value, str | Mapping)
+
+
+_KINDS: Mapping[str, Kind] = {
+    "name": STR, "system_prompt": STR, "max_steps": ONE, "repairs": COUNT,
+    "max_tokens": perhaps(ONE), "temperature": perhaps(NUMBER), "options": TABLE,
+    "approve": perhaps((callable, "a function")), "adapter": (_model, _MODEL_RULE),
+    "tools": (_list, "a list, or a ToolRegistry"),
+}  # fmt: skip

@@ -29,8 +29,9 @@ from waybell_agents._keys import (
     Checker,
     Kind,
     Table,
+    near,
+    unique,
 )
-from waybell_agents._team import near
 from waybell_scheduler import CyclicDependencyError, Task, TaskQueue
 from waybell_tools import (
     ToolRegistry,
@@ -92,20 +93,10 @@ def _parsed(place: Path) -> Any:
         text = content.decode("utf-8-sig")
         is_json = place.suffix == ".json" or text.lstrip()[:1] == "{"
         if is_json:
-            return json.loads(text, object_pairs_hook=_object)
+            return json.loads(text, object_pairs_hook=unique)
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise _error(place, [("file", f"is neither TOML nor JSON: {error}")]) from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Table:
-    """A table of JSON, which may have each key once, as those of TOML."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in made if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} is given twice in one object")
-    return made
 
 
 def _error(place: Path, problems: list[tuple[str, str]]) -> TeamFileError:
@@ -174,8 +165,12 @@ class _File(Checker):
         try:
             return AgentConfig(adapter=own, tools=registry, output_type=schema, **table)
         except (TypeError, ValueError) as error:
-            key = "name" if str(error).startswith("name:") else "output_schema"
-            self.wrong(f"{path}.{key}", str(error).removeprefix("name: "))
+            key, _, what = str(error).partition(": ")
+            known = key in ("name", "options")
+            self.wrong(
+                f"{path}.{key if known else 'output_schema'}",
+                what if known else str(error),
+            )
         return None
 
     def _tool(self, given: Any, path: str, registry: ToolRegistry) -> None:

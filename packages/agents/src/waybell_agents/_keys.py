@@ -1,11 +1,11 @@
-"""What the values of a file must be, and a table's check against it."""
+"""What values of a config or a file must be, and a table's check against it."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any, TypeAlias, TypeGuard, cast
-
-from waybell_agents._team import near
 
 
 Table: TypeAlias = dict[str, Any]
@@ -45,11 +45,12 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
 
+STR: Kind = (lambda v: isinstance(v, str)), "text"
 TEXT: Kind = _is_text, "text"
 LINE: Kind = (lambda v: _is_text(v) and v.isprintable()), "text on one line"
 TEXTS: Kind = _texts, "a list of texts"
 FLAG: Kind = (lambda v: isinstance(v, bool)), "true or false"
-TABLE: Kind = (lambda v: isinstance(v, dict)), "a table"
+TABLE: Kind = (lambda v: isinstance(v, Mapping)), "a table"
 LIST: Kind = (lambda v: isinstance(v, list)), "a list of tables"
 SECONDS: Kind = (lambda v: _number(v) and 0 < v < math.inf), "seconds above 0"
 NUMBER: Kind = _number, "a number"
@@ -104,3 +105,31 @@ def _misfit(key: str, value: Any, kinds: Mapping[str, Kind]) -> str:
         return f"is no key here{near(key, kinds)}"
     fits, rule = kinds[key]
     return "" if fits(value) else f"is {rule}, not {value!r:.60}"
+
+
+def near(name: object, known: Iterable[str]) -> str:
+    """A guess at what was meant, to be put behind "no such"."""
+    known = list(known)
+    found = get_close_matches(str(name), known, 1, 0.5)
+    if found:
+        return f"; did you mean {found[0]!r}?"
+    return f"; there are {', '.join(map(repr, known[:9]))}" if known else ""
+
+
+def unique(pairs: list[tuple[str, Any]]) -> Table:
+    """An object of JSON, each of whose keys is given once: readers differ about others.
+
+    Raises:
+        ValueError: One is given twice.
+    """
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key {twice!r} is given twice in one object")
+    return made
+
+
+def perhaps(kind: Kind) -> Kind:
+    """A kind of value, or None."""
+    fits, rule = kind
+    return (lambda v: v is None or fits(v)), rule

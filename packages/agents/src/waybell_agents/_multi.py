@@ -16,10 +16,11 @@ from waybell_agents._config import AgentConfig
 from waybell_agents._desk import Desk
 from waybell_agents._errors import AgentError
 from waybell_agents._feed import Feed
+from waybell_agents._keys import near
 from waybell_agents._reply import AgentReply, totals
 from waybell_agents._settings import Limits, Settings
 from waybell_agents._sync import run_blocking
-from waybell_agents._team import Team, near
+from waybell_agents._team import Team
 from waybell_budget import BudgetPool
 from waybell_bus import EventBus
 from waybell_scheduler import AgentPool, RunResult, Task, arun

@@ -24,7 +24,8 @@ class Notes:
 
     Args:
         agent: Its name.
-        opening: All that its first request says, as JSON.
+        opening: What it was asked. Its instructions and tools do not count: whoever
+            mends them after a crash does not want what was done to be done again.
     """
 
     __slots__ = ("_mine", "_prefix", "steps")

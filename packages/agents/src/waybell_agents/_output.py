@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn, cast
 
+from waybell_agents._keys import unique
 from waybell_tools import ToolArgumentsError, ToolRegistry
 
 
@@ -122,11 +123,4 @@ def _no_number(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON number")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):  # who reads the text otherwise may see the other one
-        raise ValueError("a key is given twice")
-    return made
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=unique)

@@ -2,13 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from waybell_adapters import LLMAdapter
 from waybell_agents._config import AgentConfig
+from waybell_agents._keys import near
 from waybell_scheduler import Task
 
 
@@ -90,12 +90,3 @@ class Team:
 
     def __contains__(self, name: object) -> bool:
         return any(config.name == name for config in self.agents)
-
-
-def near(name: object, known: Iterable[str]) -> str:
-    """A guess at what was meant, to be put behind "no such"."""
-    known = list(known)
-    found = get_close_matches(str(name), known, 1, 0.5)
-    if found:
-        return f"; did you mean {found[0]!r}?"
-    return f"; there are {', '.join(map(repr, known[:9]))}" if known else ""

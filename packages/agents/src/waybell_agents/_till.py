@@ -12,20 +12,22 @@ class Till:
 
     Args:
         budget: Anything with `check` and `charge`.
+        costs: The model is known to cost money, so that some must be left.
 
     Raises:
-        BudgetExceeded: It is overdrawn already.
+        BudgetExceeded: It is overdrawn, or used up.
     """
 
     __slots__ = ("_budget", "_charged")
 
-    def __init__(self, budget: Any) -> None:
+    def __init__(self, budget: Any, *, costs: bool) -> None:
         if not hasattr(budget, "charge"):
             raise TypeError(f"budget is a BudgetPool, or a hold of one, not {budget!r}")
         self._budget, self._charged = budget, False
         shown = getattr(budget, "snapshot", None)
         overdrawn = shown is not None and shown().usd_overdrawn
-        budget.check(**({"usd": "0.000000001"} if overdrawn else {"tokens": 0}))
+        least = {"usd": "0.000000001"} if costs or overdrawn else {"tokens": 0}
+        budget.check(**least)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._budget, name)

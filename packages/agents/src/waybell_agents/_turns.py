@@ -63,8 +63,7 @@ class Turns:
         """
         system, options = self._request()
         messages = opening(prompt)
-        said = [system, messages, options.get("tools")]
-        notes = Notes(self.config.name, said)
+        notes = Notes(self.config.name, messages)
         try:
             answer = await self._converse(
                 messages, notes, {"system": system, **options}
@@ -181,7 +180,7 @@ class Turns:
             options = {**options, "deadline": self.deadline}
         if self.budget is None:
             return await self._generate(messages, options)
-        till = Till(self.budget)
+        till = Till(self.budget, costs=any(reply.cost for reply in self.replies))
         reply = await self._generate(messages, {**options, "budget": till})
         till.settle(reply)
         return reply
@@ -193,7 +192,11 @@ class Turns:
 
     async def _generate(self, messages: list[Any], options: dict[str, Any]) -> Reply:
         if self.feed is None:
-            return await agenerate(self.model, messages, **options)
+            reply: Any = await agenerate(self.model, messages, **options)
+            if not isinstance(reply, Reply):
+                kind = type(self.model).__name__
+                raise TypeError(f"{kind} answers with a Reply, not {reply!r:.200}")
+            return reply
         async with await astream(self.model, messages, **options) as stream:
             async for piece in stream:
                 await self.feed(piece)

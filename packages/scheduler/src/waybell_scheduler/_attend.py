@@ -15,7 +15,7 @@ from waybell_deadline import Deadline
 from waybell_scheduler._call import Attempt, Caller
 from waybell_scheduler._crew import Ended
 from waybell_scheduler._effort import Effort
-from waybell_scheduler._errors import CircuitOpenError
+from waybell_scheduler._errors import CircuitOpenError, message
 from waybell_scheduler._graph import CANCELLED, DONE, FAILED, SUSPENDED
 from waybell_scheduler._journal import Journal, pack
 from waybell_scheduler._past import Past
@@ -111,7 +111,7 @@ class Attendant:
             "seconds": ended.seconds,
         }
         if ended.state in (FAILED, CANCELLED):
-            told |= {"error": type(error).__name__, "message": str(error)}
+            told |= {"error": type(error).__name__, "message": message(error)}
             self._tell("failed", task, **told)
             self.tell_skipped()
         else:
@@ -179,7 +179,7 @@ class Attendant:
                     raise
                 told = {
                     "error": type(error).__name__,
-                    "message": str(error),
+                    "message": message(error),
                     "wait": wait,
                 }
                 self._tell("retrying", task, attempt=attempt.number, held=held, **told)
@@ -241,7 +241,7 @@ def _keep(journal: Journal, task: Task, ended: Ended, kept: dict[str, Any]) -> N
         return
     if not kept:
         kind = type(ended.value).__name__
-        kept = {_WORDS[ended.state]: kind, "message": str(ended.value)}
+        kept = {_WORDS[ended.state]: kind, "message": message(ended.value)}
     attempts, usd, tokens, _ = ended.facts
     spent = {} if usd is None else {"usd": str(usd), "tokens": tokens}
     took = {"attempts": attempts, "seconds": round(ended.seconds, 6)}

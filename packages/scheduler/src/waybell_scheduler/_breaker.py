@@ -54,7 +54,7 @@ def _status(error: Exception) -> int | None:
     return None
 
 
-def asked_to_wait(error: Exception) -> float:
+def asked_to_wait(error: BaseException) -> float:
     """The seconds that an error asks for in `retry_after`; 0 if it does not."""
     seconds = fact(error, "retry_after")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
@@ -165,19 +165,25 @@ class Breaker:
             if epoch != self.epoch:
                 return
             self.failures = 0
-            if self.state:
+            closes = self.state != CLOSED
+            if closes:
                 self.state = CLOSED
                 self._probing = False
                 self.epoch += 1
                 self.reason = ""
-                _log.info("the circuit is closed again")
+        if closes:
+            _log.info("the circuit is closed again")
 
     def ended(self, epoch: int, error: BaseException) -> None:
         """A call ended with an error; one that does not count gives a probe back."""
-        if isinstance(error, Exception) and self._fails(error):
+        fails = False
+        try:
+            fails = isinstance(error, Exception) and self._fails(error)
+        finally:  # also where an interrupt comes
+            if not fails:
+                self.abandoned(epoch)
+        if fails:
             self._failed(epoch, error)
-        else:
-            self.abandoned(epoch)
 
     def abandoned(self, epoch: int) -> None:
         """A call came to no end that says anything."""
@@ -192,7 +198,7 @@ class Breaker:
             _log.exception("counts= failed; its error is taken as a failure")
             return True
 
-    def _failed(self, epoch: int, error: Exception) -> None:
+    def _failed(self, epoch: int, error: BaseException) -> None:
         wait = asked_to_wait(error)
         reason = f"{type(error).__name__}: {message(error)}".rstrip(": ")[:200]
         seconds = wait or self._recovery

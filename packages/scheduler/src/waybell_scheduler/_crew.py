@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from waybell_scheduler._call import BARE, FED, OWN, shape, takes
 from waybell_scheduler._errors import CircuitOpenError
 from waybell_scheduler._graph import CANCELLED, FAILED, RUNNING, SUSPENDED, WAITING
+from waybell_scheduler._order import Ranked
 from waybell_scheduler._queue import TaskQueue
 from waybell_scheduler._results import Facts
 from waybell_scheduler._staff import Staff
@@ -115,7 +116,7 @@ class Crew(Staff):
         self._clock = time.monotonic if usual else self._loop.time
         self._lag = 0.0  # seconds beyond what a quick task may wait, all in all
         self._busy: dict[str, int] = {}
-        self._parked: dict[str, deque[int]] = {}
+        self._parked: dict[str, deque[int] | Ranked] = {}
         self.facts: dict[int, Facts] = {}
         self.seconds = array("d", bytes(8 * len(queue.tasks)))
         self.pending: dict[int, Mapping[str, Pending]] = {}
@@ -178,7 +179,7 @@ class Crew(Staff):
             except BaseException as error:
                 self._failed(i, error)
             else:
-                if value.__class__ is Pending:
+                if isinstance(value, Pending):
                     self._failed(i, value)
                 else:
                     results[i] = value
@@ -252,9 +253,14 @@ class Crew(Staff):
         agent = self._queue.tasks[i].agent
         if agent in self._busy:
             self._busy[agent] -= 1
-            waiting = self._parked.get(agent)
-            if waiting:
-                self._queue._frontier.append(waiting.popleft())
+            waiting, ranks = self._parked.get(agent), self._queue._ranks
+            if ranks is not None and isinstance(waiting, deque):
+                waiting = self._parked[agent] = Ranked(ranks, waiting)
+            while waiting:
+                i = waiting.popleft()
+                if not self._queue._state[i]:  # no stop has skipped it meanwhile
+                    self._queue._frontier.append(i)
+                    break
 
     async def _one(self, i: int) -> None:
         """Do a task in an `asyncio.Task` of its own."""

@@ -66,7 +66,7 @@ class Graph:
         self.tasks = tasks = list(tasks)
         self.stop_on_failure = stop_on_failure
         self.stopped = False
-        self._index = _numbered(tasks)
+        self._index = numbered(tasks)
         self._succ: list[Successors] = [None] * len(tasks)
         self._left = [0] * len(tasks)  # dependencies that have not ended
         self._state = bytearray(len(tasks))
@@ -254,9 +254,7 @@ class Graph:
             (t.priority << 40) + n
             for t, n in zip(self.tasks, hops(self._succ, self._ordered), strict=True)
         ]
-        ready = list(self._frontier)
-        self._frontier = Ranked(self._ranks)
-        self._refill(ready)
+        self._frontier = Ranked(self._ranks, self._frontier)
 
     def _refill(self, ready: list[int]) -> None:
         """Replace what is in the frontier, in place."""
@@ -288,7 +286,7 @@ def unknown(task: Task, index: dict[str, int]) -> QueueError:
     return QueueError(f"{task.id!r} depends on {wrong!r}, which is no task's id")
 
 
-def _numbered(tasks: list[Task]) -> dict[str, int]:
+def numbered(tasks: list[Task]) -> dict[str, int]:
     try:
         index = {task.id: i for i, task in enumerate(tasks)}
     except AttributeError:

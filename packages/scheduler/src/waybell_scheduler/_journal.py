@@ -2,9 +2,11 @@
 
 import json
 import os
+import stat
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -49,6 +51,8 @@ class Journal:
             raise
 
     def _seize(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            raise JournalError(f"{self.path} is no ordinary file")
         if sys.platform != "win32":  # pragma: no branch - as above
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,7 +60,8 @@ class Journal:
                 raise JournalError(f"{self.path} is in use by another run") from None
 
     def _read(self) -> list[dict[str, Any]]:
-        content = self.path.read_bytes()
+        with open(self._fd, "rb", closefd=False) as file:  # which may have been renamed
+            content = file.read()
         whole = content.rfind(b"\n") + 1
         lines = content[:whole].splitlines()
         records = [self._parsed(number, line) for number, line in enumerate(lines, 1)]
@@ -107,7 +112,8 @@ class Journal:
     def _break(self, error: OSError) -> NoReturn:
         """Take back what was written of a record, and refuse any other one."""
         self.broken = JournalError(f"{self.path} cannot be written: {error}")
-        os.ftruncate(self._fd, self._size)
+        with suppress(OSError):  # then the next run cuts it off
+            os.ftruncate(self._fd, self._size)
         raise self.broken from error
 
     def close(self) -> None:
@@ -176,7 +182,7 @@ def _text(value: str) -> dict[str, Any]:
     told = [(name, getattr(value, name, None)) for name in _FACTS]
     facts = {name: _plain(fact) for name, fact in told if fact is not None}
     kept = {name: fact for name, fact in facts.items() if fact is not None}
-    return {"value": str(value), **({"facts": kept} if kept else {})}
+    return {"value": str.__str__(value), **({"facts": kept} if kept else {})}
 
 
 def unpack(record: Mapping[str, Any]) -> Any:

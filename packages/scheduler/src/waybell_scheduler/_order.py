@@ -66,15 +66,18 @@ class Ranked:
 
     Args:
         ranks: The rank of each task, by its number; a reference is kept.
+        tasks: Those to begin with.
     """
 
     __slots__ = ("_heap", "_levels", "_ranks", "_top")
 
-    def __init__(self, ranks: list[int]) -> None:
+    def __init__(self, ranks: list[int], tasks: Iterable[int] = ()) -> None:
         self._ranks = ranks
         self._heap: list[int] = []  # of negated ranks that have a level
         self._levels: dict[int, deque[int]] = {}
         self._top: deque[int] = deque()  # the level to take from, while it lasts
+        for i in tasks:
+            self.append(i)
 
     def append(self, i: int) -> None:
         """Add a task by its number."""

@@ -2,72 +2,20 @@
 # pyright: reportPrivateUsage=false
 # ruff: noqa: SLF001 - the queue's lists are private to the package
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from secrets import token_hex
 from typing import Any, NoReturn, cast
 
+from waybell_scheduler._described import SHAPE, retold, told
 from waybell_scheduler._errors import JournalError, SchedulerError
-from waybell_scheduler._graph import CANCELLED, FAILED
+from waybell_scheduler._graph import CANCELLED, FAILED, numbered
 from waybell_scheduler._journal import VERSION, Journal, pack, unpack
 from waybell_scheduler._queue import TaskQueue
 from waybell_scheduler._results import Facts
 from waybell_scheduler._steps import UNKNOWN, Before, Pending, Steps
 from waybell_scheduler._task import Task
-
-
-_SHAPE = ("id", "description", "agent", "depends_on", "run", "run_if", "partial")
-_POLICY = ("priority", "retries", "timeout", "usd", "tokens", "safe_to_repeat", "data")
-_USUAL = {name: getattr(Task("default"), name) for name in (*_SHAPE[1:], *_POLICY)}
-
-
-def told(task: Task) -> dict[str, Any]:
-    """A task as a journal's header has it; what is not JSON is named in `lost`."""
-    shown: dict[str, Any] = {"id": task.id}
-    lost: list[str] = []
-    for name, usual in _USUAL.items():
-        value = getattr(task, name)
-        if value is usual or (name != "data" and value == usual):
-            continue
-        kept, whole = _kept(name, value)
-        if kept is not None:
-            shown[name] = kept
-        if not whole:
-            lost.append(name)
-    return {**shown, "lost": lost} if lost else shown
-
-
-def _kept(name: str, value: Any) -> tuple[Any, bool]:
-    """What the header says of a value, and whether that is all of it."""
-    if name == "depends_on":
-        return list(value), True
-    if name == "run":
-        return getattr(value, "__qualname__", type(value).__name__), False
-    if name in {"data", "retries"} and not _is_json(value):
-        return None, False
-    return str(value) if isinstance(value, Decimal) else value, True
-
-
-def _is_json(value: object) -> bool:
-    try:
-        pack(value)
-    except JournalError:
-        return False
-    return True
-
-
-def retold(shown: Mapping[str, Any]) -> Task:
-    """The task that a header describes.
-
-    Raises:
-        JournalError: It had what no journal can keep.
-    """
-    if "lost" in shown:
-        raise JournalError(
-            f"the journal cannot keep {' and '.join(shown['lost'])} of task "
-            f"{shown['id']!r}: give the tasks again with tasks="
-        )
-    return Task(**shown)
 
 
 class Past:
@@ -106,13 +54,17 @@ class Past:
         self._ended: dict[str, Mapping[str, Any]] = {}
         self._shown: dict[str, tuple[Mapping[str, Any], str | None]] = {}
         self.fresh = not journal.records
+        if tasks is not None:
+            tasks = list(tasks)
+            numbered(tasks)
         if not self.fresh:
-            self._replay(journal.records)
-            self.tasks = self._matched(tasks)
+            with self._reading():
+                self._replay(journal.records)
+                self.tasks = self._matched(tasks)
         elif tasks is None:
             raise JournalError(f"{journal.path} is empty: there is nothing to resume")
         else:
-            self.tasks = list(tasks)
+            self.tasks = tasks
             self.run = token_hex(8)
             header: dict[str, Any] = {"waybell_journal": VERSION, "run": self.run}
             header["tasks"] = [told(task) for task in self.tasks]
@@ -122,6 +74,22 @@ class Past:
         if decisions:
             self._decide(decisions)
 
+    @contextmanager
+    def _reading(self) -> Generator[None]:
+        """Say of whatever cannot be read that the journal is damaged."""
+        try:
+            yield
+        except SchedulerError:
+            raise
+        except (
+            LookupError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            ArithmeticError,
+        ) as error:
+            raise JournalError(f"{self.journal.path} is damaged: {error!r}") from error
+
     def _replay(self, records: list[dict[str, Any]]) -> None:
         self.run = records[0]["run"]
         self._shown = {shown["id"]: (shown, None) for shown in records[0]["tasks"]}
@@ -130,6 +98,10 @@ class Past:
                 shown = record["added"]
                 self._shown[shown["id"]] = (shown, record["by"] or "")
             elif "task" in record:
+                if record["task"] not in self._shown:
+                    raise JournalError(
+                        f"{self.journal.path} is damaged: it has no task {record['task']!r}"
+                    )
                 self._note(record["task"], record)
 
     def _note(self, task: str, record: Mapping[str, Any]) -> None:
@@ -140,7 +112,7 @@ class Past:
                 self._ended.pop(task, None)
                 before.pending.clear()
             case {"step": key}:
-                before.done[key] = record
+                before.done[key] = _whole(record)
             case {"begun": key}:
                 before.begun.add(key)
                 before.decided.pop(key, None)
@@ -150,7 +122,7 @@ class Past:
                 before.decided[key] = value
                 before.pending.pop(key, None)
             case {"done": _} | {"failed": _} | {"cancelled": _}:
-                self._ended[task] = record
+                self._ended[task] = _whole(record)
                 before.begun.discard("")
             case _:
                 pass  # of a later version
@@ -184,7 +156,7 @@ class Past:
         if task.id not in self._shown:
             self._refuse(f"it has no task {task.id!r}")
         shown, now = self._shown[task.id][0], told(task)
-        for name in _SHAPE[1:]:
+        for name in SHAPE[1:]:
             was, new = shown.get(name), now.get(name)
             if was != new and (name != "run" or not (was and new)):
                 self._refuse(f"{name} of task {task.id!r} was {was!r} and is {new!r}")
@@ -243,27 +215,22 @@ class Past:
     def restore(self, queue: TaskQueue, retry_failed: bool) -> dict[int, Facts]:
         """Put a new queue in the state that the journal tells of."""
         facts = dict[int, Facts]()
-        for name, record in self._ended.items():
-            if "done" not in record and retry_failed:
-                continue
-            i = queue._index[name]
-            usd = record.get("usd")
-            spent = None if usd is None else Decimal(usd)
-            facts[i] = Facts(
-                record.get("attempts", 1), spent, record.get("tokens"), True
-            )
-            if queue._state[i]:
-                continue  # it was stopped by what failed before it
-            if "done" in record:
-                queue._results[i] = unpack(record)
-                queue._done(i)
-            else:
-                state = CANCELLED if "cancelled" in record else FAILED
-                kind = record.get("failed", "CancelledError")
-                error = SchedulerError(
-                    f"{kind}: {record['message']} (in an earlier run)"
-                )
-                queue._fail(i, error, state)
+        failed = list[tuple[int, Mapping[str, Any]]]()
+        with self._reading():
+            for name, record in self._ended.items():
+                if "done" not in record and retry_failed:
+                    continue
+                i = queue._index[name]
+                facts[i] = _facts(record)
+                if "done" in record:
+                    queue._results[i] = unpack(record)
+                    queue._done(i)
+                else:
+                    failed.append((i, record))
+        for i, _ in failed:  # before one of them stops what has not ended
+            queue._state[i] = FAILED
+        for i, record in failed:
+            queue._fail(i, *_failure(record))
         return facts
 
     def steps(self, task: str) -> Steps:
@@ -277,3 +244,25 @@ class Past:
         else:
             self.journal.append({"added": told(task), "by": by})
             self._shown[task.id] = (told(task), by or "")
+
+
+def _whole(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record, if it has what belongs to it."""
+    part = "value" if record.keys() & {"done", "step"} else "message"
+    if part not in record:
+        raise KeyError(part)
+    return record
+
+
+def _facts(record: Mapping[str, Any]) -> Facts:
+    """What the record of a task's end tells beyond how it ended."""
+    usd = record.get("usd")
+    spent = None if usd is None else Decimal(usd)
+    return Facts(record.get("attempts", 1), spent, record.get("tokens"), True)
+
+
+def _failure(record: Mapping[str, Any]) -> tuple[SchedulerError, int]:
+    """The error that stands for that of an earlier run, and the task's state."""
+    kind = record.get("failed", "CancelledError")
+    error = SchedulerError(f"{kind}: {record['message']} (in an earlier run)")
+    return error, CANCELLED if "cancelled" in record else FAILED

@@ -229,10 +229,10 @@ class TaskQueue(Graph):
             raise unknown(task, self._index) from None
 
     def _number(self, task_id: str) -> int:
-        number = self._index.get(task_id)
-        if number is None:
-            raise QueueError(f"no task is called {task_id!r}")
-        return number
+        try:
+            return self._index[task_id]
+        except (KeyError, TypeError):
+            raise QueueError(f"no task is called {task_id!r}") from None
 
     def _why_not(self, i: int) -> str:
         """Why a task may not go on, as the end of a sentence."""

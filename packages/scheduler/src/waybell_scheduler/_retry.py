@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from waybell_deadline import Deadline
-from waybell_scheduler._errors import CircuitOpenError, SchedulerError
+from waybell_scheduler._breaker import asked_to_wait
+from waybell_scheduler._errors import CircuitOpenError, SchedulerError, fact
 
 
 if TYPE_CHECKING:
@@ -18,12 +19,6 @@ def final(error: BaseException) -> bool:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     ours = isinstance(error, SchedulerError) and not isinstance(error, CircuitOpenError)
     return ours or "BudgetError" in kinds
-
-
-def asked_to_wait(error: object) -> float:
-    """The seconds that an error asks for in `retry_after`, or 0."""
-    seconds = getattr(error, "retry_after", None)
-    return float(seconds) if isinstance(seconds, int | float) and seconds > 0 else 0.0
 
 
 class Patience:
@@ -48,7 +43,7 @@ class Patience:
         A wait that would outlast the current deadline is none.
         """
         policy = self._policy
-        status = getattr(error, "status", None)  # which a tenacity object may read
+        status = fact(error, "status")  # which a tenacity object may read
         same = isinstance(policy, int) and str(status) in _FINAL
         if policy == 0 or same or final(error):
             return None

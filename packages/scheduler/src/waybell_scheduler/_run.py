@@ -2,17 +2,19 @@
 # pyright: reportPrivateUsage=false
 # ruff: noqa: SLF001 - the queue is told who runs it
 
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack, closing
 from os import PathLike
+from pathlib import Path
 from typing import Any, Unpack
 
 from waybell_scheduler._aside import finished
 from waybell_scheduler._attend import Attendant, doing
 from waybell_scheduler._call import Caller
 from waybell_scheduler._crew import Crew
-from waybell_scheduler._errors import QueueError, SchedulerError
+from waybell_scheduler._errors import JournalError, QueueError, SchedulerError
 from waybell_scheduler._journal import Journal
 from waybell_scheduler._past import Past
 from waybell_scheduler._progress import teller_of
@@ -185,7 +187,7 @@ async def aresume(
         **settings: See `Settings`.
 
     Raises:
-        JournalError: The journal is empty, of other tasks, or waits for nothing of
+        JournalError: The journal is missing or empty, of other tasks, or waits for nothing of
             the name of a decision.
     """
     return await _arun(tasks, _resuming(journal, decisions, settings))
@@ -208,4 +210,6 @@ def _resuming(
     decisions: Mapping[str, Any] | None,
     settings: Common,
 ) -> Terms:
+    if not Path(journal).exists():  # else a mistyped name would begin all anew
+        raise JournalError(f"there is no journal {os.fspath(journal)!r} to go on with")
     return Terms.of({**settings, "journal": journal, "decisions": decisions})

@@ -109,6 +109,7 @@ class Terms:
     def _check(self) -> None:
         has: tuple[tuple[str, str], ...] = (
             ("bus", "request"), ("pool", "acall"), ("budget", "acquire"), ("call", "__call__"),
+            ("decisions", "items"),
         )  # fmt: skip
         for name, method in has:
             given = getattr(self, name)

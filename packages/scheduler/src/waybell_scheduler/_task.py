@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
+from types import FunctionType
 from typing import Any, Literal, cast
 
 from waybell_scheduler._errors import QueueError
 
 
-_PLAIN = (None, None, None, None, 0, 0, "success", False, True)
+_USUAL = (type(None), FunctionType)  # of `run`
+_PLAIN = (True, None, None, None, None, 0, 0, "success", False, True)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,7 +66,8 @@ class Task:
         name: object = self.id
         if not (isinstance(name, str) and name):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise QueueError(f"a task's id must be text, not {name!r}")
-        if self.description.__class__ is not str or self.run is not None:
+        usual = self.run.__class__ in _USUAL
+        if not usual or self.description.__class__ is not str:
             _check_work(self.id, self.description, self.run)
         if self.depends_on.__class__ is not tuple:
             self.depends_on = _names(self.id, self.depends_on)
@@ -72,7 +75,7 @@ class Task:
             _check_agent(self.id, self.agent, self.run)
         # fmt: off
         policy = (
-            self.timeout, self.deadline, self.usd, self.tokens, self.retries,
+            usual, self.timeout, self.deadline, self.usd, self.tokens, self.retries,
             self.priority, self.run_if, self.partial, self.safe_to_repeat,
         )
         # fmt: on
@@ -142,9 +145,9 @@ def _check_policy(task: Task) -> None:
             task.tokens is None or (_whole(task.tokens) and task.tokens >= 0),
             "a count",
         ),
-        ("run_if", task.run_if in {"success", "always"}, "'success' or 'always'"),
-        ("partial", task.partial in {True, False}, "True or False"),
-        ("safe_to_repeat", task.safe_to_repeat in {True, False}, "True or False"),
+        ("run_if", task.run_if in ("success", "always"), "'success' or 'always'"),
+        ("partial", task.partial in (True, False), "True or False"),
+        ("safe_to_repeat", task.safe_to_repeat in (True, False), "True or False"),
     ):
         if not ok:
             raise QueueError(

@@ -32,7 +32,10 @@ def guarded(command: str, run: Callable[[], int]) -> int:
         where = f" {stop}" if str(stop) else ""
         print(f"\nInterrupted.{where}", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # Who read our output has gone; nobody is left to tell, not even at exit.
+    except OSError as error:
+        # Nothing can be printed any more; nor shall the interpreter try it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if isinstance(error, BrokenPipeError):  # who read it has gone
+            return 0
+        print(f"{command}: {error}", file=sys.stderr)
+        return 1

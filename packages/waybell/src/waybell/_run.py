@@ -62,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--journal", metavar="FILE", type=Path,
         help="keep what is done there, so that the run can go on")
     add("--decide", metavar="KEY=VALUE", action="append", default=[], type=_decision,
-        help="answer what the journal's run waits for; KEY may be the task's id alone")
+        help="answer what the journal's run waits for; KEY is as it was printed, or the "
+        "task's id if it waits for one thing only")
     add("--retry-failed", action="store_true",
         help="do again what failed in the journal's run, and what that skipped")
     add("--out", metavar="DIR", type=Path, default=Path("waybell-out"),

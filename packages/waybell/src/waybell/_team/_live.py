@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
@@ -59,7 +60,7 @@ class Progress:
             name: _Row(plain(name), "done" if done else "waiting", note=_EARLIER[done])
             for name, done in tasks.items()
         }
-        self._wide = min(30, max(map(len, tasks), default=0))
+        self._wide = min(30, max(map(cell_len, tasks), default=0))
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -95,9 +96,8 @@ class Progress:
             took = (
                 "" if what in ("started", "retrying", "skipped") else seconds(row.took)
             )
-            line = (
-                f"  {what:<9} {row.name:<{self._wide}} {took:>9}  {row.note}".rstrip()
-            )
+            pad = " " * (self._wide - cell_len(row.name))
+            line = f"  {what:<9} {row.name}{pad} {took:>9}  {row.note}".rstrip()
             # If nobody reads it any more, the next word to the user will say so.
             with suppress(OSError):
                 print(line, file=self._console.file, flush=True)
@@ -121,9 +121,13 @@ class Progress:
         mark, style = _MARKS[row.state]
         took = self._clock() - row.since if row.state == "running" else row.took
         shown = seconds(took) if took or row.state == "running" else ""
+        name = row.name
+        wide = max(8, min(self._wide, self._console.width - 15))
+        if cell_len(name) > wide:
+            name = set_cell_size(name, wide - 1) + "…"
         line = Text.assemble(
             (f"  {mark} ", style),
-            f"{row.name:<{self._wide}} {shown:>9}",
+            f"{set_cell_size(name, wide)} {shown:>9}",
             (f"  {row.note}" if row.note else "", style),
         )
         line.truncate(self._console.width, overflow="ellipsis")

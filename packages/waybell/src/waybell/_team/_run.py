@@ -52,6 +52,8 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
         except OSError as error:
             raise Refused(f"--journal: {options.journal}: {error}") from None
         except KeyboardInterrupt:
+            # A second interruption leaves tasks that asyncio would complain about.
+            logging.getLogger("asyncio").addHandler(logging.NullHandler())
             raise KeyboardInterrupt(_left(options, log)) from None
         report.write(options.out, team, result, many.get_status()["agents"])
     report.show(console, team, result, many.get_status()["agents"], options.out)
@@ -125,22 +127,29 @@ def _earlier(options: Namespace) -> dict[str, Any]:
         return {}
     terms = {"journal": options.journal, "retry_failed": options.retry_failed}
     if options.decide:
-        waits = list(_waiting(options.journal))
+        waits = _waiting(options.journal)
         pairs = ((_full(key, waits), _value(value)) for key, value in options.decide)
         terms["decisions"] = dict(pairs)
     return terms
 
 
-def _waiting(journal: Path) -> Iterator[str]:
-    """The names of all that a journal's runs have waited for."""
+def _waiting(journal: Path) -> dict[str, str]:
+    """The names of all that a journal's run waits for, and whose they are."""
     if not journal.exists():
         raise Refused(f"--journal: {journal}: No such file: it waits for nothing")
+    waits: dict[tuple[str, str], str] = {}
     for record in _records(journal):
         match record:
             case {"task": str(task), "pending": str(step)}:
-                yield f"{task}/{step}" if step else task
+                waits[task, step] = f"{task}/{step}" if step else task
+            case {"task": str(task), "decided": step} | {
+                "task": str(task),
+                "step": step,
+            }:
+                waits.pop((task, step), None)
             case _:
                 continue
+    return {name: task for (task, _), name in waits.items()}
 
 
 def _done(journal: Path | None) -> set[str]:
@@ -164,10 +173,14 @@ def _records(journal: Path | None) -> Iterator[Any]:
             yield json.loads(line)
 
 
-def _full(key: str, waits: list[str]) -> str:
-    """The whole name of what is waited for; the last of a task, by its id alone."""
-    of_task = [name for name in waits if name.rpartition("/")[0].split("/")[0] == key]
-    return key if key in waits or not of_task else of_task[-1]
+def _full(key: str, waits: Mapping[str, str]) -> str:
+    """The whole name of what is waited for, also by the id of its task alone."""
+    of_task = [name for name, task in waits.items() if task == key]
+    if key in waits or not of_task:
+        return key
+    if len(of_task) > 1:  # which of them was meant, nobody can tell
+        raise Refused(f"--decide: {key!r} waits for several: {', '.join(of_task)}")
+    return of_task[0]
 
 
 def _value(word: str) -> Any:
