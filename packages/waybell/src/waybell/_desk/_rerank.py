@@ -17,6 +17,8 @@ _SENTENCE = re.compile(
 _SAID = re.compile(r'"""|(?:^|\s)(?:#|//)\s+\S', re.MULTILINE)
 _MEASURE = re.compile(r"how (?:much|many|long|often|big)|fast|slow|speed|cost|memory")
 _RELATED = 0.9  # what a related word counts, or one that only the heading has
+_WHOLE = 1.5  # how much more most of a question counts than twice the half of it
+_ABOUT = 1.1  # how much more a file counts whose path has a word of the question
 _SECTIONS = {"Rejected": 1.0, "Context": 0.85}  # what is not so, or was before
 
 
@@ -34,9 +36,12 @@ def related() -> Mapping[str, set[str]]:
 def rerank(asked: str, found: Ranked, of: Sequence[Passage], most: int) -> list[int]:
     """The best `most` of what was found; fewer if the others are much worse."""
     read = {number: _read(of[number]) for number, _ in found}
+    sought = set(words(asked))
     rarity = _rarity(asked, [*read.values()])
     scores = {
-        number: (score + 2 * _met(rarity, read[number])) * worth(of[number], asked)
+        number: (score + 2 * _met(rarity, read[number]) ** _WHOLE)
+        * worth(of[number], asked)
+        * (1.0 if sought.isdisjoint(words(of[number].path)) else _ABOUT)
         for number, score in found
     }
     order = sorted(scores, key=lambda number: (-scores[number], number))[:most]

@@ -23,8 +23,8 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
 _COMMON = frozenset(
     "a about all also an and any are as at be by can could do does each every for from "
     "get give happen happened happens has have here how i if in into is it its many may "
-    "me more most much my no not of on one only or other our should so some such tell "
-    "than that the their them then there these they this to use used uses using was we "
+    "me more most much my no not of on one only or other our should so some such take "
+    "tell than that the their them then there these they this to use used uses using was we "
     "were what when where which who why will with work works would you your"
     .split()
 )  # fmt: skip
