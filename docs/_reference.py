@@ -6,11 +6,16 @@ from typing import Any
 
 
 def shorten(
-    _app: Any, _what: str, _name: str, _it: Any, _options: Any, lines: list[str]
+    _app: Any, what: str, _name: str, _it: Any, _options: Any, lines: list[str]
 ) -> None:
-    """Drop the text that named tuples give to fields without one."""
+    """Drop the text that named tuples give to fields without one, and mend a property's.
+
+    Its first line is a sentence; napoleon takes what is before a colon for a type.
+    """
     if lines and lines[0].startswith("Alias for field number"):
         lines.clear()
+    if lines and what in ("property", "attribute"):
+        lines[0] = lines[0].replace(": ", "; ")
 
 
 def unmade(

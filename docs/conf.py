@@ -15,6 +15,7 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = "Waybell"
+pygments_dark_style = "github-dark"
 html_show_copyright = False
 html_show_sphinx = False
 exclude_patterns = ["_build"]
@@ -54,6 +55,6 @@ def setup(app: Sphinx) -> None:
             written(Path(app.srcdir), Path(app.outdir))
 
     app.connect("source-read", read)
-    app.connect("autodoc-process-docstring", shorten)
+    app.connect("autodoc-process-docstring", shorten, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", unmade)
     app.connect("build-finished", finish)
