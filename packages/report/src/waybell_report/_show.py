@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -87,17 +88,22 @@ def _show(options: argparse.Namespace) -> int:
 def _wanted(forest: Forest, options: argparse.Namespace) -> set[tuple[str, str]]:
     """The keys of the spans that were asked for and of those above them."""
     found: set[tuple[str, str]] = set()
-    for each in forest.nodes:
-        if (
-            each.key[0].startswith(options.trace.lower())
-            and (each.failed or each.flags & UNFINISHED or not options.failed)
-            and options.agent in (None, each.agent)
-        ):
-            above: Node | None = each
-            while above is not None and above.key not in found:
-                found.add(above.key)
-                above = forest.known.get(above.parent) if above.parent else None
+    for each in filter(partial(_asked, options), forest.nodes):
+        above: Node | None = each
+        while above is not None and above.key not in found:
+            found.add(above.key)
+            above = forest.known.get(above.parent) if above.parent else None
     return found
+
+
+def _asked(options: argparse.Namespace, each: Node) -> bool:
+    bad = each.failed or bool(each.flags & UNFINISHED)
+    mine = options.agent in (None, each.agent)
+    return mine and (bad or not options.failed) and _traced(options, each)
+
+
+def _traced(options: argparse.Namespace, each: Node) -> bool:
+    return each.key[0].startswith(options.trace.lower())
 
 
 def _as_json(groups: Groups, shown: Iterable[Node]) -> None:
@@ -156,37 +162,39 @@ def _totals(forest: Forest, groups: Groups, seen: int) -> str:
 
 def _stems(shown: list[Node]) -> Iterator[tuple[Node, str]]:
     """Each span with the branch it hangs on; spans come parents first."""
-    last: dict[tuple[str, str] | None, tuple[str, str]] = {}
-    for each in shown:
-        last[each.parent if each.depth else None] = each.key
+    last = {_branch(each): each.key for each in shown}
     open_: list[bool] = []  # by depth: whether more come on that branch
     for each in shown:
-        more = last[each.parent if each.depth else None] != each.key
+        more = last[_branch(each)] != each.key
         del open_[each.depth :]
+        bars = "".join(["   ", "│  "][on] for on in open_[1:41])
         open_.append(more)
-        if not each.depth:
-            yield each, ""
-            continue
-        bars = "".join("│  " if on else "   " for on in open_[1:-1][:40])
-        yield each, bars + ("├─ " if more else "└─ ")
+        yield each, bars + ["└─ ", "├─ "][more] if each.depth else ""
+
+
+def _branch(each: Node) -> tuple[str, str] | None:
+    return each.parent if each.depth else None
 
 
 def _line(each: Node, stem: str, spent: SpanUsage) -> Text:
     line = Text(stem, style="dim")
-    state = "red" if each.failed else "yellow" if each.flags & UNFINISHED else ""
-    mark = "✗ " if each.failed else "… " if each.flags & UNFINISHED else ""
+    mark, colour = "", ""
+    if each.failed:
+        mark, colour = "✗ ", "red"
+    elif each.flags & UNFINISHED:
+        mark, colour = "… ", "yellow"
     bold = " bold" * bool(each.flags & CRITICAL)
-    line.append(mark + visible(each.name, 80), style=(state + bold).strip())
-    took = None if each.end is None else (each.over(0) - each.start) / 1e9
-    line.append(
-        f"  {seconds(took) if took is not None else 'never ended'}", style="cyan"
-    )
-    if spent.tokens:
-        line.append(f"  {spent.tokens:,} tokens", style="dim")
-    if spent.nano_usd:
-        line.append(f"  {dollars(spent.nano_usd)}", style="green")
-    if each.flags & ORPHAN:
-        line.append("  (its parent is missing)", style="dim")
-    if each.error:
-        line.append(f"  {visible(each.error)}", style="red")
+    line.append(mark + visible(each.name, 80), style=(colour + bold).strip())
+    took = "never ended"
+    if each.end is not None:
+        took = seconds((each.over(0) - each.start) / 1e9)
+    line.append(f"  {took}", style="cyan")
+    for shown, text, style in (
+        (spent.tokens, f"{spent.tokens:,} tokens", "dim"),
+        (spent.nano_usd, dollars(spent.nano_usd), "green"),
+        (each.flags & ORPHAN, "(its parent is missing)", "dim"),
+        (each.error, visible(each.error), "red"),
+    ):
+        if shown:
+            line.append(f"  {text}", style=style)
     return line

@@ -63,22 +63,26 @@ def _stats(options: argparse.Namespace) -> int:
         raise ReportError(
             "no span in " + ", ".join(map(str, inputs.traces or inputs.decisions))
         )
-    found = {kind: kinds[kind] for kind in _KINDS if options.by in (None, kind)}
+    found = {kind: kinds[kind] for kind in ([options.by] if options.by else _KINDS)}
     if options.json:
         by_name = {k: {n: _plain(s) for n, s in v.items()} for k, v in found.items()}
         emit({"spans": _plain(every), **by_name})
-        return 0
+    else:
+        _print(found, every, options.limit)
+    return 0
+
+
+def _print(found: dict[str, dict[str, Sums]], every: Sums, limit: int) -> None:
     out = console()
     for kind, groups in found.items():
         if any(sums.calls for sums in groups.values()):
-            out.print(_table(kind, dict(islice(groups.items(), options.limit))))
-            if (more := len(groups) - options.limit) > 0:
+            out.print(_table(kind, dict(islice(groups.items(), limit))))
+            if (more := len(groups) - limit) > 0:
                 out.print(f"... and {more:,} more {kind} (--limit {len(groups)})")
     out.print(Text(
         f"{every.calls:,} span{'s' * (every.calls != 1)}, {every.failed:,} failed, {every.unfinished:,} unfinished, "
         f"{every.usage.tokens:,} tokens, {dollars(every.usage.nano_usd)}", style="bold",
     ))  # fmt: skip
-    return 0
 
 
 def _table(kind: str, groups: dict[str, Sums]) -> Table:
@@ -87,18 +91,18 @@ def _table(kind: str, groups: dict[str, Sums]) -> Table:
     for head in _HEADS:
         table.add_column(head, justify="right", no_wrap=True)
     for name, sums in groups.items():
-        marked = "red" if sums.failed else None
-        cells = [
-            str(sums.calls), str(sums.failed), str(sums.unfinished),
-            *(seconds(sums.latencies.percentile(p)) for p in (50, 90, 99)),
-            *("-" if n is None else f"{n:,}" for n in sums.usage[:2]),
-            dollars(sums.usage.nano_usd),
-        ]  # fmt: skip
-        table.add_row(
-            Text(visible(name, 60) or f"(in no {kind[:-1]})", style=marked or ""),
-            *cells,
-        )
+        shown = visible(name, 60) or f"(in no {kind[:-1]})"
+        table.add_row(Text(shown, style="red" if sums.failed else ""), *_cells(sums))
     return table
+
+
+def _cells(sums: Sums) -> list[str]:
+    return [
+        str(sums.calls), str(sums.failed), str(sums.unfinished),
+        *(seconds(sums.latencies.percentile(p)) for p in (50, 90, 99)),
+        *("-" if n is None else f"{n:,}" for n in sums.usage[:2]),
+        dollars(sums.usage.nano_usd),
+    ]  # fmt: skip
 
 
 def _plain(sums: Sums) -> dict[str, Any]:

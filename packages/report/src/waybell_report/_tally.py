@@ -134,30 +134,33 @@ class Tally:
         """Count a span."""
         mine = span.trace_id, span.span_id
         above = (span.trace_id, span.parent_id) if span.parent_id else None
-        own, below = usage_of(span), self._waiting.pop(mine, None)
-        counted, known = own, own
-        if below is not None:
-            counted = SpanUsage(*map(_unless, own, below.known))
-            known = SpanUsage(*map(_either, own, below.known))
+        counted = known = usage_of(span)
         loose = [counted] * len(self._keys)
-        if below is not None:
+        if (below := self._waiting.pop(mine, None)) is not None:
+            known = SpanUsage(*map(_either, counted, below.known))
+            counted = SpanUsage(*map(_unless, counted, below.known))
             loose = [_plus(counted, each) for each in below.loose]
+        names = self._named(span)
+        if known != _NONE or loose.count(_NONE) != len(loose):
+            place = self._settle(names, above, loose)
+            if place is not None:
+                waits = self._waiting.setdefault(
+                    place, _Below([_NONE] * len(loose), _NONE)
+                )
+                waits.loose = list(map(_plus, waits.loose, loose))
+                waits.known = _plus(waits.known, known)
+        self._seen[mine] = _Seen(names, above, counted)
+        if len(self._seen) > self._recall:
+            self._seen.popitem(last=False)
+
+    def _named(self, span: SpanRecord) -> list[str | None]:
+        """Count the span in its groups, and name them."""
         self.every.count(span)
         names = [key(span) for key in self._keys.values()]
         for name, groups in zip(names, self._groups, strict=True):
             if name is not None:
                 _of(groups, name).count(span)
-        if loose[0] == _NONE == known and loose.count(_NONE) == len(loose):
-            place = None  # nothing to tell
-        else:
-            place = self._settle(names, above, loose)
-        if place is not None:
-            waits = self._waiting.setdefault(place, _Below([_NONE] * len(loose), _NONE))
-            waits.loose = list(map(_plus, waits.loose, loose))
-            waits.known = _plus(waits.known, known)
-        self._seen[mine] = _Seen(names, above, counted)
-        if len(self._seen) > self._recall:
-            self._seen.popitem(last=False)
+        return names
 
     def _settle(
         self, names: list[str | None], place: Key | None, loose: list[SpanUsage]
@@ -166,22 +169,26 @@ class Tally:
 
         Goes past the parents that came before their child, and leaves out what they told.
         """
-        owners = names[:]
-        for _ in range(1_000):  # ids of foreign files may form a circle
-            seen = self._seen.get(place) if place else None
-            if seen is None:
-                break
-            owners = [
-                b if a is None else a for a, b in zip(owners, seen.names, strict=True)
-            ]
-            loose[:] = [SpanUsage(*map(_unless, each, seen.counted)) for each in loose]
-            place = seen.above
+        owners, place = self._climbed(names, place, loose)
         for kind, owner in enumerate(owners):
             if loose[kind] != _NONE and (owner is not None or place is None):
                 sums = _of(self._groups[kind], owner or "")
                 sums.usage = _plus(sums.usage, loose[kind])
                 loose[kind] = _NONE
         return place
+
+    def _climbed(
+        self, names: list[str | None], place: Key | None, loose: list[SpanUsage]
+    ) -> tuple[list[str | None], Key | None]:
+        owners = names[:]
+        for _ in range(1_000):  # ids of foreign files may form a circle
+            seen = self._seen.get(place) if place else None
+            if seen is None:
+                break
+            owners = list(map(_first_of, owners, seen.names))
+            loose[:] = [SpanUsage(*map(_unless, each, seen.counted)) for each in loose]
+            place = seen.above
+        return owners, place
 
     def finish(self) -> dict[str, dict[str, Sums]]:
         """The groups by kind: those that failed first, then what took longest.
@@ -210,6 +217,10 @@ def _of(groups: dict[str, Sums], name: str) -> Sums:
 def _first(group: tuple[str, Sums]) -> tuple[int, float, str]:
     name, sums = group
     return -sums.failed, -sums.latencies.total, name
+
+
+def _first_of(one: str | None, other: str | None) -> str | None:
+    return other if one is None else one
 
 
 def _plus(one: SpanUsage, other: SpanUsage) -> SpanUsage:

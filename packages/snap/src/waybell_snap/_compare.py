@@ -165,16 +165,14 @@ class _Comparing:
         for one, two in pairs:
             lanes[one.lane, two.lane].append((one, two))
         for found in lanes.values():
-            was = [one for one, _ in sorted(found, key=lambda pair: pair[0].at)]
+            was = sorted((one for one, _ in found), key=_at)
             now = [one for one, _ in sorted(found, key=lambda pair: pair[1].at)]
-            tools = [
-                [one for one in side if one.node["kind"] == "tool"]
-                for side in (was, now)
-            ]
+            tools = list(map(_tools, (was, now)))
+            where = path or "run"
             if _moved(*tools):
-                self._note("tool order", path or "run", *map(_names, tools))
+                self._note("tool order", where, *map(_names, tools))
             if _moved(was, now) - {"tool"}:
-                self._note("order", path or "run", _names(was), _names(now))
+                self._note("order", where, _names(was), _names(now))
 
     def _key(self, node: Tree, path: str) -> str:
         """One text for nodes between which nothing is different."""
@@ -201,6 +199,14 @@ class _Comparing:
         """One text for nodes that were given the same."""
         where = f"{_bare(_join(path, node))}.given"
         return dumps([where, self._matchers.normal(where, _given(node), key=True)])
+
+
+def _at(place: _Place) -> Any:
+    return place.at
+
+
+def _tools(places: Sequence[_Place]) -> list[_Place]:
+    return [one for one in places if one.node["kind"] == "tool"]
 
 
 def _matched(

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,19 @@ def _checked(run: Any) -> Any:
         if "error" in node:
             error = node["error"]
             texts += [error["type"], error["message"]]
-        if node["kind"] == "call" and (got := node.get("got")):
-            texts.append(str(Decimal(got.get("cost") or 0)))
-            texts += ["" for _ in map(int, got["usage"].values())]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError(f"a node has {texts!r}")
-        rest += [one for lane in node.get("lanes", ()) for one in lane["nodes"]]
+        if node["kind"] == "call":
+            _check_figures(node.get("got") or {"usage": {}})
+        rest += chain.from_iterable(lane["nodes"] for lane in node.get("lanes", ()))
     return run
+
+
+def _check_figures(got: Any) -> None:
+    """Raise what the figures of a reply raise, if they are none."""
+    Decimal(got.get("cost") or 0)
+    for count in got["usage"].values():
+        int(count)
 
 
 def write(path: Path, run: Any) -> None:

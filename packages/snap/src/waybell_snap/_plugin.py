@@ -137,15 +137,18 @@ class Runs:
         with self._stack:
             for run in runs:
                 run._close()
-            refused = [told for each in self._quiet for told in each.refused]
-            if passed and refused:
-                pytest.fail(refused[0], pytrace=False)
-            # Recordings last: they are kept only if all the rest is as it was.
-            for run in sorted(runs, key=_records) if passed else ():
-                run._finish()
-                seen = self._item.config.stash[_SEEN]
-                seen.finished.add(first)
-                seen.tell("made" if _records(run) else "used", run.path)
+            if passed:
+                self._finish(runs, first)
+
+    def _finish(self, runs: list[Recording | Replay], first: Path) -> None:
+        for told in (told for each in self._quiet for told in each.refused):
+            pytest.fail(told, pytrace=False)
+        # Recordings last: they are kept only if all the rest is as it was.
+        for run in sorted(runs, key=_records):
+            run._finish()
+            seen = self._item.config.stash[_SEEN]
+            seen.finished.add(first)
+            seen.tell("made" if _records(run) else "used", run.path)
 
 
 def _records(run: Recording | Replay) -> bool:

@@ -97,12 +97,16 @@ class Redactor:
             return self.text(data)
         named: Any = data
         if isinstance(data, dict):
-            if "$bytes" in named:
-                return self._bytes(named)
-            data = {self.text(name): item for name, item in _named(named)}
-        elif isinstance(data, list) and len(named) == 2 and _is_secret(*named):
+            return self._mapping(named)
+        if isinstance(data, list) and len(named) == 2 and _is_secret(*named):
             data = [named[0], HIDDEN]
         return within(data, self._item)
+
+    def _mapping(self, data: dict[str, Any]) -> Any:
+        if "$bytes" in data:
+            return self._bytes(data)
+        cleaned = {self.text(name): item for name, item in _named(data)}
+        return within(cleaned, self._item)
 
     def _bytes(self, data: dict[str, str]) -> dict[str, str]:
         text = b64decode(data["$bytes"]).decode("latin-1")
