@@ -294,7 +294,7 @@ def test_options_that_are_not_the_models_are_told_by_their_path(load):
 
 
 def test_a_task_that_asks_for_nothing_is_a_problem(load):
-    tasks = [{"id": "t"}, {"id": "u", "depends_on": ["t"]}]
+    tasks = [{"id": "t", "depends_on": []}, {"id": "u", "depends_on": ["t"]}]
     found = problems(load, json.dumps({"agents": [{"name": "a"}], "tasks": tasks}))
     assert found == {"tasks[0].description": "is missing: it is the prompt"}
 

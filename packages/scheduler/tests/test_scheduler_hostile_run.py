@@ -4,6 +4,7 @@ import asyncio
 import enum
 import json
 import random
+import sys
 from collections import Counter
 from dataclasses import dataclass
 
@@ -138,6 +139,37 @@ async def test_of_tasks_that_wait_for_an_agent_the_most_urgent_goes_first() -> N
     await arun(tasks, call=call, agent_limit={"busy": 1})
     assert order.index("high") < order.index("low1")
     assert order[-2:] == ["low1", "low2"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")
+@pytest.mark.parametrize("policy", [{}, {"timeout": 60}])
+@pytest.mark.parametrize("bound", [1, 2000])
+async def test_a_loop_may_start_tasks_at_once(policy, bound) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)
+
+    async def wait():
+        await asyncio.sleep(0)
+        return 7
+
+    tasks = [Task(f"t{n}", run=(wait, seven)[n % 2], **policy) for n in range(2000)]
+    tasks.append(Task("last", run=seven, depends_on=[each.id for each in tasks]))
+    result = await arun(tasks, max_concurrent=bound)
+    assert set(result.unwrap().values()) == {7}
+    loop.set_task_factory(None)
+
+
+async def test_a_loop_may_have_a_task_factory_of_its_own() -> None:
+    loop, made = asyncio.get_running_loop(), []
+
+    def factory(loop, coro, **extras):
+        made.append(coro)
+        return asyncio.Task(coro, loop=loop, **extras)
+
+    loop.set_task_factory(factory)
+    assert (await arun([Task("a", run=seven)])).ok
+    loop.set_task_factory(None)
+    assert len(made) == 1
 
 
 class Spiteful(Exception):

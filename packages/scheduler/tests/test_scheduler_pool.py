@@ -494,3 +494,18 @@ async def test_a_call_closed_elsewhere_leaves_the_calls_there_as_they_are() -> N
 
     assert await pool.acall(outer) == 7
     assert other.status()["active"] == 0
+
+
+async def test_while_it_is_open_nobody_joins_the_line() -> None:
+    broken = AgentPool(consecutive_failure_limit=1)
+    calls = Calls(AgentPool(1, breaker=broken))
+    (first,) = calls.begin("first")
+    await settle()
+    with pytest.raises(ZeroDivisionError):
+        broken.call(lambda: 1 / 0)
+    with pytest.raises(CircuitOpenError):
+        await asyncio.wait_for(calls.pool.acall(calls.work, "second"), 30)
+    assert not first.done()
+    calls.running["first"].set_result(None)
+    await first
+    assert calls.order == ["first"]

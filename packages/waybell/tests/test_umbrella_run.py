@@ -236,6 +236,18 @@ def test_a_decision_for_a_task_that_waits_for_several_must_say_for_which(
     assert not (here / "notes/b").exists()
 
 
+def test_a_refused_run_leaves_the_files_of_the_earlier_one_where_they_are(say, here):
+    out = here / "waybell-out"
+    say("--journal", "j", model=ScriptedAdapter(["first", "second"]))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (here / "tasks.toml").write_text(CHAIN.format(more="").replace("Bells", "Gongs"))
+    code, _, err = say("--journal", "j", model=ScriptedAdapter([]))
+    assert (code, "the journal of another graph" in err) == (2, True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    code, _, _ = say("--journal", "j", "--out", "new", model=ScriptedAdapter([]))
+    assert (code, [*(here / "new").iterdir()]) == (2, [])
+
+
 def test_a_decision_about_nothing_is_refused(say, notes):
     say("--journal", "j", model=ScriptedAdapter(notes[:1]))
     code, _, err = say(

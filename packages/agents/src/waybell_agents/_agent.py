@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from waybell_adapters import LLMAdapter, Reply
 from waybell_agents._box import Approve
@@ -48,6 +48,15 @@ def walled(deadline: Any) -> Deadline:
     if isinstance(deadline, int | float):
         return Deadline(deadline)
     raise TypeError(f"deadline is a Deadline, or seconds, not {deadline!r}")
+
+
+def _task_prompt(event: Mapping[str, Any]) -> str:
+    """What a task asks, and what it is given; empty if it is given nothing."""
+    asked: Any = event.get("description")
+    given: Any = event.get("results")
+    if not (isinstance(asked, str) and isinstance(given, Mapping) and given):
+        return ""
+    return with_results(asked, cast("Mapping[str, Any]", given))
 
 
 class Agent:
@@ -185,9 +194,8 @@ class Agent:
         prompt: Any = event.get("prompt")
         if prompt is None:
             raise ValueError(f"agent {self.name!r} answers events that have a prompt")
-        results: Any = event.get("results")
-        if results and "task" in event and "description" in event:
-            prompt = with_results(event["description"], results)
+        if "task" in event:
+            prompt = _task_prompt(event) or prompt
         facts = {name: event.get(name) for name in ("budget", "attempts")}
         return await self._run(prompt, event.get("deadline"), **facts)
 

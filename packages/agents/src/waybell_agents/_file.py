@@ -58,6 +58,7 @@ _TASK = {
     "retries": COUNT, "timeout": SECONDS, "usd": USD, "tokens": COUNT, "run_if": RUN_IF,
     "partial": FLAG, "safe_to_repeat": FLAG,
 }  # fmt: skip
+_ASKING = {"description", "depends_on"}  # a task needs one of them
 _SETTINGS = {
     "use": TEXT, "name": TEXT, "approve": FLAG, "rate": TEXT, "max_uses": ONE,
     "safe_to_repeat": FLAG,
@@ -202,14 +203,13 @@ class _File(Checker):
         ids = dict.fromkeys(table["id"] for table in tables if "id" in table)
         agents, told = dict.fromkeys(names), dict(self.problems)
         for n, table in enumerate(tables):
-            path, agent = f"tasks[{n}]", table.get("agent")
-            asks = table.get("description") or table.get("depends_on")
-            if not asks and f"{path}.description" not in told:
+            path = f"tasks[{n}]"
+            if not (any(map(table.get, _ASKING)) or f"{path}.description" in told):
                 self.wrong(f"{path}.description", "is missing: it is the prompt")
-            if agent is None and len(names) > 1:
+            if "agent" in table:
+                self._known(table["agent"], agents, "agent", f"{path}.agent")
+            elif len(names) > 1:
                 self.wrong(f"{path}.agent", "is missing, and there are several agents")
-            elif agent is not None:
-                self._known(agent, agents, "agent", f"{path}.agent")
             for m, name in enumerate(table.get("depends_on", [])):
                 self._known(name, ids, "task", f"{path}.depends_on[{m}]")
 

@@ -250,7 +250,6 @@ class OpenMultiAgent:
         return {**self.pool.status(), "agents": spent}
 
     def _limits(self, budget: Any, deadline: Any) -> dict[str, Any]:
-        """What one agent's run keeps to."""
         own = self._budget if budget is None else budget
         return {"budget": own, "deadline": deadline}
 

@@ -103,8 +103,8 @@ def _candidates(text: str, opener: re.Pattern[str]) -> list[Any]:
         return [_DECODER.decode(text.strip())]
     except (ValueError, RecursionError):
         found, end, left = list[Any](), 0, _WORK
-        for start in (match.start() for match in opener.finditer(text)):
-            if start < end or left <= 0:
+        for match in opener.finditer(text):
+            if (start := match.start()) < end or left <= 0:
                 continue
             try:
                 value, end = _DECODER.raw_decode(text, start)

@@ -90,9 +90,16 @@ class Staff(ABC):
             self._active += 1
             if self._wake():
                 continue
-            worker = self._loop.create_task(self._working(), context=self._context)
+            usual = self._loop.get_task_factory() is None
+            work = self._working() if usual else self._later()
+            worker = self._loop.create_task(work, context=self._context.copy())
             self._workers.add(worker)
             worker.add_done_callback(self._left)
+
+    async def _later(self) -> None:
+        """Work, but not inside of whoever hires, as eager task factories would."""
+        await asyncio.sleep(0)
+        await self._working()
 
     def _pause(self) -> "asyncio.Future[None] | None":
         """What a worker without work waits for; None if nobody has any."""

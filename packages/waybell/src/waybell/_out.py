@@ -44,28 +44,53 @@ def refuse_unwritable(out: Path) -> None:
 def files(out: Path, more: Iterable[str] = ()) -> Generator[tuple[Tracer, DecisionLog]]:
     """Fresh files in the output folder; earlier ones are moved aside, never lost.
 
+    If nothing has happened when the block is left because the run was refused, all is
+    as it was before.
+
     Args:
         out: The folder.
         more: Names of other files that the run will write.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            names = [*FILES, *more]
-            _put_aside([path for name in names if (path := out / name).exists()])
-            tracer = stack.enter_context(Tracer(out / FILES[0]))
-            log = stack.enter_context(DecisionLog(out / FILES[2]))
-        except OSError as error:
-            raise Refused(f"--out: {out}: {error.strerror or error}") from None
-        yield tracer, log
+    aside = None
+    try:
+        with contextlib.ExitStack() as stack:
+            try:
+                out.mkdir(parents=True, exist_ok=True)
+                names = [*FILES, *more]
+                aside = _put_aside(
+                    [path for name in names if (path := out / name).exists()]
+                )
+                tracer = stack.enter_context(Tracer(out / FILES[0]))
+                log = stack.enter_context(DecisionLog(out / FILES[2]))
+            except OSError as error:
+                raise Refused(f"--out: {out}: {error.strerror or error}") from None
+            yield tracer, log
+    except Refused:
+        _put_back(out, aside)
+        raise
 
 
-def _put_aside(old: list[Path]) -> None:
+def _put_aside(old: list[Path]) -> Path | None:
+    """Move files to a new folder beside them, if there are any."""
     numbers = itertools.count(1)
     while old:
         aside = old[0].with_name(f"earlier-{next(numbers)}")
         with contextlib.suppress(FileExistsError):
             aside.mkdir()
-            while old:
-                path = old.pop()
+            for path in old:
                 path.rename(aside / path.name)
+            return aside
+    return None
+
+
+def _put_back(out: Path, aside: Path | None) -> None:
+    """Undo `_put_aside`, unless something was written since then."""
+    fresh = [path for name in FILES if (path := out / name).exists()]
+    if any(path.stat().st_size for path in fresh):
+        return
+    for path in fresh:
+        path.unlink()
+    if aside is not None:
+        for path in aside.iterdir():
+            path.rename(out / path.name)
+        aside.rmdir()
