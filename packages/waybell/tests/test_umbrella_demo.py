@@ -364,8 +364,11 @@ def test_the_default_question_shows_a_fault_and_is_answered(
     said = " ".join(demo.said.split())
     why = "failed on purpose (--seed 1 decides), the quorum of 2 was reached"
     assert f"bm25, outline answered; trigram: {why}" in said
-    assert "Answer\n  A simulation that fails prints its seed and the line" in demo.said
-    assert "\n  [1] CONTRIBUTING.md:" in demo.said
+    assert (
+        "Answer `async with deadline:` is a wall: awaits inside are cancelled" in said
+    )
+    assert "and the block raises `DeadlineExceeded`. [1]" in said
+    assert "\n  [1] packages/deadline/src/waybell_deadline/_deadline.py:" in demo.said
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from waybell_trace import Tracer
 
 AGENTS = ("classifier", "writer", "reviewer", "editor")
 _FOUND = 8  # passages that the writer reads
+_NAMED = 50  # passages that a strategy names, of which those are chosen
 # The parts of the pool's cap that the stages may spend, in tenths.
 _TENTHS = {"classify": 1, "draft": 4, "review": 5}
 _MARK = re.compile(r"`(?:(?! \[\d)[^`\n])*`|\[(\d+)\]")  # `a[1]` has none
@@ -247,7 +248,7 @@ class Desk:
 
 def _search(search: Callable[[str, int], Ranked], seed: int, event: Event) -> Ranked:
     try:
-        return search(event["prompt"], 5 * _FOUND)
+        return search(event["prompt"], _NAMED)
     except InjectedTimeout as error:
         error.args = (f"failed on purpose (--seed {seed} decides)",)
         raise

@@ -23,7 +23,7 @@ from waybell_budget import BudgetPool, Price
 from waybell_deadline import Deadline
 
 
-_QUESTION = "How is a seed replayed in a simulation?"
+_QUESTION = "What happens when a deadline passes?"
 _ANY_QUESTION = "What is here? Give an overview."
 
 
