@@ -44,6 +44,7 @@ def test_a_missing_key_names_its_variable_at_the_first_call(vendor):
     with pytest.raises(ModelRefused, match=f"no key: set {key}") as caught:
         model.generate("hi")
     assert (caught.value.provider, caught.value.model) == (vendor, "m")
+    assert caught.value.status == 401  # nobody takes it for a broken provider
     with pytest.raises(ModelRefused, match=key):
         asyncio.run(model.agenerate("hi"))
 

@@ -71,7 +71,7 @@ def _key(name: str | None, *, needed: bool) -> str | None:
     """The key of the environment, which is for the address of the environment."""
     key = os.environ.get(name, "").strip() if name else ""
     if name and needed and not key:
-        raise ModelRefused(f"no key: set {name}, or pass api_key=")
+        raise ModelRefused(f"no key: set {name}, or pass api_key=", status=401)
     return key or None
 
 
