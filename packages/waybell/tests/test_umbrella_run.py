@@ -440,3 +440,11 @@ def test_a_killed_run_goes_on_where_it_was(say):
     assert say("--journal", "j", model=model)[0] == 0
     values = {name: one["value"] for name, one in read()["tasks"].items()}
     assert (values, len(model.calls)) == ({"one": "first", "two": "second"}, 1)
+
+
+def test_a_run_is_one_trace_that_has_failed_where_a_task_has(say, here):
+    say(model=ScriptedAdapter(["first", ValueError("no ink")]))
+    traces = read_traces(here / "waybell-out" / "traces.jsonl")
+    (root,) = traces.roots
+    assert root.failed
+    assert "no ink" in (root.error or "")

@@ -86,7 +86,8 @@ def _put_aside(old: list[Path]) -> Path | None:
 def _put_back(out: Path, aside: Path | None) -> None:
     """Undo `_put_aside`, unless something was written since then."""
     fresh = [path for name in FILES if (path := out / name).exists()]
-    if any(path.stat().st_size for path in fresh):
+    # What a refused run may leave is the one span of the run itself.
+    if any(path.read_bytes().count(b"\n") > (path != out / FILES[2]) for path in fresh):
         return
     for path in fresh:
         path.unlink()

@@ -46,7 +46,7 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
     with files(options.out, report.FILES) as (tracer, log):
         many = _many(tracer, log, asks=options.journal is not None)
         try:
-            result = asyncio.run(_run(console, many, team, terms))
+            result = asyncio.run(_run(console, many, team, terms, tracer))
         except (AgentError, SchedulerError) as error:
             raise Refused(str(error)) from None
         except OSError as error:
@@ -67,14 +67,23 @@ async def _run(
     many: OpenMultiAgent,
     team: Team,
     terms: Mapping[str, Any],
+    tracer: Tracer,
 ) -> RunResult:
+    """Run the team's tasks as one trace, which has failed where a task has."""
+
     def spent() -> str:
         return report.spent(many.get_status()["agents"])
 
     done = _done(terms.get("journal"))
     tasks = {task.id: task.id in done for task in team.tasks}
     with Progress(console, tasks, spent) as progress:
-        return await many.arun_tasks(team=team, on_event=progress, **terms)
+        async with tracer.workflow(team.name) as span:
+            result = await many.arun_tasks(team=team, on_event=progress, **terms)
+            for each in result.values():
+                if each.status == "failed" and each.error is not None:
+                    span.fail(each.error)
+                    break
+    return result
 
 
 def _team(options: Namespace, build: Callable[[str], Any]) -> Team:
