@@ -103,7 +103,7 @@ def interpreter() -> Iterator[Finding]:
 def packages() -> Iterator[Finding]:
     """Whether every package imports, and all are of one version."""
     wanted = version("waybell")
-    for module in sorted({*HOMES.values()}):
+    for module in sorted({*HOMES.values(), "waybell_snap"}):
         name = module.replace("_", "-")
         try:
             found = version(name)
