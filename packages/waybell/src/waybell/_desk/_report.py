@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from shlex import quote
 from textwrap import fill
 from typing import Any
 
@@ -217,3 +218,7 @@ def files(console: Console, traces: str, decisions: Path) -> None:
     """Say where the record is."""
     _line(console, "Traces", traces)
     _line(console, "Decisions", str(decisions))
+    folder = quote(str(decisions.parent))
+    _line(
+        console, "To see it", f"waybell show {folder}; waybell report {folder} --open"
+    )
