@@ -123,6 +123,38 @@ async def test_what_ended_after_a_stop_comes_back_as_it_was(tmp_path) -> None:
     assert set(calls.values()) == {1}
 
 
+async def test_clean_up_behind_a_task_that_a_stop_skips_has_its_turn() -> None:
+    begun, failed = asyncio.Event(), asyncio.Event()
+
+    async def call(task):
+        if task.id == "first":
+            await asyncio.sleep(0)
+        elif task.id == "urgent":
+            begun.set()
+            await failed.wait()
+        elif task.id == "fails":
+            await begun.wait()
+            failed.set()
+            raise KeyError(task.id)
+
+    tasks = [
+        Task("first", agent="busy", priority=9),
+        Task("second", agent="busy", priority=8),
+        Task("tidy", agent="busy", priority=7, run_if="always"),
+        Task("fails", agent="other", priority=6),
+        Task("urgent", agent="other", priority=10, depends_on=["first"]),
+    ]
+    result = await arun(
+        tasks,
+        call=call,
+        agent_limit={"busy": 1},
+        max_concurrent=2,
+        stop_on_failure=True,
+    )
+    assert ends(result)["second"] == "skipped"
+    assert ends(result)["tidy"] == "done"
+
+
 async def test_of_tasks_that_wait_for_an_agent_the_most_urgent_goes_first() -> None:
     order = []
 
@@ -292,6 +324,20 @@ async def test_decisions_are_given_by_name(tmp_path) -> None:
     (path := tmp_path / "run.jsonl").touch()
     with pytest.raises(SchedulerError, match="decisions='a' has no items"):
         await aresume(path, "a", tasks=[Task("a", run=seven)])
+
+
+async def test_what_has_gone_on_by_itself_waits_for_no_decision(tmp_path) -> None:
+    path, answers = tmp_path / "run.jsonl", [Pending("now?"), "done by itself"]
+
+    async def ask():
+        return answers.pop(0)
+
+    tasks = [Task("a", run=ask)]
+    assert (await arun(tasks, journal=path)).status == "suspended"
+    assert (await arun(tasks, journal=path)).ok
+    with pytest.raises(JournalError, match="does not wait for 'a', but for nothing"):
+        await aresume(path, {"a": "decided too late"}, tasks=tasks)
+    assert (await arun(tasks, journal=path))["a"].value == "done by itself"
 
 
 class Work:
