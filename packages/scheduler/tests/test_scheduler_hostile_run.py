@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from waybell_budget import BudgetPool
 from waybell_scheduler import (
     JournalError,
     Pending,
@@ -338,6 +339,36 @@ async def test_what_has_gone_on_by_itself_waits_for_no_decision(tmp_path) -> Non
     with pytest.raises(JournalError, match="does not wait for 'a', but for nothing"):
         await aresume(path, {"a": "decided too late"}, tasks=tasks)
     assert (await arun(tasks, journal=path))["a"].value == "done by itself"
+
+
+async def test_a_failure_is_a_known_outcome_also_of_what_is_not_safe_to_repeat(
+    tmp_path,
+) -> None:
+    path, ways = tmp_path / "run.jsonl", [raising(OSError("down")), seven]
+
+    async def work():
+        return await ways.pop(0)()
+
+    tasks = [Task("a", run=work, safe_to_repeat=False)]
+    assert ends(await arun(tasks, journal=path)) == {"a": "failed"}
+    result = await arun(tasks, journal=path, retry_failed=True)
+    assert result.unwrap() == {"a": 7}
+
+
+async def test_an_answer_that_cost_too_much_is_kept_by_the_error() -> None:
+    class Reply(str):
+        """What a model gives."""
+
+        usage, cost = None, 2
+
+    async def call(task):
+        return Reply("dear")
+
+    pool = BudgetPool(usd=10)
+    result = await arun([Task("a", usd=1)], call=call, budget=pool)
+    assert result["a"].status == "failed"
+    assert result["a"].error.reply == "dear"
+    assert result["a"].usd == pool.snapshot().usd_spent == 2
 
 
 class Work:
