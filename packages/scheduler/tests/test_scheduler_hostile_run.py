@@ -359,6 +359,7 @@ async def test_an_answer_that_cost_too_much_is_kept_by_the_error() -> None:
     class Reply(str):
         """What a model gives."""
 
+        __slots__ = ()
         usage, cost = None, 2
 
     async def call(task):
