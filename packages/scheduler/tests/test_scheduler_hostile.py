@@ -165,3 +165,25 @@ def test_a_policy_that_cannot_be_hashed_is_refused_by_name(policy) -> None:
 def test_an_id_that_cannot_be_hashed_is_unknown(verb) -> None:
     with pytest.raises(SchedulerError, match=r"no task is called \[\]"):
         getattr(TaskQueue([]), verb)([])
+
+
+def test_a_clock_that_goes_back_keeps_it_open_no_longer_than_was_asked(
+    pool, clock
+) -> None:
+    with pytest.raises(OSError, match="down"):
+        pool.call(failing(OSError("down")))
+    clock.now -= 900  # as where the next loop's time begins anew
+    assert pool.status()["retry_after"] == 30
+    clock.now += 20
+    assert pool.retry_after() == 10
+    clock.now += 10
+    assert pool.call(int) == 0
+
+
+def test_a_clock_that_goes_back_makes_no_rate_wait_for_it(clock) -> None:
+    pool = AgentPool(requests_per_minute=2, clock=clock, wait_timeout=31)
+    pool.call(int)
+    clock.now -= 900
+    pool.call(int)
+    clock.now += 60
+    pool.call(int)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from waybell_budget import BudgetPool
 from waybell_scheduler import (
     JournalError,
     Pending,
@@ -121,6 +122,38 @@ async def test_what_ended_after_a_stop_comes_back_as_it_was(tmp_path) -> None:
         n: e.stems_from for n, e in before.items()
     }
     assert set(calls.values()) == {1}
+
+
+async def test_clean_up_behind_a_task_that_a_stop_skips_has_its_turn() -> None:
+    begun, failed = asyncio.Event(), asyncio.Event()
+
+    async def call(task):
+        if task.id == "first":
+            await asyncio.sleep(0)
+        elif task.id == "urgent":
+            begun.set()
+            await failed.wait()
+        elif task.id == "fails":
+            await begun.wait()
+            failed.set()
+            raise KeyError(task.id)
+
+    tasks = [
+        Task("first", agent="busy", priority=9),
+        Task("second", agent="busy", priority=8),
+        Task("tidy", agent="busy", priority=7, run_if="always"),
+        Task("fails", agent="other", priority=6),
+        Task("urgent", agent="other", priority=10, depends_on=["first"]),
+    ]
+    result = await arun(
+        tasks,
+        call=call,
+        agent_limit={"busy": 1},
+        max_concurrent=2,
+        stop_on_failure=True,
+    )
+    assert ends(result)["second"] == "skipped"
+    assert ends(result)["tidy"] == "done"
 
 
 async def test_of_tasks_that_wait_for_an_agent_the_most_urgent_goes_first() -> None:
@@ -292,6 +325,51 @@ async def test_decisions_are_given_by_name(tmp_path) -> None:
     (path := tmp_path / "run.jsonl").touch()
     with pytest.raises(SchedulerError, match="decisions='a' has no items"):
         await aresume(path, "a", tasks=[Task("a", run=seven)])
+
+
+async def test_what_has_gone_on_by_itself_waits_for_no_decision(tmp_path) -> None:
+    path, answers = tmp_path / "run.jsonl", [Pending("now?"), "done by itself"]
+
+    async def ask():
+        return answers.pop(0)
+
+    tasks = [Task("a", run=ask)]
+    assert (await arun(tasks, journal=path)).status == "suspended"
+    assert (await arun(tasks, journal=path)).ok
+    with pytest.raises(JournalError, match="does not wait for 'a', but for nothing"):
+        await aresume(path, {"a": "decided too late"}, tasks=tasks)
+    assert (await arun(tasks, journal=path))["a"].value == "done by itself"
+
+
+async def test_a_failure_is_a_known_outcome_also_of_what_is_not_safe_to_repeat(
+    tmp_path,
+) -> None:
+    path, ways = tmp_path / "run.jsonl", [raising(OSError("down")), seven]
+
+    async def work():
+        return await ways.pop(0)()
+
+    tasks = [Task("a", run=work, safe_to_repeat=False)]
+    assert ends(await arun(tasks, journal=path)) == {"a": "failed"}
+    result = await arun(tasks, journal=path, retry_failed=True)
+    assert result.unwrap() == {"a": 7}
+
+
+async def test_an_answer_that_cost_too_much_is_kept_by_the_error() -> None:
+    class Reply(str):
+        """What a model gives."""
+
+        __slots__ = ()
+        usage, cost = None, 2
+
+    async def call(task):
+        return Reply("dear")
+
+    pool = BudgetPool(usd=10)
+    result = await arun([Task("a", usd=1)], call=call, budget=pool)
+    assert result["a"].status == "failed"
+    assert result["a"].error.reply == "dear"
+    assert result["a"].usd == pool.snapshot().usd_spent == 2
 
 
 class Work:

@@ -199,6 +199,71 @@ async def test_a_run_cut_off_anywhere_goes_on_in_its_journal(rng):
         }
 
 
+@pytest.mark.simulate(seeds=300)
+async def test_a_stopped_run_comes_back_from_its_journal_as_it_was(rng):
+    storm = Storm(rng)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.jsonl"
+        settings = {
+            "journal": path,
+            "max_concurrent": storm.bound,
+            "stop_on_failure": True,
+        }
+        result = await arun(storm.tasks, **settings)
+        before = storm.began.copy()
+        again = await arun(storm.tasks, **settings)
+    assert storm.began == before
+    assert again.status == result.status
+    assert {n: (e.status, e.value) for n, e in again.items()} == {
+        n: (e.status, e.value) for n, e in result.items()
+    }
+    stems = {e.stems_from for e in again.values() if e.status == "skipped"}
+    assert {again[name].status for name in stems} <= {"failed", "cancelled"}
+
+
+@pytest.mark.simulate(seeds=500)
+async def test_agents_with_limits_leave_nothing_undone(rng):
+    busy, limits = Counter(), {"a": rng.randrange(1, 3), "b": 1}
+    behaviour = {}
+
+    async def call(task):
+        assert behaviour[task.id] == "waits", "done twice"
+        behaviour[task.id] = "begun"
+        busy[task.agent] += 1
+        assert busy[task.agent] <= limits.get(task.agent, 64)
+        try:
+            await asyncio.sleep(rng.choice(DELAYS))
+            if rng.random() < 0.1:
+                raise KeyError(task.id)
+        finally:
+            busy[task.agent] -= 1
+
+    tasks = [
+        Task(
+            f"t{n}",
+            agent=rng.choice("abc"),
+            depends_on=[f"t{rng.randrange(n)}"] if n and rng.random() < 0.4 else [],
+            priority=rng.choice([0, 0, 1]),
+            run_if=rng.choice(["success", "success", "always"]),
+        )
+        for n in range(rng.randrange(1, 25))
+    ]
+    behaviour = {task.id: "waits" for task in tasks}
+    stops = rng.random() < 0.5
+    result = await arun(
+        tasks,
+        call=call,
+        agent_limit=limits,
+        max_concurrent=rng.choice([1, 3, 64]),
+        stop_on_failure=stops,
+    )
+    for task in tasks:
+        status = result[task.id].status
+        assert status in {"done", "failed", "skipped"}
+        assert (status == "skipped") == (behaviour[task.id] == "waits")
+        assert status != "skipped" or task.run_if == "success"
+
+
 @pytest.mark.simulate(seeds=1000)
 async def test_no_budget_is_overspent(rng):
     cap = rng.randrange(1, 12)

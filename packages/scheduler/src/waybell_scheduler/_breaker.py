@@ -77,6 +77,7 @@ class Breaker:
     """
 
     __slots__ = (
+        "_asked",
         "_clock",
         "_counts",
         "_limit",
@@ -98,7 +99,7 @@ class Breaker:
         self._counts = counts
         self._clock = clock
         self._lock = RLock()  # a collection inside may close a call
-        self._until = 0.0
+        self._until = self._asked = 0.0
         self._probing = False
         self.epoch: int = 0
         self.failures = 0
@@ -157,7 +158,10 @@ class Breaker:
     def _left(self) -> float:
         if self.state == HALF_OPEN:  # nobody knows; soon enough to ask again
             return min(1.0, self._recovery) if self._probing else 0.0
-        return max(0.0, self._until - self._clock())
+        now = self._clock()
+        if self._until - now > self._asked:  # it went back, or is another loop's
+            self._until = now + self._asked
+        return max(0.0, self._until - now)
 
     def succeeded(self, epoch: int) -> None:
         """A call ended well."""
@@ -209,10 +213,11 @@ class Breaker:
                 self.state = OPEN
                 self._probing = False
                 self.epoch += 1
-                self._until = until
+                self._until, self._asked = until, seconds
                 self.reason = reason
             elif wait and self.state == OPEN:  # what it asks for is news all the same
                 self._until = max(self._until, until)
+                self._asked = max(self._asked, wait)
         if opens:
             _log.warning("the circuit is open for %.3g s after %s", seconds, reason)
 

@@ -5,7 +5,6 @@
 import asyncio
 import time
 from array import array
-from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import Context, copy_context
 from types import coroutine
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from waybell_scheduler._call import BARE, FED, OWN, shape, takes
 from waybell_scheduler._errors import CircuitOpenError
 from waybell_scheduler._graph import CANCELLED, FAILED, RUNNING, SUSPENDED, WAITING
-from waybell_scheduler._order import Ranked
+from waybell_scheduler._limits import Limits
 from waybell_scheduler._queue import TaskQueue
 from waybell_scheduler._results import Facts
 from waybell_scheduler._staff import Staff
@@ -87,7 +86,7 @@ class Crew(Staff):
     """
 
     __slots__ = (
-        "_attend", "_busy", "_call", "_clock", "_lag", "_limits", "_parked", "_plain",
+        "_attend", "_call", "_clock", "_lag", "_limits", "_plain",
         "_shapes", "facts", "pending", "seconds",
     )  # fmt: skip
 
@@ -103,20 +102,14 @@ class Crew(Staff):
     ) -> None:
         # In many plain tasks, order is worth its price once one has proved slow.
         super().__init__(queue, bound, not plain or len(queue.tasks) <= _FEW)
-        self._attend, self._plain, self._call, self._limits = (
-            attend,
-            plain,
-            call,
-            limits,
-        )
+        self._attend, self._plain, self._call = attend, plain, call
+        self._limits = None if limits is None else Limits(queue, limits)
         alone = shape(call) == FED and not takes(call, 2)
         self._shapes: dict[Any, int] = {None: BARE if alone else OWN}
         # What loop.time calls, where it does no more than that.
         usual = type(self._loop).time is asyncio.BaseEventLoop.time
         self._clock = time.monotonic if usual else self._loop.time
         self._lag = 0.0  # seconds beyond what a quick task may wait, all in all
-        self._busy: dict[str, int] = {}
-        self._parked: dict[str, deque[int] | Ranked] = {}
         self.facts: dict[int, Facts] = {}
         self.seconds = array("d", bytes(8 * len(queue.tasks)))
         self.pending: dict[int, Mapping[str, Pending]] = {}
@@ -224,43 +217,20 @@ class Crew(Staff):
         self._queue._frontier.append(i)
 
     async def _work_slowly(self) -> None:
-        queue, state = self._queue, self._queue._state
+        queue, state, limits = self._queue, self._queue._state, self._limits
         while not self._closing:
             try:
                 i = queue._frontier.popleft()
             except IndexError:
-                if (work := self._pause()) is not None:
-                    await work
+                if limits is None or not limits.forward():
+                    await self._pause_or_end()
                 continue
-            if not state[i] and not self._park(i):
+            if not (state[i] or (limits is not None and limits.park(i))):
                 await self._one(i)
 
-    def _park(self, i: int) -> bool:
-        """Lay a task aside if its agent has enough to do; else count it."""
-        agent = self._queue.tasks[i].agent
-        limit = None if self._limits is None else self._limits(agent)
-        if limit is None or agent is None:
-            return False
-        busy = self._busy.get(agent, 0)
-        if busy >= limit:
-            self._parked.setdefault(agent, deque()).append(i)
-            return True
-        self._busy[agent] = busy + 1
-        return False
-
-    def _unpark(self, i: int) -> None:
-        """Let the next task of an agent come forward."""
-        agent = self._queue.tasks[i].agent
-        if agent in self._busy:
-            self._busy[agent] -= 1
-            waiting, ranks = self._parked.get(agent), self._queue._ranks
-            if ranks is not None and isinstance(waiting, deque):
-                waiting = self._parked[agent] = Ranked(ranks, waiting)
-            while waiting:
-                i = waiting.popleft()
-                if not self._queue._state[i]:  # no stop has skipped it meanwhile
-                    self._queue._frontier.append(i)
-                    break
+    async def _pause_or_end(self) -> None:
+        if (work := self._pause()) is not None:
+            await work
 
     async def _one(self, i: int) -> None:
         """Do a task in an `asyncio.Task` of its own."""
@@ -281,7 +251,8 @@ class Crew(Staff):
         else:
             self._settle(i, ended)
         finally:
-            self._unpark(i)
+            if self._limits is not None:
+                self._limits.leave(i)
 
     def _settle(self, i: int, ended: Ended) -> None:
         """Tell the queue how a task ended."""

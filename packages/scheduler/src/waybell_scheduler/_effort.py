@@ -57,7 +57,11 @@ class Effort:
             return
         line = "free" if cost == 0 else "billed"
         model = getattr(reply, "model", None)
-        self._hold.charge(usd=cost, usage=usage, model=model, line=line)
+        try:
+            self._hold.charge(usd=cost, usage=usage, model=model, line=line)
+        except Exception as error:
+            error.__dict__.setdefault("reply", reply)  # which has been paid for
+            raise
 
     def facts(self) -> Facts:
         """What became of it."""

@@ -14,14 +14,17 @@ class Bucket:
         per_minute: What flows in, in a minute.
     """
 
-    __slots__ = ("_paid_at", "_second")
+    __slots__ = ("_paid_at", "_second", "_seen")
 
     def __init__(self, per_minute: float) -> None:
         self._second = 60.0 / per_minute  # of one
-        self._paid_at = float("-inf")
+        self._paid_at = self._seen = float("-inf")
 
     def take(self, amount: float, now: float) -> float:
         """Draw an amount; the seconds to wait before using it."""
+        if now < self._seen - 1:  # the clock went back, or is another loop's
+            self._paid_at += now - self._seen
+        self._seen = now
         cost = amount * self._second
         self._paid_at = max(self._paid_at, now) + cost
         return max(0.0, self._paid_at - 60.0 - now)
