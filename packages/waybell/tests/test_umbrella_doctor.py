@@ -68,10 +68,18 @@ def test_words_that_are_off_are_exit_code_2(words: list[str], capsys) -> None:
     assert words[1] in capsys.readouterr().err
 
 
-def test_every_command_is_completed_with_its_options() -> None:
-    told = everything().format_help()
-    assert "demo" in told
-    assert "doctor" in told
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("demo", "--ask"), ("doctor", "--out"), ("run", "--journal"), ("report", "--open"),
+     ("show", "--failed"), ("stats", "--by"), ("decisions", "--where"),
+     ("tail", "--follow"), ("chrome", "--limit"), ("completion", "shell")],
+)  # fmt: skip
+def test_every_command_is_completed_with_its_options(command: str, option: str) -> None:
+    (below,) = (each for each in everything()._actions if each.choices)
+    words = below.choices[command]._actions
+    assert option in {
+        name for each in words for name in (*each.option_strings, each.dest)
+    }
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -36,12 +36,13 @@ nothing to read, or the page cannot be written.
 """
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The words of this command."""
+    words = argparse.ArgumentParser(
         prog="waybell report", description=_ABOUT, epilog=_MORE, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    add = parser.add_argument
+    add = words.add_argument
     add("paths", metavar="PATH", nargs="*", type=Path, help="what to read")
     add("-o", "--output", metavar="FILE", default="report.html",
         help="where the page goes, - for standard output [report.html]")  # fmt: skip
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         help="spans to show: the newest, and failed ones before them [100000]")  # fmt: skip
     add("--open", action="store_true", help="show the page in the browser")
     add("--json", action="store_true", help="tell what was written as one JSON object")
-    return parser
+    return words
 
 
 def command(
@@ -65,7 +66,7 @@ def command(
     Returns:
         The exit code, as `--help` lists them.
     """
-    return run(_parser(), argv, lambda options: _write(options, browse))
+    return run(parser(), argv, lambda options: _write(options, browse))
 
 
 def _write(options: argparse.Namespace, browse: Callable[[str], object]) -> int:

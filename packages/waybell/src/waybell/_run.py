@@ -47,14 +47,15 @@ exit codes: 0 all tasks are done, 1 not, 2 the words or the file were off, 3 sus
 
 
 # fmt: off
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The words of this command."""
+    words = argparse.ArgumentParser(
         prog="waybell run",
         description=_ABOUT,
         epilog=_MORE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add = words.add_argument
     add("file", metavar="FILE", type=Path, help="a team and its tasks, as TOML or JSON")
     add("--model", metavar="SPEC", help="provider:model of agents that name none")
     add("--budget", metavar="USD", help="most to spend [the file's limit]")
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         help="do again what failed in the journal's run, and what that skipped")
     add("--out", metavar="DIR", type=Path, default=Path("waybell-out"),
         help="where the files go [waybell-out]")
-    return parser
+    return words
 # fmt: on
 
 
@@ -91,7 +92,7 @@ def command(argv: Sequence[str], *, build: Callable[[str], Any] | None = None) -
         The exit code, as `--help` lists them.
     """
     try:
-        options = _parser().parse_args(argv)
+        options = parser().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
 
