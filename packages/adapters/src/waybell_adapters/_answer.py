@@ -220,10 +220,12 @@ class Answer:
                 headers[last] += " " + line.strip()  # an old way to go on
             elif colon:
                 last, value = name.lower(), value.strip()
-                headers[last] = f"{headers[last]}, {value}" if last in headers else value
+                headers[last] = (
+                    f"{headers[last]}, {value}" if last in headers else value
+                )
         said = headers.get("connection", "").lower()
         self.keep = "close" not in said and (status[1] != "0" or "keep-alive" in said)
-        return 100 < self.status < 200 and self.status != 101
+        return self.status < 200 and self.status != 101
 
     def _frame(self) -> None:
         """See how the body is framed, by section 6.3."""

@@ -10,7 +10,7 @@ from urllib3.exceptions import HTTPError
 
 from waybell_adapters._dialect import Dialect, Reader
 from waybell_adapters._events import BodyParser, LineParser, SSEParser, mended, objects
-from waybell_adapters._line import Line, LineCut
+from waybell_adapters._line import Line
 from waybell_adapters._prompt import count_tokens
 from waybell_adapters._refusals import refusal
 from waybell_adapters._reply import CallAttempt, Usage

@@ -38,7 +38,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_busy", "_conn", "_connect", "_engine", "_full", "_line", "_lock", "_looped",
+        "_busy", "_conn", "_connect", "_engine", "_line", "_lock", "_looped",
         "_quiet", "_reused", "_sock", "answer", "closed",
     )  # fmt: skip
 
@@ -58,7 +58,6 @@ class Exchange:
         self._looped = looped
         self._lock = threading.Lock()
         self._busy = False  # a thread works on it for a loop
-        self._full = False  # the last read may have left something
         self._conn: Any = None
         self._sock: Any = None
         self.answer = Answer()
@@ -148,14 +147,11 @@ class Exchange:
 
     def _receive(self) -> Steps[bytes]:
         sock = self._sock
-        if self._looped and not self._full and type(sock) in _CALM:
-            yield Wait("read", self._quiet)
-        data: bytes = yield from self._do("read", sock.recv, _MOST)
-        # TLS may have taken more from the socket than it has given out.
-        self._full = len(data) == _MOST or (
-            type(sock) is ssl.SSLSocket and sock.pending() > 0
-        )
-        return data
+        if self._looped and type(sock) in _CALM:
+            # TLS may have taken more from the socket than it has given out.
+            if type(sock) is not ssl.SSLSocket or not sock.pending():
+                yield Wait("read", self._quiet)
+        return (yield from self._do("read", sock.recv, _MOST))
 
     def _do(self, kind: Any, act: Callable[..., T], *args: Any) -> Steps[T]:
         """Do what may have to wait for the socket."""

@@ -81,9 +81,9 @@ def insist(
             except Refusal as error:
                 failed = error
         with trial:
-            error, failed = failed, None
-            if error is not None:
-                raise error
+            found, failed = failed, None
+            if found is not None:
+                raise found
 
 
 def _trials(

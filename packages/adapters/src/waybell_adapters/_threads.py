@@ -147,7 +147,7 @@ class Mailbox:
             self._begun += 1
             return
         future = self._loop.create_future()
-        self.put(lambda: future.done() or future.set_result(None))
+        self.put(lambda: None if future.done() else future.set_result(None))
         await future
 
     def _forget(self) -> None:

@@ -60,13 +60,14 @@ async def until(wait: Wait, line: Line, engine: "Engine") -> Any:
     if job is not None:
         engine.threads.submit(partial(job.run, partial(box.post, wake)))
     late = None if wait.kind == "pause" else TimeoutError("no answer in time")
-    timer = wait.seconds and loop.call_later(wait.seconds, wake, late)
+    seconds = wait.seconds
+    timer = None if seconds is None else loop.call_later(seconds, wake, late)
     line.watch(partial(box.post, wake))
     try:
         await future
     finally:
         line.watch(None)
-        if timer:
+        if timer is not None:
             timer.cancel()
         if stop is not None:
             stop()
