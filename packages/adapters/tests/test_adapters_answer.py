@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waybell_adapters import OpenAIAdapter
-from waybell_adapters._answer import LIMIT, Answer, Chunks
+from waybell_adapters._answer import Answer
+from waybell_adapters._framing import LIMIT, Chunks
 
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"

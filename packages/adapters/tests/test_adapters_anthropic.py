@@ -134,8 +134,8 @@ async def test_a_thought_that_was_cut_is_not_sent_back(serve, connect, wire):
     call = stream._source._call
     reading = asyncio.ensure_future(anext(stream))
     async with asyncio.timeout(5):
-        while call._now is None or not call._now.reader.begun:
-            await asyncio.sleep(0)  # noqa: ASYNC110 - nobody tells when it has begun
+        while call._now is None or not call._now.reader.begun:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
     stream.close()
     with pytest.raises(StopAsyncIteration):
         await reading

@@ -1,71 +1,19 @@
-"""Answers of HTTP/1.1 from bytes, by https://www.rfc-editor.org/rfc/rfc9112.
+"""Answers of HTTP/1.1, of bytes, by https://www.rfc-editor.org/rfc/rfc9112.
 
 It reads from no socket, so that threads and loops share it.
 """
 
 import re
 import zlib
-from http.client import HTTPException, IncompleteRead
+from http.client import HTTPException
+
+from waybell_adapters._framing import Chunks, Open, Sized, framing
 
 
-LIMIT = 16 * 1024  # bytes of a size with its extensions, and of all trailers
 HEAD = 128 * 1024  # bytes of a head
 UNPACKED = 64 * 1024  # bytes that are unpacked at once
-# The end of the data before it, and the size of the next.
-_FRAME = re.compile(rb"\r\n([0-9a-fA-F]{1,16})[ \t]*(?:;[^\n]*)?\r?\n")
-_TRAILERS = re.compile(rb"(?:(?!\r?\n)[^\n]*\n)*\r?\n")
 _END = re.compile(rb"\n\r?\n")
-_STATUS = re.compile(r"HTTP/1\.(\d) ([1-9]\d\d)(?= |$)")
-
-
-class Chunks:
-    """The data in a chunked body, by https://www.rfc-editor.org/rfc/rfc9112#section-7.1.
-
-    Of a chunk that is not whole its data is given out too; only framing is kept.
-    """
-
-    __slots__ = ("_held", "_last", "_left", "beyond", "ended")
-
-    def __init__(self) -> None:
-        self._held = b"\r\n"  # as if other data had ended: each frame is the same then
-        self._left = 0
-        self._last = False  # only trailers can come
-        self.ended = False
-        self.beyond = False  # something came after the end
-
-    def feed(self, data: bytes) -> bytes:
-        """Take what was read, nothing at its end, and give the data in it.
-
-        Raises:
-            HTTPException: It is not chunked, or ends too soon.
-        """
-        at = self._left
-        if not data:
-            if not self._last:
-                raise IncompleteRead(b"")
-            self.ended = True  # by a server that leaves out the last line
-        if at >= len(data):
-            self._left -= len(data)
-            return data
-        if self._held:
-            data = self._held + data
-        found = [data[:at]]
-        while not self._last and (frame := _FRAME.match(data, at)):
-            size, at = int(frame[1], 16), frame.end()
-            self._last = not size
-            found.append(data[at : at + size])
-            at += size
-        self._left = max(at - len(data), 0)
-        self._hold(data[at:])
-        return b"".join(found)
-
-    def _hold(self, rest: bytes) -> None:
-        end = _TRAILERS.match(rest) if self._last else None
-        if end is not None:
-            self.ended, self.beyond = True, end.end() < len(rest)
-        elif len(rest) > LIMIT or (not self._last and b"\n" in rest[2:]):
-            raise HTTPException(f"this is no chunk: {rest[:40]!r}")
-        self._held = rest
+_STATUS = re.compile(r"HTTP/1\.(\d) ([1-9]\d\d)(?=[ \r]|$)")
 
 
 class Packed:
@@ -122,15 +70,13 @@ class Answer:
     """
 
     __slots__ = (
-        "_chunks", "_head", "_left", "_packed", "_rest", "ended", "headers", "keep",
-        "status",
+        "_body", "_head", "_packed", "_rest", "ended", "headers", "keep", "status",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._head: bytearray | None = bytearray()  # None once it is read
         self._rest = b""  # of the body, read with the head
-        self._chunks: Chunks | None = None
-        self._left: int | None = None
+        self._body: Chunks | Sized | Open = Open()
         self._packed: Packed | None = None
         self.headers: dict[str, str] = {}
         self.status = 0
@@ -149,13 +95,11 @@ class Answer:
         seen = max(len(held) - 2, 0)
         held += data
         while (end := _END.search(held, seen)) is not None:
-            rest = held[end.end() :]
-            early = self._read_head(held[: end.start()].decode("latin-1"))
-            if not early:
-                self._rest, self._head = bytes(rest), None
-                self._frame()
+            self._read_head(held[: end.start()].decode("latin-1"))
+            held, seen = held[end.end() :], 0
+            if self.status >= 200 or self.status == 101:
+                self._frame(bytes(held))
                 return True
-            held, seen = rest, 0
         if not data:
             raise HTTPException("the connection ended before the answer")
         if len(held) > HEAD:
@@ -178,76 +122,58 @@ class Answer:
             ValueError: It is not packed as it said.
         """
         packed = self._packed
-        if packed is not None and packed.more:
+        if packed is None:
+            return self._data(data)
+        if packed.more:
             return packed.feed(b"")
+        found = self._data(data)
+        return packed.feed(found) if found else b""
+
+    def _data(self, data: bytes) -> bytes:
         if self._rest:
             data, self._rest = self._rest, b""
         if self.ended:
             return b""
-        found = self._unframed(data)
-        return found if packed is None or not found else packed.feed(found)
-
-    def _unframed(self, data: bytes) -> bytes:
-        chunks, left = self._chunks, self._left
-        if chunks is not None:
-            found = chunks.feed(data)
-            self.ended = chunks.ended
-            self.keep = self.keep and bool(data) and not chunks.beyond
-            return found
-        if left is None:
-            self.ended = not data
-            return data
-        if not data:
-            raise IncompleteRead(b"", left)
-        found = data[:left]
-        self._left = left = left - len(found)
-        self.ended = not left
-        self.keep = self.keep and len(found) == len(data)
+        body = self._body
+        found = body.feed(data)
+        self.ended = body.ended
+        # A body that the connection's end has ended leaves none for another request.
+        self.keep = self.keep and bool(data) and not body.beyond
         return found
 
-    def _read_head(self, text: str) -> bool:
-        """Read it, and say whether another follows."""
+    def _read_head(self, text: str) -> None:
         first, *lines = text.split("\n")
-        status = _STATUS.match(first.rstrip("\r"))
+        status = _STATUS.match(first)
         if status is None:
             raise HTTPException(f"this is no answer of HTTP/1.1: {first[:40]!r}")
-        self.status = int(status[2])
-        headers = self.headers = {}
-        last = ""
-        for line in lines:
-            name, colon, value = line.partition(":")
-            if line[:1] in " \t" and last:
-                headers[last] += " " + line.strip()  # an old way to go on
-            elif colon:
-                last, value = name.lower(), value.strip()
-                headers[last] = (
-                    f"{headers[last]}, {value}" if last in headers else value
-                )
-        said = headers.get("connection", "").lower()
+        self.status, self.headers = int(status[2]), _fields(lines)
+        said = self.headers.get("connection", "").lower()
         self.keep = "close" not in said and (status[1] != "0" or "keep-alive" in said)
-        return self.status < 200 and self.status != 101
 
-    def _frame(self) -> None:
-        """See how the body is framed, by section 6.3."""
+    def _frame(self, rest: bytes) -> None:
+        self._head, self._rest = None, rest
         headers = self.headers
-        coding = headers.get("transfer-encoding", "").lower()
-        sizes = {size.strip() for size in headers.get("content-length", "").split(",")}
+        bare = self.status < 200 or self.status in (204, 304)
+        self._body = Sized(0) if bare else framing(headers)
+        self.ended = self._body.ended
+        # Of what is framed in two ways nobody knows what comes after it.
+        doubtful = "transfer-encoding" in headers and "content-length" in headers
+        self.keep = self.keep and not (doubtful or (self.ended and rest))
         packing = headers.get("content-encoding", "identity").strip().lower()
-        if self.status < 200 or self.status in (204, 304):
-            self._left = 0
-        elif coding:
-            if coding != "chunked":
-                raise HTTPException(f"a body coded as {coding[:40]!r}")
-            self._chunks = Chunks()
-            self.keep = self.keep and sizes == {""}
-        elif sizes != {""}:
-            size = sizes.pop()
-            if sizes or not (size.isascii() and size.isdigit() and len(size) < 20):
-                raise HTTPException("an answer of two lengths, or of none")
-            self._left = int(size)
-        else:
-            self.keep = False
         if packing != "identity":
             self._packed = Packed(packing)
-        if self._left == 0:
-            self.ended, self.keep = True, self.keep and not self._rest
+
+
+def _fields(lines: list[str]) -> dict[str, str]:
+    """The fields of a head by their names in lower case; several of one are a list."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in lines:
+        if line[:1] in " \t" and name:
+            found[name] += " " + line.strip()  # an old way to go on
+            continue
+        said, colon, value = line.partition(":")
+        if colon:
+            name, value = said.lower(), value.strip()
+            found[name] = f"{found[name]}, {value}" if name in found else value
+    return found

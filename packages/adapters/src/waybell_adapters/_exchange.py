@@ -38,8 +38,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_busy", "_conn", "_connect", "_engine", "_line", "_lock", "_looped",
-        "_quiet", "_reused", "_sock", "answer", "closed",
+        "_busy", "_calm", "_conn", "_connect", "_engine", "_line", "_lock", "_looped",
+        "_quiet", "_reused", "_sock", "_tls", "answer", "closed",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +60,7 @@ class Exchange:
         self._busy = False  # a thread works on it for a loop
         self._conn: Any = None
         self._sock: Any = None
+        self._calm = self._tls = False
         self.answer = Answer()
         self.closed = False
 
@@ -89,10 +90,9 @@ class Exchange:
         """Some of the body; nothing at its end."""
         answer = self.answer
         while True:
-            data = b""
-            if not (answer.more or answer.ended):
-                data = yield from self._receive()
-            if (found := answer.read(data)) or answer.ended:
+            known = answer.more or answer.ended
+            found = answer.read(b"" if known else (yield from self._receive()))
+            if found or (answer.ended and not answer.more):
                 return found
 
     def hurry(self, seconds: float) -> None:
@@ -139,23 +139,25 @@ class Exchange:
         self._line.hold(cast(socket.socket, getattr(sock, "socket", sock)))
         self._line.up = True
         self._sock = sock
+        kind: type[Any] = type(sock)
+        self._calm, self._tls = kind in _CALM, kind is ssl.SSLSocket
         self._set_timeout()
 
     def _set_timeout(self) -> None:
-        calm = self._looped and type(self._sock) in _CALM
+        calm = self._looped and self._calm
         self._line.settimeout(0 if calm else self._quiet)
 
     def _receive(self) -> Steps[bytes]:
         sock = self._sock
-        if self._looped and type(sock) in _CALM:
-            # TLS may have taken more from the socket than it has given out.
-            if type(sock) is not ssl.SSLSocket or not sock.pending():
-                yield Wait("read", self._quiet)
-        return (yield from self._do("read", sock.recv, _MOST))
+        # TLS may have taken more from the socket than it has given out.
+        if self._looped and self._calm and not (self._tls and sock.pending()):
+            yield Wait("read", self._quiet)
+        data: bytes = yield from self._do("read", sock.recv, _MOST)
+        return data
 
     def _do(self, kind: Any, act: Callable[..., T], *args: Any) -> Steps[T]:
         """Do what may have to wait for the socket."""
-        if type(self._sock) not in _CALM:
+        if not self._calm:
             return (yield from self._away(act, *args))
         while True:
             try:

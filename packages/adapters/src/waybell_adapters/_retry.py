@@ -64,26 +64,27 @@ def insist(
         pause: Waits.
         before: Told of each failure that is followed by another attempt.
     """
-    failed: Refusal | None = None
-    try:
-        return (yield from attempt())
-    except Refusal as error:
-        if terms.attempts < 2 or not error.again:
-            raise
-        failed = error
+    failed = yield from _tried(attempt)
+    if failed is None:
+        return
+    if terms.attempts < 2 or not failed.again:
+        raise failed
     pauses: list[float] = []
     for trial in _trials(terms, before, pauses.append):
-        if pauses:
+        if pauses:  # there is none before the one that has failed already
             yield from pause(pauses.pop())
-        if failed is None:
-            try:
-                yield from attempt()
-            except Refusal as error:
-                failed = error
+            failed = yield from _tried(attempt)
         with trial:
-            found, failed = failed, None
-            if found is not None:
-                raise found
+            if failed is not None:
+                raise failed
+
+
+def _tried(attempt: Callable[[], Steps[None]]) -> Steps[Refusal | None]:
+    try:
+        yield from attempt()
+    except Refusal as error:
+        return error
+    return None
 
 
 def _trials(
