@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 
 _MOST = 65536  # bytes that are read or written at once
-_CALM = (socket.socket, ssl.SSLSocket)  # these can be asked without waiting
 
 
 class Exchange:
@@ -60,7 +59,8 @@ class Exchange:
         self._busy = False  # a thread works on it for a loop
         self._conn: Any = None
         self._sock: Any = None
-        self._calm = self._tls = False
+        self._tls = False
+        self._calm = False  # it can be asked without waiting
         self.answer = Answer()
         self.closed = False
 
@@ -139,8 +139,8 @@ class Exchange:
         self._line.hold(cast(socket.socket, getattr(sock, "socket", sock)))
         self._line.up = True
         self._sock = sock
-        kind: type[Any] = type(sock)
-        self._calm, self._tls = kind in _CALM, kind is ssl.SSLSocket
+        self._tls = isinstance(sock, ssl.SSLSocket)
+        self._calm = self._tls or type(sock) is socket.socket
         self._set_timeout()
 
     def _set_timeout(self) -> None:
