@@ -8,7 +8,6 @@ object for each hold, and these are not for their users.
 
 from collections import deque
 from collections.abc import Callable
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ._amounts import dollars
@@ -112,10 +111,10 @@ def hold(account: Account | None, amount: int) -> None:
 
 
 def error(
-    kind: type[AskedError], account: Account, asked: int, left: int
+    kind: type[AskedError], account: Account, asked: int, left: int, hint: str = ""
 ) -> AskedError:
     """An error about an account's axis."""
-    shown: list[Decimal | int] = [asked, max(0, left)]
+    left = max(0, left)
     if account._axis == "usd":
-        shown = [dollars(amount) for amount in (asked, max(0, left))]
-    return kind(account._axis, *shown)
+        return kind("usd", dollars(asked), dollars(left), hint)
+    return kind("tokens", asked, left, hint)

@@ -1,5 +1,7 @@
 """Money as integer nano-dollars and tokens as integers, exactly or not at all."""
 
+import math
+import threading
 from decimal import Decimal, InvalidOperation
 
 
@@ -51,3 +53,10 @@ def dollars(count: int) -> Decimal:
     """Nano-dollars as an exact decimal without trailing zeros."""
     units, part = divmod(count, NANO)
     return Decimal(f"{units}.{part:09d}".rstrip("0").rstrip("."))
+
+
+def patience(timeout: float) -> float:
+    """Seconds that somebody may stand in line."""
+    if isinstance(timeout, bool) or not 0 <= timeout < math.inf:
+        raise ValueError(f"timeout must be a number of seconds, not {timeout!r}")
+    return min(float(timeout), threading.TIMEOUT_MAX)

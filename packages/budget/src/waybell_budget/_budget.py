@@ -2,17 +2,18 @@
 # pyright: reportPrivateUsage=false, reportIncompatibleVariableOverride=false
 # ruff: noqa: SLF001 - the attributes are private to the package, not to the class
 
-import math
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Self, TypedDict, overload
+from typing import TYPE_CHECKING, Self, TypedDict, overload
 
 from ._account import Account, fits, hold, room
-from ._amounts import Amount, nanos, whole
-from ._errors import BudgetClosedError, BudgetExceeded
+from ._amounts import Amount, nanos, patience, whole
 from ._partition import Partition, enclose, surrounding
-from ._purse import CLOSED, HEARD, KEPT, NEW, OWING, SILENT, Purse
+from ._prices import Price, rates_of
+from ._purse import CLOSED, HEARD, NEW, OWING, SILENT, Purse
+
+
+if TYPE_CHECKING:
+    from ._kinds import CallBudget
 
 
 class Limits(TypedDict, total=False):
@@ -66,9 +67,53 @@ class Giver(Purse):
         label = label or self._label
         if not wait:
             return Budget(self, nano, tokens, label)
+        from ._kinds import PatientBudget  # noqa: PLC0415 - made of this module's
+
         hold = PatientBudget(self, nano, tokens, label)
-        hold._seconds = _patience(timeout)
+        hold._seconds = patience(timeout)
         return hold
+
+    def reserve(
+        self,
+        max_tokens: int,
+        *,
+        model: str | None = None,
+        input_tokens: int = 0,
+        price: "Price | Mapping[str, Amount] | None" = None,
+        wait: bool = False,
+        timeout: float = 60.0,
+        label: str | None = None,
+    ) -> "CallBudget":
+        """Set the worst case of one model call aside, as `acquire` does.
+
+        Held is what is limited, dollars or tokens. Inside the block `max_tokens` of the
+        budget is the output the call may have: that wanted, lowered to what can be paid.
+
+        Args:
+            max_tokens: The output wanted at most, from 1 up.
+            model: The model to be called; needed where dollars are limited.
+            input_tokens: What it will be given, which is paid for first.
+            price: Instead of what the pool knows of the model.
+            wait: Stand in line for what others hold.
+            timeout: Seconds to stand there at most.
+            label: What charges are booked under that name no label.
+
+        Raises:
+            BudgetExceeded: On entering; not one token of output can be paid, or, without
+                `wait`, others hold it.
+            UnknownPriceError: On entering; dollars are limited, nobody knows the price.
+        """
+        from ._kinds import Ask, CallBudget  # noqa: PLC0415 - made of this module's
+
+        most = whole(max_tokens, "max_tokens")
+        if not most:
+            raise ValueError("max_tokens must be at least 1, not 0")
+        stated = Price(**price) if isinstance(price, Mapping) else price
+        rates = None if stated is None else rates_of(stated)
+        ask = Ask(model, whole(input_tokens, "input_tokens"), most, rates)
+        return CallBudget(
+            self, ask, patience(timeout) if wait else None, label or self._label
+        )
 
     @overload
     def partition(
@@ -96,7 +141,7 @@ class Giver(Purse):
             wait: Stand in line until all the money is there.
             timeout: Seconds to stand there at most.
         """
-        seconds = _patience(timeout) if wait else None
+        seconds = patience(timeout) if wait else None
         if isinstance(parts, str):
             raise TypeError(f"parts must be several, not {parts!r}")
         if isinstance(parts, Mapping):
@@ -105,15 +150,11 @@ class Giver(Purse):
         return Partition(self, [self._part(share, None) for share in parts], seconds)
 
     def _part(self, share: Share, label: str | None) -> "Budget":
+        from ._kinds import Part  # noqa: PLC0415 - made of this module's
+
         limits: Limits = share if isinstance(share, dict) else {"max_usd": share}
         like = self.acquire(**limits)
         return Part(self, like._cap, like._tokens, label or like._label)
-
-
-def _patience(timeout: float) -> float:
-    if isinstance(timeout, bool) or not 0 <= timeout < math.inf:
-        raise ValueError(f"timeout must be a number of seconds, not {timeout!r}")
-    return min(float(timeout), threading.TIMEOUT_MAX)
 
 
 class Budget(Giver):
@@ -253,44 +294,3 @@ def _still_open(budget: Budget | None) -> Budget | None:
     while budget is not None and budget._state < NEW:
         budget = budget._outer
     return budget
-
-
-class PatientBudget(Budget):
-    """A hold that stands in line for its money."""
-
-    __slots__ = ("_seconds",)
-    _seconds: float
-
-    def __enter__(self) -> Self:
-        self._together(self._seconds).__enter__()
-        return self
-
-    async def __aenter__(self) -> Self:
-        with suppress(BudgetExceeded):
-            return super().__enter__()
-        await self._together(self._seconds).__aenter__()
-        return self
-
-
-class Part(Budget):
-    """A part of a partition, which is open before its own block is entered."""
-
-    __slots__ = ("_entered",)
-    _entered: bool
-
-    def __enter__(self) -> Self:
-        with self._ledger.lock:
-            if self._entered or self._state <= NEW:
-                raise BudgetClosedError("a part is entered once, inside its partition")
-            self._entered = True
-            self._state = max(self._state, SILENT)
-        return self
-
-    def _admit(self) -> None:
-        super()._admit()
-        self._state = KEPT
-        self._entered = False
-
-    def _unheard(self) -> None:
-        if self._state != KEPT:
-            super()._unheard()

@@ -15,17 +15,21 @@ class AskedError(BudgetError):
         axis: `"usd"` or `"tokens"`.
         asked: Dollars or tokens asked, or already spent.
         left: Dollars or tokens that could have been given.
+        hint: What else there is to say.
     """
 
     _text = "{} asked, {} left"
 
-    def __init__(self, axis: str, asked: Decimal | int, left: Decimal | int) -> None:
+    def __init__(
+        self, axis: str, asked: Decimal | int, left: Decimal | int, hint: str = ""
+    ) -> None:
         unit = "${:f}" if axis == "usd" else "{} tokens"
-        super().__init__(self._text.format(unit.format(asked), unit.format(left)))
-        self.axis, self.asked, self.left = axis, asked, left
+        text = self._text.format(unit.format(asked), unit.format(left))
+        super().__init__(f"{text}: {hint}" if hint else text)
+        self.axis, self.asked, self.left, self.hint = axis, asked, left, hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.axis, self.asked, self.left), self.__dict__
+        return type(self), (self.axis, self.asked, self.left, self.hint), self.__dict__
 
 
 class BudgetExceeded(AskedError):

@@ -63,10 +63,10 @@ class Price:
     cache_write: Amount | None = None
 
     def __post_init__(self) -> None:
-        _rates(self)  # refuses what is not a price
+        rates_of(self)  # refuses what is not a price
 
 
-def _rates(price: Price) -> Counts:
+def rates_of(price: Price) -> Counts:
     """Nano-dollars for a million tokens of each kind, rounded up."""
     read, written = price.cache_read, price.cache_write
     return Counts(
@@ -100,8 +100,8 @@ class PriceBook:
             raise ValueError(f"unknown must be 'refuse' or 'ceiling', not {unknown!r}")
         if (unknown == "ceiling") is (ceiling is None):
             raise ValueError("unknown='ceiling' and ceiling=Price(...) need each other")
-        self.own = {model: _rates(price) for model, price in (own or {}).items()}
-        self.ceiling = None if ceiling is None else _rates(ceiling)
+        self.own = {model: rates_of(price) for model, price in (own or {}).items()}
+        self.ceiling = None if ceiling is None else rates_of(ceiling)
 
     def itemise(
         self, nano: int | None, count: int | None, key: Key, usage: object
@@ -146,17 +146,26 @@ class PriceBook:
                 raise
             return _cost(counts, self.ceiling), "estimated"
 
-    def affordable(self, model: str | None, given: int, limit: int, left: int) -> int:
-        """The most output tokens, up to `limit`, that cost no more than `left`."""
+    def affordable(
+        self,
+        model: str | None,
+        given: int,
+        limit: int,
+        left: int,
+        rates: Counts | None = None,
+    ) -> tuple[int, int]:
+        """The most output tokens, up to `limit`, that cost no more than `left`; the cost."""
 
         def cost(output: int) -> int:
-            return self.cost(model, Counts(given, output))[0]
+            counts = Counts(given, output)
+            return _cost(counts, rates) if rates else self.cost(model, counts)[0]
 
-        if cost(limit) <= left:
-            return limit
+        if (most := cost(limit)) <= left:
+            return limit, most
         if cost(1) > left:
             raise BudgetExceeded("usd", dollars(cost(1)), dollars(left))
-        return bisect_right(range(1, limit), left, key=cost)
+        limit = bisect_right(range(1, limit), left, key=cost)
+        return limit, cost(limit)
 
 
 def _on(line: Line, nano: int | None) -> int | None:

@@ -143,7 +143,7 @@ class Purse(Account):
             limit = min(limit, tokens_left - given)
         if usd_left is None:
             return limit
-        return self._ledger.prices.affordable(model, given, limit, usd_left)
+        return self._ledger.prices.affordable(model, given, limit, usd_left)[0]
 
     def snapshot(self) -> BudgetSnapshot:
         """How it stands, all of one moment."""
@@ -224,7 +224,12 @@ class Purse(Account):
             return BudgetClosedError("a budget gives holds only inside its own block")
         deciding = (source(self), source(self._counted()))
         closed = [one for one in deciding if one is not None and overdrawn(one)]
-        return error(BudgetExceeded, closed[0], 0, 0) if closed else None
+        if not closed:
+            return None
+        over = overdrawn(closed[0])
+        shown = f"${dollars(over):f}" if closed[0]._axis == "usd" else f"{over} tokens"
+        hint = f"the pool was overdrawn by {shown}, and gives nothing more"
+        return error(BudgetExceeded, closed[0], 0, 0, hint)
 
     def _hear(
         self, unknown: UnknownPriceError | None, stated: bool
