@@ -4,6 +4,7 @@ import re
 from collections import deque
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from json import dumps
 from typing import Any, NoReturn, cast
 
@@ -11,6 +12,7 @@ from waybell_adapters._attempt import LOST, Attempt
 from waybell_adapters._dialect import Ask, Dialect
 from waybell_adapters._engine import Engine
 from waybell_adapters._errors import AdapterError, BadReply, ModelUnavailable
+from waybell_adapters._held import Held
 from waybell_adapters._limits import admit
 from waybell_adapters._line import Line, LineCut
 from waybell_adapters._refusals import Refusal
@@ -19,6 +21,7 @@ from waybell_adapters._retry import Terms, insist
 from waybell_adapters._wait import Steps, Wait
 
 
+PATIENCE = 60.0  # seconds that a call waits for money that others hold
 _NOTHING = Usage(estimated=True)
 _ENDED = "the call was ended"
 # Words of connection errors that another try would only repeat.
@@ -140,9 +143,32 @@ class Call:
             self._engine.watcher.add(line, deadline)
         while self._looped and not (line.cut or self._engine.turns.enter(line)):
             yield Wait("pause")
+        if isinstance(self._terms.budget, Held):
+            yield from self._set_aside(self._terms.budget)
         yield from insist(
             self._try, self._terms, pause=self._pause, before=self._charge
         )
+
+    def _set_aside(self, held: Held) -> Steps[None]:
+        """Hold the worst case; what does not fit now is waited for."""
+        deadline = self._terms.deadline
+        try:
+            held.take()
+        except Exception:
+            left = None if deadline is None else deadline.timeout()
+            seconds = PATIENCE if left is None else min(left, PATIENCE)
+            try:
+                if self._looped:
+                    yield Wait("money", None, partial(held.atake, seconds))
+                else:
+                    held.take(seconds)
+            except LineCut:
+                return  # the attempt will find it out too
+            except Exception:
+                if deadline is not None:
+                    deadline.check()
+                raise
+        self._ask.max_tokens = held.allows(self._ask.max_tokens)
 
     def _try(self) -> Steps[None]:
         """One attempt, repeated at once while the server only dislikes its form."""
@@ -158,6 +184,8 @@ class Call:
 
     def _attempt(self) -> Steps[None]:
         terms, ask, line = self._terms, self._ask, self.line
+        if isinstance(terms.budget, Held):
+            terms.budget.renew()
         admit(terms.deadline, terms.budget, tokens=ask.size)
         line.up = line.reused = self._failed = self._paid = False
         cap = None if terms.deadline is None else terms.deadline.timeout()

@@ -108,7 +108,7 @@ class Price:
         ValueError: A price is not an amount, or one of the first two is missing.
     """
 
-    __slots__ = ("_each",)
+    __slots__ = ("_each", "stated")
 
     def __init__(self, stated: Mapping[str, Any]) -> None:
         kinds = ("input", "output", "cache_read", "cache_write")
@@ -119,6 +119,7 @@ class Price:
             name: dollars(value, f"price of {name} is dollars for a million")
             for name, value in stated.items()
         }
+        self.stated = dict(self._each)
         self._each.setdefault("cache_read", self._each["input"])
 
     def of(self, usage: Usage) -> Decimal | None:

@@ -4,6 +4,9 @@ Imported when the first call is made, as it imports requests.
 """
 
 import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -36,7 +39,7 @@ class Engine:
 
     __slots__ = (
         "_boxes", "_closed", "_head", "_lines", "_lock", "_mount", "_pool", "_timeout",
-        "_tunnel", "threads", "turns", "watcher",
+        "_tunnel", "lost", "threads", "turns", "watcher",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +76,7 @@ class Engine:
         self._head = _head(mount.request_url(request, proxies), lines)
         self._timeout = timeout
         self.threads = Threads(connections)
+        self.lost: deque[Callable[[], object]] = deque()  # streams that nobody closed
         self.turns = Turns(connections)
         self.watcher = Watcher()
         self._lines: set[Line] = set()
@@ -115,6 +119,9 @@ class Engine:
 
     def enter(self, line: Line) -> None:
         """Know of a call, so that `close` can end it, also one that waited its turn."""
+        while self.lost:
+            with suppress(Exception):  # a complaint about money has nobody to hear it
+                self.lost.popleft()()
         self._lines.add(line)
         if self._closed:
             line.shut()

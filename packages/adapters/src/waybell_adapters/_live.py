@@ -3,6 +3,7 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
+from waybell_adapters._held import Held
 from waybell_adapters._reply import Reply
 from waybell_adapters._stream import ReplyStream
 from waybell_adapters._wait import Wait, until
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Pieces:
-    """The pieces of a call; one that nobody holds any more ends the call.
+    """The pieces of a call.
 
     Args:
         call: Where they come from.
@@ -29,9 +30,6 @@ class Pieces:
         self._steps = call.run()
         self._over = False
         self._error: Exception | None = None
-
-    def __del__(self) -> None:
-        self._call.abandon()
 
     def __iter__(self) -> "Pieces":
         return self
@@ -71,6 +69,10 @@ class Pieces:
             raise
         return None
 
+    def abandon(self) -> None:
+        """End the call from a finalizer."""
+        self._call.abandon()
+
     def close(self) -> None:
         """Let the connection go."""
         self._call.close()
@@ -103,6 +105,12 @@ class LiveStream(ReplyStream):
         self._line = call.line
         self._waiting = False
 
+    def __del__(self) -> None:
+        """End one that nobody has ended; whoever calls next gives back what it holds."""
+        if not self._ended:
+            self._pieces.abandon()
+            self._engine.lost.append(self.close)
+
     async def aread(self) -> Reply:
         """Read to the end."""
         async with self:
@@ -121,6 +129,13 @@ class LiveStream(ReplyStream):
     def _close_source(self) -> None:
         if not self._waiting:  # else whoever waits does it, who has its socket
             super()._close_source()
+
+    def _settle(self, *, cut: bool) -> None:
+        try:
+            super()._settle(cut=cut)
+        finally:
+            if isinstance(self._budget, Held):
+                self._budget.release()
 
     async def _more(self) -> None:
         """Go on until the next piece, the end or an error is known."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from waybell_adapters._blocks import text_of, tools
 from waybell_adapters._dialect import Ask, Dialect, Price
 from waybell_adapters._errors import AdapterError
+from waybell_adapters._held import Held
 from waybell_adapters._limits import BudgetLike, DeadlineLike, in_thread
 from waybell_adapters._live import LiveStream
 from waybell_adapters._place import Wire, connect, shown
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _OURS = ("messages", "model", "stream")
 _IMAGE = 1000  # tokens that a picture is taken for
+_OUTPUT = 4096  # tokens that a call within a budget may write, if it does not say
 
 
 class VendorAdapter:
@@ -124,6 +126,7 @@ class VendorAdapter:
                 raise ValueError(f"{name} is no option of a call: the adapter says it")
         ask = _ask(self.model, prompt, system, tools)
         ask.max_tokens = self._afford(max_tokens, ask, budget)
+        budget = self._held(ask, budget)
         ask.temperature = temperature
         ask.stop = [stop] if isinstance(stop, str) else list(stop or ())
         ask.tool_choice = tool_choice
@@ -205,7 +208,7 @@ class VendorAdapter:
             return None
         limit = _whole("max_tokens", limit)
         clamp = getattr(budget, "clamp", None)
-        if clamp is None:
+        if clamp is None or hasattr(budget, "reserve"):
             return limit
         try:
             lower: int = clamp(limit, model=ask.model, input_tokens=ask.size)
@@ -214,6 +217,21 @@ class VendorAdapter:
                 raise
             return limit  # the pool knows no price, but the caller has stated it here
         return lower
+
+    def _held(self, ask: Ask, budget: Any) -> Any:
+        """The budget, as one in which the call's worst case is set aside if it can be."""
+        if not hasattr(budget, "reserve"):
+            return budget
+        # Servers count more than was counted here: their marks around each message, and
+        # what they tell a model of tools.
+        given = ask.size * 5 // 4 + 16 * len(ask.messages) + 500 * bool(ask.tools)
+        return Held(
+            budget,
+            max_tokens=ask.max_tokens or _OUTPUT,
+            model=self.model,
+            input_tokens=given,
+            price=None if self._price is None else self._price.stated,
+        )
 
     def _wire(self) -> Wire:
         """The server; read from the environment once in each process."""

@@ -30,7 +30,10 @@ class Till:
         budget.check(**least)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._budget, name)
+        found = getattr(self._budget, name)
+        if name == "reserve":
+            self._charged = True  # who sets the call's cost aside charges it to that
+        return found
 
     def charge(self, **amounts: Any) -> None:
         """Book what was spent."""

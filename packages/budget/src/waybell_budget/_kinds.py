@@ -74,6 +74,7 @@ class CallBudget(Budget):
     """
 
     __slots__ = ("_ask", "_seconds", "max_tokens")
+    _cap: int | None
 
     def __init__(
         self, parent: Purse, ask: Ask, seconds: float | None, label: str | None
@@ -82,6 +83,11 @@ class CallBudget(Budget):
         self._ask = ask
         self._seconds = seconds
         self.max_tokens = ask.most
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything is held."""
+        return self._cap is not None or self._tokens is not None
 
     def __enter__(self) -> Self:
         self._size()
