@@ -12,6 +12,7 @@ import pytest
 from waybell_decisions import DecisionLog
 from waybell_report import _chrome, _decisions, _show, _stats, _tail
 from waybell_report._decisions import condition, looked_up, moment
+from waybell_report._verdict import bare
 from waybell_trace import Tracer
 
 
@@ -117,6 +118,44 @@ def test_show_says_who_failed_then_draws_the_tree(folder, run) -> None:
     assert lines[6].startswith("   └─ ✗ execute_tool brush")
     assert "no \\u001b[31mcolour" in lines[6]
     assert "\x1b" not in out
+
+
+def test_people_read_the_bare_class_of_an_error_and_programs_its_path(
+    tmp_path, run
+) -> None:
+    class Torn(Exception):
+        pass
+
+    with (
+        Tracer(tmp_path / "traces.jsonl") as tracer,
+        pytest.raises(Torn),
+        tracer.agent("binder"),
+    ):
+        raise Torn("at page 3")
+    _, out, _ = run("show", tmp_path)
+    first, _, line = out.splitlines()
+    assert first == "failed: binder: Torn: at page 3"
+    assert line.endswith("  Torn: at page 3")
+    assert run("tail", tmp_path)[1].endswith("  Torn: at page 3\n")
+    for name in ("show", "tail"):
+        error = json.loads(run(name, tmp_path, "--json")[1])["error"]
+        assert error.startswith(f"{__name__}.")
+        assert error.endswith(".<locals>.Torn: at page 3")
+
+
+@pytest.mark.parametrize(("error", "shown"), [
+    ("a._b.Refused: no", "Refused: no"),
+    ("a._b.Refused", "Refused"),
+    ("a.Outer._Inner: no", "_Inner: no"),
+    ("Refused: a.b.C: no", "Refused: a.b.C: no"),
+    ("zlib.error: no", "zlib.error: no"),
+    ("api.example.com: refused", "api.example.com: refused"),
+    ("notes/README.MD: not there", "notes/README.MD: not there"),
+    ("README.MD: not there", "README.MD: not there"),
+    ("", ""),
+])  # fmt: skip
+def test_only_a_class_loses_its_modules(error: str, shown: str) -> None:
+    assert bare(error) == shown
 
 
 def test_show_can_be_narrowed(folder, run) -> None:

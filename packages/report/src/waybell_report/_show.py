@@ -27,7 +27,7 @@ from waybell_report._terminal import (
     warn,
     watched,
 )  # fmt: skip
-from waybell_report._verdict import sentence, verdict
+from waybell_report._verdict import bare, sentence, verdict
 from waybell_trace import SpanUsage
 
 
@@ -193,7 +193,7 @@ def _line(each: Node, stem: str, spent: SpanUsage) -> Text:
         (spent.tokens, f"{spent.tokens:,} tokens", "dim"),
         (spent.nano_usd, dollars(spent.nano_usd), "green"),
         (each.flags & ORPHAN, "(its parent is missing)", "dim"),
-        (each.error, visible(each.error), "red"),
+        (each.error, visible(bare(each.error)), "red"),
     ):
         if shown:
             line.append(f"  {text}", style=style)

@@ -28,6 +28,7 @@ from waybell_report._terminal import (
     visible,
     warn,
 )  # fmt: skip
+from waybell_report._verdict import bare
 from waybell_trace import SpanReader, SpanRecord
 
 
@@ -185,7 +186,7 @@ def _span(span: SpanRecord) -> Line:
     if usage.nano_usd:
         line.append(f"  {dollars(usage.nano_usd)}", "green")
     if span.failed:
-        line.append(f"  {visible(span.error or 'failed')}", "red")
+        line.append(f"  {visible(bare(span.error or 'failed'))}", "red")
     plain = {
         "span": span.name, "time": when, "trace_id": span.trace_id,
         "span_id": span.span_id, "parent_id": span.parent_id, "seconds": span.seconds,
