@@ -226,7 +226,7 @@ def test_a_decision_for_a_task_that_waits_for_several_must_say_for_which(
         "--journal", "j", "--decide", "one=yes", model=ScriptedAdapter([])
     )
     assert code == 2
-    assert f"--decide: 'one' waits for several: {first}, {second}" in err
+    assert f"'one' waits for several: name {first!r} or {second!r}" in err
     say("--journal", "j", "--decide", f"{first}=yes", model=ScriptedAdapter([]))
     assert [*read()["pending"]] == [second]
     model = ScriptedAdapter(["written", "fin"])

@@ -136,29 +136,12 @@ def _earlier(options: Namespace) -> dict[str, Any]:
         return {}
     terms = {"journal": options.journal, "retry_failed": options.retry_failed}
     if options.decide:
-        waits = _waiting(options.journal)
-        pairs = ((_full(key, waits), _value(value)) for key, value in options.decide)
-        terms["decisions"] = dict(pairs)
+        if not options.journal.exists():
+            raise Refused(
+                f"--journal: {options.journal}: No such file: it waits for nothing"
+            )
+        terms["decisions"] = {key: _value(value) for key, value in options.decide}
     return terms
-
-
-def _waiting(journal: Path) -> dict[str, str]:
-    """The names of all that a journal's run waits for, and whose they are."""
-    if not journal.exists():
-        raise Refused(f"--journal: {journal}: No such file: it waits for nothing")
-    waits: dict[tuple[str, str], str] = {}
-    for record in _records(journal):
-        match record:
-            case {"task": str(task), "pending": str(step)}:
-                waits[task, step] = f"{task}/{step}" if step else task
-            case {"task": str(task), "decided": step} | {
-                "task": str(task),
-                "step": step,
-            }:
-                waits.pop((task, step), None)
-            case _:
-                continue
-    return {name: task for (task, _), name in waits.items()}
 
 
 def _done(journal: Path | None) -> set[str]:
@@ -180,16 +163,6 @@ def _records(journal: Path | None) -> Iterator[Any]:
     for line in journal.read_text("utf-8", errors="replace").splitlines():
         with suppress(ValueError):
             yield json.loads(line)
-
-
-def _full(key: str, waits: Mapping[str, str]) -> str:
-    """The whole name of what is waited for, also by the id of its task alone."""
-    of_task = [name for name, task in waits.items() if task == key]
-    if key in waits or not of_task:
-        return key
-    if len(of_task) > 1:  # which of them was meant, nobody can tell
-        raise Refused(f"--decide: {key!r} waits for several: {', '.join(of_task)}")
-    return of_task[0]
 
 
 def _value(word: str) -> Any:
