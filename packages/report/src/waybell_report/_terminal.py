@@ -84,7 +84,8 @@ def run(
 
 
 def _told(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
 
 
 def opened(path: Path | None) -> Inputs:

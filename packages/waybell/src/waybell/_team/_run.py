@@ -4,15 +4,16 @@ import asyncio
 import json
 import logging
 import shlex
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from waybell._console import SafeConsole, safe_console
 from waybell._desk._report import plain
-from waybell._out import Refused, SafeConsole, files, refuse_unwritable
+from waybell._guard import Refused
+from waybell._out import files, refuse_unwritable
 from waybell._team import _report as report
 from waybell._team._live import Progress
 from waybell_adapters import adapter
@@ -34,12 +35,7 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
         Refused: An option or the file is wrong, or nothing can be written.
         KeyboardInterrupt: It was interrupted; the message says what is left.
     """
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")  # it may not be able to show every letter
-    for twice in ("waybell_budget", "waybell_deadline"):  # the results say it, too
-        logging.getLogger(twice).addHandler(logging.NullHandler())
-    console = SafeConsole(highlight=False, markup=False, emoji=False)
+    console = safe_console()
     team = _team(options, build or adapter)
     terms = _terms(options, team)
     refuse_unwritable(options.out)
