@@ -32,8 +32,7 @@ OUT gets traces.jsonl, traces.starts.jsonl and decisions.jsonl. Those of an earl
 are moved into OUT/earlier-1, OUT/earlier-2 and so on; nothing is overwritten.
 
 exit codes: 0 answered and approved (--check: at least 27 right), 1 not, 2 the words
-were off, or there is nothing to read or no place to write, 130 interrupted, 141 nobody
-read on.
+were off, or nothing can be read or written, 130 interrupted, 141 nobody read on.
 """
 
 

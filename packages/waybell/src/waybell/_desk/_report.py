@@ -69,6 +69,10 @@ def answer(console: Console, made: Answer, read: int) -> None:
         of_them = "this file" if read == 1 else f"these {read:,} files"
         _titled(console, "Answer", f"Nothing in {of_them} answers it.")
     else:
+        if made.verdict == "doubtful":
+            they = "This file does" if read == 1 else f"These {read:,} files do"
+            told = f"{they} not seem to answer it. What comes nearest:"
+            console.print(_wrapped(console, told, 0), soft_wrap=True)
         _sourced(console, "Answer", made.text, made.sources)
     _line(console, "Question type", made.intent)
     _line(console, "Retrieval", _retrieval(made))
