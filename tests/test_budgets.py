@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = sorted(path.name for path in (ROOT / "packages").iterdir())
 # Lines of a package, 900 where it is not named; docs/decisions/line-budgets.md says why.
 LINES = {
-    "adapters": 5900,  # three vendors and their quirks, a transport, an offline model
+    "adapters": 6400,  # three vendors and their quirks, a transport, an offline model
     "agents": 2550,  # the loop and what a journal keeps of it, files of teams
     "budget": 1650,  # one fair line for threads and tasks; partitions; prices
     "bus": 2250,  # five verbs, four overflow policies, deadlock detection

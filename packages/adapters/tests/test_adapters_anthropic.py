@@ -1,3 +1,4 @@
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -124,14 +125,20 @@ def test_thinking_and_unknown_blocks_go_back_verbatim(serve, connect, wire):
     ]
 
 
-def test_a_thought_that_was_cut_is_not_sent_back(serve, connect, wire):
+async def test_a_thought_that_was_cut_is_not_sent_back(serve, connect, wire):
     whole = thinking_stream(wire)
     cut = whole[: whole.index(b"signature_delta")].rpartition(b"data:")[0]
     stream = connect(
         serve(wire.stall(wire.head() + wire.chunk(cut))), "anthropic"
     ).stream("hi", deadline=None)
-    stream._source._begin()
+    call = stream._source._call
+    reading = asyncio.ensure_future(anext(stream))
+    async with asyncio.timeout(5):
+        while call._now is None or not call._now.reader.begun:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
     stream.close()
+    with pytest.raises(StopAsyncIteration):
+        await reading
     assert stream.reply.message["content"] == []
     assert stream.reply.usage.input_tokens == 5
     assert stream.reply.usage.estimated

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from waybell_adapters._dial import Gate, _look_up, here, outside
-from waybell_adapters._line import Line, LineCut, Watcher
+from waybell_adapters._dial import _look_up
+from waybell_adapters._line import Line, LineCut, Turns, Watcher
 from waybell_adapters._threads import Mailbox, Threads
 
 
@@ -163,19 +163,56 @@ def test_post_for_a_loop_that_has_gone_is_forgotten():
     box.post(lambda: None)
 
 
-def test_a_gate_lets_few_in_and_those_outside_let_others_in():
-    gate = Gate(1)
-    gate.enter()
-    here.gate = gate
-    try:
-        with outside():
-            gate.enter(timeout=SOON)
-            gate.leave()
-        assert gate._places.empty()
-    finally:
-        here.gate = None
-    with outside():
-        pass
+async def test_a_mailbox_gives_each_turn_of_the_loop_a_few_calls():
+    loop, turns = asyncio.get_running_loop(), []
+    box = Mailbox(loop)
+
+    async def begin():
+        await box.turn()
+        turns.append(turn)
+
+    tasks = [asyncio.create_task(begin()) for _ in range(200)]
+    turn = 0
+    while not all(task.done() for task in tasks):
+        turn += 1
+        await asyncio.sleep(0)
+    assert len(turns) == 200
+    assert max(turns.count(n) for n in set(turns)) <= 64
+
+
+def test_turns_are_given_in_order_and_passed_on():
+    turns, lines, poked = Turns(2), [Line() for _ in range(5)], []
+    for n, line in enumerate(lines):
+        line.watch(lambda n=n: poked.append(n))
+    assert [turns.enter(line) for line in lines] == [True, True, False, False, False]
+    assert turns.enter(lines[0])
+    turns.leave(lines[2])  # which has waited long enough
+    turns.leave(lines[0])
+    assert poked == [3]
+    assert turns.enter(lines[3])
+    assert not turns.enter(lines[4])
+    turns.leave(lines[0])
+    assert poked == [3]
+    turns.leave(lines[1])
+    turns.leave(lines[3])
+    assert poked == [3, 4]
+    turns.leave(lines[4])
+    assert turns.enter(lines[0])
+
+
+def test_a_line_that_is_poked_tells_who_waits_and_one_that_was_shut_at_once():
+    line, poked = Line(), []
+    line.poke()
+    line.watch(lambda: poked.append("now"))
+    line.poke()
+    assert poked == ["now"]
+    line.watch(None)
+    line.shut()
+    assert poked == ["now"]
+    line.watch(lambda: poked.append("cut"))
+    assert poked == ["now", "cut"]
+    with pytest.raises(LineCut):
+        line.fileno()
 
 
 def test_a_name_that_has_no_address_is_an_error():

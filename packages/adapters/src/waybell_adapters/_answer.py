@@ -1,104 +1,179 @@
-"""Answers of HTTP: early ones, chunks, and what comes behind the end."""
+"""Answers of HTTP/1.1, of bytes, by https://www.rfc-editor.org/rfc/rfc9112.
+
+It reads from no socket, so that threads and loops share it.
+"""
 
 import re
-from http.client import HTTPException, HTTPResponse, IncompleteRead
-from typing import Any, cast
+import zlib
+from http.client import HTTPException
 
-from waybell_adapters._line import shutdown
-
-
-LIMIT = 16 * 1024  # bytes of a size with its extensions, and of all trailers
-# The end of the data before it, and the size of the next.
-_FRAME = re.compile(rb"\r\n([0-9a-fA-F]{1,16})[ \t]*(?:;[^\n]*)?\r?\n")
-_TRAILERS = re.compile(rb"(?:(?!\r?\n)[^\n]*\n)*\r?\n")
+from waybell_adapters._framing import Chunks, Open, Sized, framing
 
 
-class Chunks:
-    """The data in a chunked body, by https://www.rfc-editor.org/rfc/rfc9112#section-7.1.
+HEAD = 128 * 1024  # bytes of a head
+UNPACKED = 64 * 1024  # bytes that are unpacked at once
+_END = re.compile(rb"\n\r?\n")
+_STATUS = re.compile(r"HTTP/1\.(\d) ([1-9]\d\d)(?=[ \r]|$)")
 
-    Of a chunk that is not whole its data is given out too; only framing is kept.
+
+class Packed:
+    """The data in a packed body, a part at a time, as little may stand for very much.
+
+    Args:
+        kind: The Content-Encoding.
+
+    Raises:
+        ValueError: It is none that can be read.
     """
 
-    __slots__ = ("_held", "_last", "_left", "beyond", "ended")
+    __slots__ = ("_codec", "_held", "_raw")
 
-    def __init__(self) -> None:
-        self._held = b"\r\n"  # as if other data had ended: each frame is the same then
-        self._left = 0
-        self._last = False  # only trailers can come
-        self.ended = False
-        self.beyond = False  # something came after the end
+    def __init__(self, kind: str) -> None:
+        if kind not in ("gzip", "x-gzip", "deflate"):
+            raise ValueError(f"the answer is packed as {kind[:40]!r}, unasked")
+        self._codec = zlib.decompressobj(47)  # gzip or zlib, as it says itself
+        self._raw = kind == "deflate"  # may be without zlib's frame
+        self._held = b""
+
+    @property
+    def more(self) -> bool:
+        """Whether there is something to unpack without a further read."""
+        return bool(self._held)
 
     def feed(self, data: bytes) -> bytes:
-        """Take what was read, nothing at its end, and give the data in it.
+        """Take what was read, and give some of the data in it.
 
         Raises:
-            HTTPException: It is not chunked, or ends too soon.
+            ValueError: It is not packed so.
         """
-        at = self._left
-        if not data:
-            if not self._last:
-                raise IncompleteRead(b"")
-            self.ended = True  # by a server that leaves out the last line
-        if at >= len(data):
-            self._left -= len(data)
-            return data
-        if self._held:
-            data = self._held + data
-        found = [data[:at]]
-        while not self._last and (frame := _FRAME.match(data, at)):
-            size, at = int(frame[1], 16), frame.end()
-            self._last = not size
-            found.append(data[at : at + size])
-            at += size
-        self._left = max(at - len(data), 0)
-        self._hold(data[at:])
-        return b"".join(found)
-
-    def _hold(self, rest: bytes) -> None:
-        end = _TRAILERS.match(rest) if self._last else None
-        if end is not None:
-            self.ended, self.beyond = True, end.end() < len(rest)
-        elif len(rest) > LIMIT or (not self._last and b"\n" in rest[2:]):
-            raise HTTPException(f"this is no chunk: {rest[:40]!r}")
-        self._held = rest
-
-
-class Answer(HTTPResponse):
-    """An answer; those that a server sends before it are passed over."""
-
-    def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        self._sock = sock
-        self._chunks: Chunks | None = None
-
-    def begin(self) -> None:
-        """Read the head, and refuse here, where it is closed, what urllib3 will."""
-        super().begin()
-        sizes = (self.headers.get("content-length") or "").split(",")
-        if len({size.strip() for size in sizes}) > 1:
-            raise HTTPException("an answer of two lengths")
-        if self.chunked:
-            self._chunks = Chunks()
-
-    def read1(self, n: int = -1) -> bytes:
-        """What has come: of a chunked body all chunks in it, not only the first."""
-        chunks = self._chunks
-        if chunks is None:
-            return super().read1(n)
-        found = b""
-        while not (found or chunks.ended):
-            found = chunks.feed(self.fp.read1(n))
-        if chunks.beyond:
-            shutdown(self._sock)  # so that no other call will take it for its answer
-        if chunks.ended:
-            self._chunks = None
-            self.close()
+        data, self._held = self._held + data, b""
+        try:
+            found = self._codec.decompress(data, UNPACKED)
+        except zlib.error as error:
+            if not self._raw:
+                raise ValueError(f"the answer cannot be unpacked: {error}") from None
+            self._codec, self._raw = zlib.decompressobj(-15), False
+            return self.feed(data)
+        self._raw = self._raw and not found
+        self._held = self._codec.unconsumed_tail
+        if self._codec.eof and self._codec.unused_data[:2] == b"\x1f\x8b":
+            self._held = self._codec.unused_data  # another follows
+            self._codec = zlib.decompressobj(47)
         return found
 
-    def _read_status(self: Any) -> tuple[str, int, str]:
-        while True:
-            found = cast(tuple[str, int, str], super()._read_status())  # type: ignore[misc]
-            if not 100 < found[1] < 200 or found[1] == 101:
-                return found
-            while self.fp.readline(LIMIT).strip():
-                pass
+
+class Answer:
+    """An answer's head, then its body; those that come before it are passed over.
+
+    `headers` have their names in lower case; `keep` says whether the connection can
+    have another request once the answer has `ended`.
+    """
+
+    __slots__ = (
+        "_body", "_head", "_packed", "_rest", "ended", "headers", "keep", "status",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._head: bytearray | None = bytearray()  # None once it is read
+        self._rest = b""  # of the body, read with the head
+        self._body: Chunks | Sized | Open = Open()
+        self._packed: Packed | None = None
+        self.headers: dict[str, str] = {}
+        self.status = 0
+        self.keep = False
+        self.ended = False
+
+    def begin(self, data: bytes) -> bool:
+        """Take what was read, nothing at its end, until the head is whole.
+
+        Raises:
+            HTTPException: It is no head of HTTP/1.1.
+            ValueError: The body is packed in a way that cannot be read.
+        """
+        held = self._head
+        assert held is not None
+        seen = max(len(held) - 2, 0)
+        held += data
+        while (end := _END.search(held, seen)) is not None:
+            self._read_head(held[: end.start()].decode("latin-1"))
+            held, seen = held[end.end() :], 0
+            if self.status >= 200 or self.status == 101:
+                self._frame(bytes(held))
+                return True
+        if not data:
+            raise HTTPException("the connection ended before the answer")
+        if len(held) > HEAD:
+            raise HTTPException(f"a head of more than {HEAD} bytes")
+        self._head = held
+        return False
+
+    @property
+    def more(self) -> bool:
+        """Whether there is something to give out without a further read."""
+        return bool(self._rest) or (self._packed is not None and self._packed.more)
+
+    def read(self, data: bytes = b"") -> bytes:
+        """Take what was read, nothing at its end, and give the data in it.
+
+        Nothing is given where only framing came, and when it has `ended`.
+
+        Raises:
+            HTTPException: The body is not framed as it said, or ends too soon.
+            ValueError: It is not packed as it said.
+        """
+        packed = self._packed
+        if packed is None:
+            return self._data(data)
+        if packed.more:
+            return packed.feed(b"")
+        found = self._data(data)
+        return packed.feed(found) if found else b""
+
+    def _data(self, data: bytes) -> bytes:
+        if self._rest:
+            data, self._rest = self._rest, b""
+        if self.ended:
+            return b""
+        body = self._body
+        found = body.feed(data)
+        self.ended = body.ended
+        # A body that the connection's end has ended leaves none for another request.
+        self.keep = self.keep and bool(data) and not body.beyond
+        return found
+
+    def _read_head(self, text: str) -> None:
+        first, *lines = text.split("\n")
+        status = _STATUS.match(first)
+        if status is None:
+            raise HTTPException(f"this is no answer of HTTP/1.1: {first[:40]!r}")
+        self.status, self.headers = int(status[2]), _fields(lines)
+        said = self.headers.get("connection", "").lower()
+        self.keep = "close" not in said and (status[1] != "0" or "keep-alive" in said)
+
+    def _frame(self, rest: bytes) -> None:
+        self._head, self._rest = None, rest
+        headers = self.headers
+        bare = self.status < 200 or self.status in (204, 304)
+        self._body = Sized(0) if bare else framing(headers)
+        self.ended = self._body.ended
+        # Of what is framed in two ways nobody knows what comes after it.
+        doubtful = "transfer-encoding" in headers and "content-length" in headers
+        self.keep = self.keep and not (doubtful or (self.ended and rest))
+        packing = headers.get("content-encoding", "identity").strip().lower()
+        if packing != "identity":
+            self._packed = Packed(packing)
+
+
+def _fields(lines: list[str]) -> dict[str, str]:
+    """The fields of a head by their names in lower case; several of one are a list."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in lines:
+        if line[:1] in " \t" and name:
+            found[name] += " " + line.strip()  # an old way to go on
+            continue
+        said, colon, value = line.partition(":")
+        if colon:
+            name, value = said.lower(), value.strip()
+            found[name] = f"{found[name]}, {value}" if name in found else value
+    return found

@@ -1,10 +1,8 @@
 """One request and the reading of its answer; it knows no second try."""
 
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPException
-from json import dumps
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +10,15 @@ from urllib3.exceptions import HTTPError
 
 from waybell_adapters._dialect import Dialect, Reader
 from waybell_adapters._events import BodyParser, LineParser, SSEParser, mended, objects
-from waybell_adapters._line import Line, LineCut
+from waybell_adapters._line import Line
 from waybell_adapters._prompt import count_tokens
 from waybell_adapters._refusals import refusal
 from waybell_adapters._reply import CallAttempt, Usage
+from waybell_adapters._wait import Steps
 
 
 if TYPE_CHECKING:
-    from urllib3.response import BaseHTTPResponse
-
-    from waybell_adapters._engine import Engine
+    from waybell_adapters._exchange import Exchange
 
 LONGEST = 32 * 1024 * 1024  # characters of a reply: far above any real one
 LOST = (HTTPError, HTTPException, OSError, EOFError, UnicodeError)
@@ -31,7 +28,6 @@ _BLANK = (
     b"\xef\xbb\xbf \t\r\n"  # what may stand before a body, with the byte order mark
 )
 _BODY = 64 * 1024  # bytes of an error's body that are read
-_MOST = 65536  # bytes that are read at once
 _IDS = ("request-id", "x-request-id", "x-litellm-call-id")
 
 
@@ -41,54 +37,55 @@ class Attempt:
     Args:
         line: Owns the connection.
         dialect: Reads the answer.
+        exchange: Sends the request.
+        pieces: Where the pieces of the reply go.
     """
 
     __slots__ = (
-        "_began", "_dialect", "_half", "_kind", "_length", "_line", "_packed", "_parser",
-        "_response", "body", "id", "last", "pieces", "reader", "status",
+        "_began", "_dialect", "_half", "_kind", "_length", "_line", "_parser", "body",
+        "exchange", "id", "last", "pieces", "reader", "status",
     )  # fmt: skip
 
-    def __init__(self, line: Line, dialect: Dialect) -> None:
+    def __init__(
+        self, line: Line, dialect: Dialect, exchange: "Exchange", pieces: deque[str]
+    ) -> None:
         self._line = line
         self._dialect = dialect
         self._began = monotonic()
         self._half = ""
-        self._packed = False
         self._length = 0
         self._kind = ""
         self._parser: SSEParser | LineParser | BodyParser | None = None
-        self._response: BaseHTTPResponse | None = None
+        self.exchange = exchange
         self.body: dict[str, Any] = {}
         self.id: str | None = None
         self.last = ""  # what was read last, for an error about it
-        self.pieces: deque[str] = deque()
+        self.pieces = pieces
         self.reader: Reader = dialect.reader()
         self.status: int | None = None
 
-    def open(self, engine: "Engine", body: dict[str, Any], cap: float | None) -> None:
+    def open(self, request: bytes) -> Steps[None]:
         """Send the request and look at the head of the answer.
 
         Raises:
             Refusal: It is an error.
             ValueError: It is a page.
         """
-        self.body = body
-        text = dumps(body, ensure_ascii=False, separators=(",", ":"))
-        sent = text.encode("utf-8", "replace")  # a lone surrogate is no text anywhere
-        self._response = response = engine.send(self._line, sent, cap)
-        headers = response.headers
-        self._packed = "content-encoding" in headers  # though none was asked for
+        exchange, answer = self.exchange, self.exchange.answer
+        yield from exchange.send(request)
+        yield from exchange.head()
+        headers = answer.headers
         self.id = next((headers[name] for name in _IDS if name in headers), None)
-        self.status = response.status
+        self.status = answer.status
         if not 200 <= self.status < 300:
-            said = self._rest()
+            said = yield from self._rest()
             raise refusal(self.status, headers, said, time())
         self._kind = headers.get("content-type", "")
         if "html" in self._kind:
-            self.last = self._rest()
+            self.last = yield from self._rest()
             raise ValueError("the server answered with a page, not a reply")
 
-    def pull(self) -> None:
+    def pull(self) -> Steps[None]:
         """Read what has come, at least one byte.
 
         Raises:
@@ -98,7 +95,7 @@ class Attempt:
         """
         reader = self.reader
         try:
-            chunk = self._read(_MOST)
+            chunk = yield from self.exchange.read()
         except LOST:
             if reader.stop is None or self._line.cut:
                 raise
@@ -139,32 +136,21 @@ class Attempt:
         counts["output_tokens"] = max(known.output_tokens, said)
         return Usage(**counts, estimated=True)
 
-    def drain(self) -> None:
+    def drain(self) -> Steps[None]:
         """Read what is left behind the reply, so that the connection can be kept."""
-        self._line.settimeout(0.1)
-        with suppress(*LOST):
-            for _ in range(4):
-                if not self._read(_MOST):
-                    self._response = None
-                    return
-
-    def drop(self) -> None:
-        """Give the connection back, closed if anything is left to read."""
-        response, self._response = self._response, None
-        if response is not None:
-            response.close()
-            response.release_conn()
+        exchange = self.exchange
+        if not exchange.answer.ended:
+            exchange.hurry(0.1)
+            with suppress(*LOST, ValueError):
+                for _ in range(4):
+                    if not (yield from exchange.read()):
+                        return
 
     def record(self, error: str | None, usage: Usage | None) -> CallAttempt:
         """What there is to tell of it."""
         return CallAttempt(
             self.status, error, monotonic() - self._began, usage, self.id
         )
-
-    def _read(self, most: int) -> bytes:
-        if self._response is None:
-            raise LineCut
-        return self._response.read1(most, decode_content=self._packed)
 
     def _texts(self, chunk: bytes) -> list[str]:
         """The events that it completes, whatever form the server said it would use."""
@@ -192,9 +178,7 @@ class Attempt:
 
     def _said(self, event: dict[str, Any], text: str) -> str:
         if event.get("error") or event.get("type") == "error":
-            none: Mapping[str, str] = {}
-            headers = none if self._response is None else self._response.headers
-            raise refusal(None, headers, text, time())
+            raise refusal(None, self.exchange.answer.headers, text, time())
         try:
             piece = self.reader.read(event)
         except SHAPE as error:
@@ -210,14 +194,14 @@ class Attempt:
         self._half = whole[-1] if "\ud800" <= whole[-1] <= "\udbff" else ""
         return mended(whole.removesuffix(self._half))
 
-    def _rest(self) -> str:
+    def _rest(self) -> Steps[str]:
         """The body of an answer that is no reply, as far as it is worth reading."""
         found = b""
-        self._line.settimeout(5)
+        self.exchange.hurry(5)
         try:
-            while len(found) < _BODY and (more := self._read(_BODY - len(found))):
+            while len(found) < _BODY and (more := (yield from self.exchange.read())):
                 found += more
-        except LOST:
+        except (*LOST, ValueError):
             if self._line.cut:
                 raise
-        return found.decode("utf-8", "replace")
+        return found[:_BODY].decode("utf-8", "replace")

@@ -1,12 +1,11 @@
 """One call: its attempts, what they cost, and the pieces of its reply."""
 
 import re
-from collections.abc import Callable
+from collections import deque
 from contextlib import suppress
 from decimal import Decimal
+from json import dumps
 from typing import Any, NoReturn, cast
-
-from urllib3.exceptions import ReadTimeoutError
 
 from waybell_adapters._attempt import LOST, Attempt
 from waybell_adapters._dialect import Ask, Dialect
@@ -17,6 +16,7 @@ from waybell_adapters._line import Line, LineCut
 from waybell_adapters._refusals import Refusal
 from waybell_adapters._reply import CallAttempt, Reply, Usage
 from waybell_adapters._retry import Terms, insist
+from waybell_adapters._wait import Steps, Wait
 
 
 _NOTHING = Usage(estimated=True)
@@ -26,7 +26,7 @@ _HOPELESS = re.compile(f"{_ENDED}|CERTIFICATE_VERIFY|Tunnel connection failed: 4
 
 
 class Call:
-    """The pieces of one reply, asked for when the first is wanted.
+    """One reply, asked for when `run` is begun; its pieces come into `pieces`.
 
     Args:
         engine: Sends it.
@@ -36,8 +36,8 @@ class Call:
     """
 
     __slots__ = (
-        "_ask", "_closed", "_dialect", "_engine", "_error", "_failed", "_line", "_made",
-        "_now", "_paid", "_terms",
+        "_ask", "_closed", "_dialect", "_engine", "_failed", "_looped", "_made", "_now",
+        "_paid", "_terms", "line", "pieces",
     )  # fmt: skip
 
     def __init__(
@@ -47,41 +47,50 @@ class Call:
         self._dialect = dialect
         self._ask = ask
         self._terms = terms
-        self._line = Line()
         self._made: list[CallAttempt] = []  # attempts that have failed
         self._now: Attempt | None = None
-        self._error: AdapterError | None = None
         self._failed = False
         self._paid = False
         self._closed = False
+        self._looped = False
+        self.line = Line()
+        self.pieces: deque[str] = deque()
 
-    def __del__(self) -> None:
-        """End one that nobody has ended; by no lock that might be held right now."""
-        if not self._closed:
-            self._line.shut()
-            self._engine.leave(self._line)
+    def run(self) -> Steps[None]:
+        """Ask and read: None where there are pieces; else what a loop must wait for.
 
-    def __iter__(self) -> "Call":
-        return self
+        Raises:
+            AdapterError: There is no reply, or no more of it.
+        """
+        error = None
+        try:
+            yield from self._begin()
+            while (now := self._now) is not None and not now.reader.done:
+                if self.pieces:
+                    yield None
+                yield from self._guard(now.pull())
+            if now is not None:
+                # Whether all can be understood is known while an error can be raised.
+                yield from self._guard(self._check(now))
+                yield from now.drain()
+            self.close()
+        except Refusal as refusal:
+            error = self._told(refusal.error)
+        if self.pieces:
+            yield None  # what came before an error is given out first
+        if error is not None:
+            raise error
 
-    def __next__(self) -> str:
-        now = self._now
-        while now is None or not now.pieces:
-            if self._error is not None:
-                raise self._error
-            if self._closed:
-                raise StopIteration
-            try:
-                now = self._go_on()
-            except Refusal as refusal:
-                # What came before it is given out first.
-                self._error = self._told(refusal.error)
-                now = self._now
-        return now.pieces.popleft()
+    def drive(self, *, looped: bool) -> None:
+        """Go on in a loop, which is told of all waits, or in a thread, which waits."""
+        if looped != self._looped:
+            self._looped = looped
+            if self._now is not None:
+                self._now.exchange.drive(looped=looped)
 
     def shut(self) -> None:
         """End it now, from any thread."""
-        self._line.shut()
+        self.line.shut()
 
     def close(self) -> None:
         """Give the connection back, or end it if the reply is not whole."""
@@ -89,8 +98,16 @@ class Call:
             return
         self._closed = True
         if self._now is not None:
-            self._now.drop()
-        self._engine.leave(self._line)
+            self._now.exchange.close()
+        self._engine.leave(self.line)
+
+    def abandon(self) -> None:
+        """End one that nobody has ended; by no lock that might be held right now."""
+        if not self._closed:
+            self.line.shut()
+            if self._now is not None:
+                self._now.exchange.abandon()
+            self._engine.leave(self.line)
 
     def finish(self, text: str, cut: bool) -> Reply:
         """The reply, of what has come."""
@@ -101,7 +118,7 @@ class Call:
             )
         usage, cost = _NOTHING, cast(Decimal | None, Decimal(0))
         # A request that was sent may be paid for, though no answer came.
-        if self._paid or (self._line.up and not self._failed):
+        if self._paid or (self.line.up and not self._failed):
             usage = self._usage(now, text, cut=cut)
             cost = self._terms.cost(usage)
         if not self._failed:
@@ -116,32 +133,22 @@ class Call:
             **facts,
         )  # fmt: skip
 
-    def _go_on(self) -> Attempt:
-        if self._now is None:
-            self._begin()
-        else:
-            self._guard(self._now.pull)
-        now = self._now
-        assert now is not None
-        if now.reader.done:
-            # Whether all can be understood is known now, while an error can be raised.
-            self._guard(lambda: now.facts("", cut=False))
-            now.drain()
-            self.close()
-        return now
-
-    def _begin(self) -> None:
-        deadline = self._terms.deadline
-        self._engine.enter(self._line)
+    def _begin(self) -> Steps[None]:
+        deadline, line = self._terms.deadline, self.line
+        self._engine.enter(line)
         if deadline is not None:
-            self._engine.watcher.add(self._line, deadline)
-        insist(self._try, self._terms, sleep=self._sleep, before=self._charge)
+            self._engine.watcher.add(line, deadline)
+        while self._looped and not (line.cut or self._engine.turns.enter(line)):
+            yield Wait("pause")
+        yield from insist(
+            self._try, self._terms, pause=self._pause, before=self._charge
+        )
 
-    def _try(self) -> None:
+    def _try(self) -> Steps[None]:
         """One attempt, repeated at once while the server only dislikes its form."""
         while True:
             try:
-                return self._attempt()
+                return (yield from self._attempt())
             except Refusal as refusal:
                 error, now = refusal.error, self._now
                 if error.status not in (400, 422) or now is None:
@@ -149,21 +156,28 @@ class Call:
                 if not self._dialect.adjust(now.body, f"{error.args[0]} {error.body}"):
                     raise
 
-    def _attempt(self) -> None:
-        terms, ask, line = self._terms, self._ask, self._line
+    def _attempt(self) -> Steps[None]:
+        terms, ask, line = self._terms, self._ask, self.line
         admit(terms.deadline, terms.budget, tokens=ask.size)
         line.up = line.reused = self._failed = self._paid = False
-        self._now = now = Attempt(line, self._dialect)
-        body = self._dialect.body(ask)
         cap = None if terms.deadline is None else terms.deadline.timeout()
-        self._guard(lambda: now.open(self._engine, body, cap))
+        exchange = self._engine.exchange(line, cap, looped=self._looped)
+        self._now = now = Attempt(line, self._dialect, exchange, self.pieces)
+        now.body = self._dialect.body(ask)
+        text = dumps(now.body, ensure_ascii=False, separators=(",", ":"))
+        body = text.encode("utf-8", "replace")  # a lone surrogate is no text anywhere
+        yield from self._guard(now.open(self._engine.request(body)))
         while not (now.reader.begun or now.reader.done):
-            self._guard(now.pull)
+            yield from self._guard(now.pull())
 
-    def _guard(self, step: Callable[[], object]) -> None:
-        """Do it, and say in this package's words what went wrong."""
+    def _check(self, now: Attempt) -> Steps[None]:
+        now.facts("", cut=False)
+        yield from ()
+
+    def _guard(self, steps: Steps[None]) -> Steps[None]:
+        """Take them, and say in this package's words what went wrong."""
         try:
-            step()
+            yield from steps
         except LOST as error:
             self._lost(error)
         except Refusal as refusal:
@@ -173,8 +187,8 @@ class Call:
 
     def _lost(self, error: Exception) -> NoReturn:
         """Something on the way broke: say what, and whether it may be tried again."""
-        deadline, line = self._terms.deadline, self._line
-        late = isinstance(error, ReadTimeoutError)
+        deadline, line = self._terms.deadline, self.line
+        late = isinstance(error, TimeoutError)
         if deadline is not None and (late or line.cut):
             deadline.check()
         said = _said(error, late=late, cut=line.cut)
@@ -201,7 +215,7 @@ class Call:
         usage = self._usage(now, "", cut=True) if found.paid else None
         said = f"{type(error).__name__}: {error.args[0]}"
         self._made.append(now.record(said, usage))
-        now.drop()
+        now.exchange.close()
         raise found
 
     def _told(self, error: AdapterError) -> AdapterError:
@@ -221,9 +235,12 @@ class Call:
         usd, model = self._terms.cost(usage), self._ask.model
         budget.charge(usd=usd, model=model, usage=usage, line="estimated")
 
-    def _sleep(self, seconds: float) -> None:
+    def _pause(self, seconds: float) -> Steps[None]:
+        if self._looped:
+            yield Wait("pause", seconds)
+            seconds = 0
         try:
-            self._line.sleep(seconds)
+            self.line.sleep(seconds)
         except LineCut as error:
             self._lost(error)
 

@@ -7,21 +7,20 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import requests
-from urllib3.util import Retry, Timeout
+from urllib3.util.proxy import connection_requires_http_tunnel
 
-from waybell_adapters._dial import Gate, Mount, here
-from waybell_adapters._line import Line, Watcher
+from waybell_adapters._dial import Mount
+from waybell_adapters._exchange import Exchange
+from waybell_adapters._line import Line, Turns, Watcher
 from waybell_adapters._threads import Mailbox, Threads
 
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from urllib3.response import BaseHTTPResponse
-
 
 CONNECT = 10.0  # seconds in which a server is to take a connection
-_ONCE = Retry(False, redirect=False)  # urllib3 raises at once: retries have one owner
+_DEFAULT = {"http": ":80", "https": ":443"}
 
 
 class Engine:
@@ -31,13 +30,13 @@ class Engine:
         url: Where every request goes.
         headers: What every request carries.
         session: Proxies, certificates and `trust_env` are taken from it.
-        connections: Calls that may run at once in threads.
+        connections: Calls of loops that may run at once.
         timeout: Seconds of silence after which a server counts as gone.
     """
 
     __slots__ = (
-        "_boxes", "_closed", "_gate", "_headers", "_lines", "_lock", "_mount", "_path", "_pool", "_timeout",
-        "threads", "watcher",
+        "_boxes", "_closed", "_head", "_lines", "_lock", "_mount", "_pool", "_timeout",
+        "_tunnel", "threads", "turns", "watcher",
     )  # fmt: skip
 
     def __init__(
@@ -62,48 +61,57 @@ class Engine:
         mount.cert_verify(pool, str(request.url), verify, settings["cert"])
         self._mount = mount
         self._pool = pool
-        self._path: str = mount.request_url(request, proxies)
-        self._headers = headers
+        scheme, _, rest = str(request.url).partition("://")
+        host = rest.partition("/")[0].removesuffix(_DEFAULT[scheme])
+        lines = {"Host": host} | dict(headers)
+        proxy = pool.proxy
+        self._tunnel = bool(proxy) and connection_requires_http_tunnel(
+            proxy, pool.proxy_config, scheme
+        )
+        if proxy and not self._tunnel:
+            lines |= pool.proxy_headers
+        self._head = _head(mount.request_url(request, proxies), lines)
         self._timeout = timeout
-        self._gate = Gate()
         self.threads = Threads(connections)
+        self.turns = Turns(connections)
         self.watcher = Watcher()
         self._lines: set[Line] = set()
         self._closed = False
         self._lock = threading.Lock()
         self._boxes: dict[AbstractEventLoop, Mailbox] = {}
 
-    def send(self, line: Line, body: bytes, cap: float | None) -> "BaseHTTPResponse":
-        """Send a request and read the head of its answer.
+    def exchange(self, line: Line, cap: float | None, *, looped: bool) -> Exchange:
+        """A request that can be sent.
 
         Args:
             line: Owns the connection until the answer has been read.
-            body: JSON.
             cap: Seconds that any wait may take at most.
+            looped: Whether a loop drives it.
         """
-        times = [t for t in (cap, self._timeout) if t is not None]
+        times = [max(t, 0.001) for t in (cap, self._timeout) if t is not None]
         quiet = min(times, default=None)
         connect = CONNECT if quiet is None else min(quiet, CONNECT)
-        # urllib3 takes no zero; the deadline itself is kept by the watcher.
-        timeout = Timeout(
-            connect=max(connect, 0.001),
-            read=None if quiet is None else max(quiet, 0.001),
-        )
-        here.line, here.gate = line, self._gate
-        self._gate.enter()
-        try:
-            response: BaseHTTPResponse = self._pool.urlopen(
-                "POST", self._path, body=body, headers=self._headers, retries=_ONCE,
-                redirect=False, assert_same_host=False, timeout=timeout,
-                preload_content=False, decode_content=False,
-            )  # fmt: skip
-        except BaseException:
-            line.free()  # its connection has been closed
-            raise
-        finally:
-            here.line = here.gate = None
-            self._gate.leave()
-        return response
+        return Exchange(self, line, connect=connect, quiet=quiet, looped=looped)
+
+    def request(self, body: bytes) -> bytes:
+        """The bytes of a request with this body."""
+        return b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
+
+    def lend(self) -> Any:
+        """A connection of the pool, connected or not."""
+        return self._pool._get_conn()  # noqa: SLF001 - what a pool is to be used by
+
+    def join(self, conn: Any) -> None:
+        """Connect, and through a proxy and TLS."""
+        if self._tunnel:
+            self._pool._prepare_proxy(conn)  # noqa: SLF001 - as above
+        if conn.is_closed:
+            conn.connect()
+        self._pool._validate_conn(conn)  # noqa: SLF001 - which warns where it is not safe
+
+    def take_back(self, conn: Any) -> None:
+        """Keep a connection for later calls."""
+        self._pool._put_conn(conn)  # noqa: SLF001 - as above
 
     def enter(self, line: Line) -> None:
         """Know of a call, so that `close` can end it, also one that waited its turn."""
@@ -115,9 +123,13 @@ class Engine:
         """Forget a call that has ended."""
         self._lines.discard(line)
         self.watcher.drop(line)
+        self.turns.leave(line)
 
     def mailbox(self, loop: "AbstractEventLoop") -> Mailbox:
         """The way into this loop."""
+        box = self._boxes.get(loop)
+        if box is not None:
+            return box
         with self._lock:
             box = self._boxes.get(loop)
             if box is None:
@@ -135,3 +147,11 @@ class Engine:
         self.watcher.close()
         self._mount.close()
         self._pool.close()
+
+
+def _head(path: str, headers: dict[str, str]) -> bytes:
+    """The beginning of every request, until its length."""
+    named = {name.lower(): f"{name}: {value}\r\n" for name, value in headers.items()}
+    named.pop("content-length", None)
+    text = f"POST {path} HTTP/1.1\r\n{''.join(named.values())}Content-Length: "
+    return text.encode("ascii")

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from time import monotonic
 
 from waybell_adapters._limits import DeadlineLike
@@ -20,7 +21,7 @@ class Line:
         self._lock = threading.Lock()
         self._sock: socket.socket | None = None
         self._spare = False
-        self._waking: threading.Event | None = None
+        self._waking: Callable[[], object] | None = None
         self.cut = False
         self.up = False  # connected, so the server may have got the request
         self.reused = False
@@ -49,12 +50,34 @@ class Line:
         """End the call at once: now, or as soon as it tries to go on."""
         with self._lock:
             self.cut = True
-            if self._waking is not None:
-                self._waking.set()
             if self._sock is not None:
                 shutdown(self._sock)
+        self.poke()
 
-    def settimeout(self, seconds: float) -> None:
+    def poke(self) -> None:
+        """Wake whoever waits with this line, for a look at what has changed."""
+        waking = self._waking
+        if waking is not None:
+            waking()
+
+    def watch(self, waking: Callable[[], object] | None) -> None:
+        """Call this, from any thread, when it is poked; at once if it was ended."""
+        self._waking = waking
+        if self.cut:
+            self.poke()
+
+    def fileno(self) -> int:
+        """The number of the socket.
+
+        Raises:
+            LineCut: There is none.
+        """
+        sock = self._sock
+        if sock is None or (number := sock.fileno()) < 0:
+            raise LineCut
+        return number
+
+    def settimeout(self, seconds: float | None) -> None:
         """Bound each wait for the socket from now on."""
         with self._lock:
             if self._sock is not None and self._sock.fileno() >= 0:
@@ -66,12 +89,9 @@ class Line:
         Raises:
             LineCut: The call was ended.
         """
-        with self._lock:
-            self._waking = event
-            if self.cut:
-                event.set()
+        self.watch(event.set)
         event.wait(seconds)
-        self._waking = None
+        self.watch(None)
         if self.cut:
             raise LineCut
 
@@ -97,6 +117,48 @@ def shutdown(sock: socket.socket) -> None:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
     except OSError:
         return  # it is not connected, or has ended by itself
+
+
+class Turns:
+    """Lets so many calls of loops run at once; more wait, first come, first served.
+
+    Args:
+        most: How many.
+    """
+
+    __slots__ = ("_lock", "_most", "_running", "_waiting")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        # A finalizer may leave while its own thread is in here.
+        self._lock = threading.RLock()
+        self._running: set[Line] = set()
+        self._waiting: dict[Line, None] = {}
+
+    def enter(self, line: Line) -> bool:
+        """Whether it has its turn; if not, it is poked when it has."""
+        with self._lock:
+            if line in self._running:
+                return True
+            if len(self._running) < self._most:
+                self._running.add(line)
+                return True
+            self._waiting[line] = None
+            return False
+
+    def leave(self, line: Line) -> None:
+        """Give up the turn, or the wait for one."""
+        following = None
+        with self._lock:
+            self._waiting.pop(line, None)
+            if line in self._running:
+                self._running.discard(line)
+                following = next(iter(self._waiting), None)
+            if following is not None:
+                del self._waiting[following]
+                self._running.add(following)
+        if following is not None:
+            following.poke()
 
 
 class Watcher:

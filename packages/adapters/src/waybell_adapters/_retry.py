@@ -9,6 +9,7 @@ from waybell_adapters._dialect import Price
 from waybell_adapters._limits import BudgetLike, DeadlineLike
 from waybell_adapters._refusals import Refusal
 from waybell_adapters._reply import Usage
+from waybell_adapters._wait import Steps
 
 
 if TYPE_CHECKING:
@@ -49,27 +50,48 @@ class Terms:
 
 
 def insist(
-    attempt: Callable[[], None],
+    attempt: Callable[[], Steps[None]],
     terms: Terms,
     *,
-    sleep: Callable[[float], None],
+    pause: Callable[[float], Steps[None]],
     before: Callable[[Refusal], None],
-) -> None:
+) -> Steps[None]:
     """Make an attempt, and more while they fail in a way that may pass.
 
     Args:
         attempt: Raises `Refusal`.
         terms: How many, how long between, until when.
-        sleep: Waits.
+        pause: Waits.
         before: Told of each failure that is followed by another attempt.
     """
-    try:
-        return attempt()
-    except Refusal as error:
-        if terms.attempts < 2 or not error.again:
-            raise
-        first: list[Refusal] = [error]
+    failed = yield from _tried(attempt)
+    if failed is None:
+        return
+    if terms.attempts < 2 or not failed.again:
+        raise failed
+    pauses: list[float] = []
+    for trial in _trials(terms, before, pauses.append):
+        if pauses:  # there is none before the one that has failed already
+            yield from pause(pauses.pop())
+            failed = yield from _tried(attempt)
+        with trial:
+            if failed is not None:
+                raise failed
 
+
+def _tried(attempt: Callable[[], Steps[None]]) -> Steps[Refusal | None]:
+    try:
+        yield from attempt()
+    except Refusal as error:
+        return error
+    return None
+
+
+def _trials(
+    terms: Terms,
+    before: Callable[[Refusal], None],
+    sleep: Callable[[float], None],
+) -> Any:
     # Loaded only now: most calls never fail.
     from tenacity import (  # noqa: PLC0415
         Retrying,
@@ -88,17 +110,11 @@ def insist(
         asked = failed(state).delay
         return growing(state) if asked is None else asked
 
-    def step() -> None:
-        if first:
-            raise first.pop()
-        attempt()
-
-    Retrying(
+    return Retrying(
         stop=terms.ends,
         wait=wait,
         retry=retry_if_exception(lambda e: isinstance(e, Refusal) and e.again),
         before_sleep=lambda state: before(failed(state)),
         sleep=sleep,
         reraise=True,
-    )(step)
-    return None
+    )

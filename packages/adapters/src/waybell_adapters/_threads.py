@@ -110,26 +110,48 @@ class Threads:
 
 
 class Mailbox:
-    """Brings calls from threads into a loop, many at one wake-up.
+    """Brings calls into a loop, a few at each of its turns, so that none is long.
 
     Args:
         loop: Where they run.
     """
 
-    __slots__ = ("_called", "_loop", "_posts")
+    __slots__ = ("_begun", "_called", "_loop", "_posts")
 
     def __init__(self, loop: "AbstractEventLoop") -> None:
         self._loop = loop
         self._posts: deque[Callable[[], object]] = deque()
         self._called = False
+        self._begun = 0
 
     def post(self, call: Callable[[], object]) -> None:
-        """Run it in the loop soon; forgotten when the loop is closed."""
+        """Run it in the loop soon, from any thread; forgotten when the loop is closed."""
         self._posts.append(call)
         if not self._called:
             self._called = True
             with suppress(RuntimeError):  # the loop has gone, and its tasks with it
                 self._loop.call_soon_threadsafe(self._deliver)
+
+    def put(self, call: Callable[[], object]) -> None:
+        """Run it in this thread's loop soon."""
+        self._posts.append(call)
+        if not self._called:
+            self._called = True
+            self._loop.call_soon(self._deliver)
+
+    async def turn(self) -> None:
+        """Go on in a turn of the loop in which few others begin."""
+        if self._begun < _BATCH and not self._posts:
+            if not self._begun:
+                self._loop.call_soon(self._forget)
+            self._begun += 1
+            return
+        future = self._loop.create_future()
+        self.put(lambda: None if future.done() else future.set_result(None))
+        await future
+
+    def _forget(self) -> None:
+        self._begun = 0
 
     def _deliver(self) -> None:
         self._called = False  # before reading: whoever posts from now on calls again

@@ -177,12 +177,17 @@ class VendorAdapter:
         return f"{type(self).__name__}({self.model!r}{at})"
 
     async def _ready(self) -> None:
-        """Import requests in a thread before the first call: a loop cannot wait so long."""
-        if self._wires:
-            return
+        """Wait for a turn of the loop in which few calls begin; before the first, import.
+
+        In a thread, as a loop cannot wait so long for requests.
+        """
         import asyncio  # noqa: PLC0415 - a loop runs, so it is loaded already
 
         loop = asyncio.get_running_loop()
+        wire = self._wires.get(os.getpid())
+        if wire is not None:
+            await wire.engine.mailbox(loop).turn()
+            return
         work = self._loading.get(loop)
         if work is None:
             work = self._loading[loop] = loop.create_task(

@@ -1,0 +1,191 @@
+"""One request and its answer on a connection lent for it, for threads and for loops.
+
+Imported when the first call is made, as it imports requests.
+"""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from urllib3.exceptions import SSLError
+from urllib3.util.ssl_match_hostname import CertificateError
+
+from waybell_adapters._answer import Answer
+from waybell_adapters._line import Line
+from waybell_adapters._wait import Steps, T, Wait
+
+
+if TYPE_CHECKING:
+    from waybell_adapters._engine import Engine
+
+
+_MOST = 65536  # bytes that are read or written at once
+
+
+class Exchange:
+    """Sends a request and reads the answer; a thread waits, a loop is told of waits.
+
+    Args:
+        engine: Has the connections.
+        line: Owns the socket.
+        connect: Seconds that a new connection may take.
+        quiet: Seconds that any other wait may take, None without limit.
+        looped: Whether a loop drives it: waits are yielded.
+    """
+
+    __slots__ = (
+        "_busy", "_calm", "_conn", "_connect", "_engine", "_line", "_lock", "_looped",
+        "_quiet", "_reused", "_sock", "_tls", "answer", "closed",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        engine: "Engine",
+        line: Line,
+        *,
+        connect: float,
+        quiet: float | None,
+        looped: bool,
+    ) -> None:
+        self._engine = engine
+        self._line = line
+        self._connect = connect
+        self._quiet = quiet
+        self._looped = looped
+        self._lock = threading.Lock()
+        self._busy = False  # a thread works on it for a loop
+        self._conn: Any = None
+        self._sock: Any = None
+        self._tls = False
+        self._calm = False  # it can be asked without waiting
+        self.answer = Answer()
+        self.closed = False
+
+    def send(self, request: bytes) -> Steps[None]:
+        """Send a request, over a connection that is kept or a new one."""
+        conn = self._conn = self._engine.lend()
+        if conn.is_closed:
+            yield from self._away(self._join)
+        else:
+            self._line.reused = True
+        self._take(conn.sock)
+        left = memoryview(request)
+        try:
+            while left:
+                sent = yield from self._do("write", self._sock.send, left[:_MOST])
+                left = left[sent:]
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it may have answered before
+
+    def head(self) -> Steps[None]:
+        """Read the head of the answer."""
+        begin = self.answer.begin
+        while not begin((yield from self._receive())):
+            pass
+
+    def read(self) -> Steps[bytes]:
+        """Some of the body; nothing at its end."""
+        answer = self.answer
+        while True:
+            known = answer.more or answer.ended
+            found = answer.read(b"" if known else (yield from self._receive()))
+            if found or (answer.ended and not answer.more):
+                return found
+
+    def hurry(self, seconds: float) -> None:
+        """Wait no longer than so at once from now on."""
+        self._quiet = seconds
+        self._set_timeout()
+
+    def drive(self, *, looped: bool) -> None:
+        """Go on for a loop, or for a thread."""
+        self._looped = looped
+        self._set_timeout()
+
+    def close(self) -> None:
+        """Let the connection go: kept if the answer has been read, else ended."""
+        with self._lock:
+            self.closed = True
+            if self._busy:
+                return  # whoever works on it closes it
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            if not (self._line.free() and self.answer.ended and self.answer.keep):
+                conn.close()
+            self._engine.take_back(conn)
+
+    def abandon(self) -> None:
+        """End it from a finalizer, which must wait for no lock of others."""
+        conn = self._conn
+        if conn is not None and not self._busy:
+            conn.close()
+
+    def _join(self) -> None:
+        conn = self._conn
+        conn.line, conn.timeout = self._line, self._connect
+        try:
+            self._engine.join(conn)
+        except CertificateError as error:
+            raise SSLError(error) from error
+        finally:
+            conn.line = None
+
+    def _take(self, sock: Any) -> None:
+        """Make this socket the line's; a loop never waits for it."""
+        # The socket under TLS inside TLS, which is what a proxy with TLS gives.
+        self._line.hold(cast(socket.socket, getattr(sock, "socket", sock)))
+        self._line.up = True
+        self._sock = sock
+        self._tls = isinstance(sock, ssl.SSLSocket)
+        self._calm = self._tls or type(sock) is socket.socket
+        self._set_timeout()
+
+    def _set_timeout(self) -> None:
+        calm = self._looped and self._calm
+        self._line.settimeout(0 if calm else self._quiet)
+
+    def _receive(self) -> Steps[bytes]:
+        sock = self._sock
+        # TLS may have taken more from the socket than it has given out.
+        if self._looped and self._calm and not (self._tls and sock.pending()):
+            yield Wait("read", self._quiet)
+        data: bytes = yield from self._do("read", sock.recv, _MOST)
+        return data
+
+    def _do(self, kind: Any, act: Callable[..., T], *args: Any) -> Steps[T]:
+        """Do what may have to wait for the socket."""
+        if not self._calm:
+            return (yield from self._away(act, *args))
+        while True:
+            try:
+                return act(*args)
+            except ssl.SSLWantReadError:
+                wait = Wait("read", self._quiet)
+            except ssl.SSLWantWriteError:
+                wait = Wait("write", self._quiet)
+            except BlockingIOError:
+                wait = Wait(kind, self._quiet)
+            yield wait
+
+    def _away(self, work: Callable[..., T], *args: Any) -> Steps[T]:
+        """Do what blocks, for a loop in a thread."""
+        if not self._looped:
+            return work(*args)
+        self._busy = True
+        found: T = yield Wait("work", None, partial(self._work, work, *args))
+        return found
+
+    def _work(self, work: Callable[..., T], *args: Any) -> T | None:
+        """Do it, unless nobody wants it any more."""
+        try:
+            return None if self.closed else work(*args)
+        finally:
+            with self._lock:
+                self._busy = False
+                closed = self.closed
+            if closed:
+                self._line.free()
+                self._conn.close()
