@@ -76,5 +76,5 @@ def sentence(found: Mapping[str, Any]) -> str:
         "unfinished": f"did not finish: {agent} was still running",
         "handled": f"finished; {count} {what} failed on the way, first {agent}: {first}",
         "ok": "finished; nothing failed",
-        "empty": "nothing was recorded",
+        "empty": "no span was recorded",
     }[str(found["state"])]

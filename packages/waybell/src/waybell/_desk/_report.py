@@ -144,7 +144,7 @@ def failure(
         _stopped(console, result)
         return
     fine = (None, InjectedTimeout.__name__)
-    ended = [r["agent"] for r in asked if r.get("error") not in fine]
+    ended = [r["agent"] for r in asked if _class(r.get("error")) not in fine]
     where = f" at {' of '.join(ended)}" if ended else ""
     why = f"{type(error).__name__}{where}: {error}"
     if isinstance(error, DeadlineExceeded):
@@ -152,6 +152,11 @@ def failure(
     if isinstance(error, BudgetExceeded):
         why = f"Too expensive{where}: {error}{_OF_ITS_PART}."
     _titled(console, "Not answered", why)
+
+
+def _class(error: Any) -> Any:
+    """The class in a record's error, which is that or has it as its type."""
+    return getattr(error, "get", {"type": error}.get)("type")
 
 
 def _stopped(console: Console, result: PipelineResult) -> None:

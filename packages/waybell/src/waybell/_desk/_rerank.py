@@ -53,18 +53,17 @@ def rerank(asked: str, found: Ranked, of: Sequence[Passage], most: int) -> list[
 
 def doubt(asked: str, cited: Collection[Passage]) -> str:
     """Why what is cited may be no answer, by its words alone; nothing if it may be."""
-    both = _BOTH.search(asked)
+    both = _BOTH.search(asked) is not None
     asked = re.sub(r"(?i)\bhow \w+", "", _BOTH.sub("", asked))  # how it is put
     sought = set(words(asked))
-    said = [set[str]().union(*_read(passage)) for passage in cited]
-    if both:  # each source may speak of one of them
-        said = [set[str]().union(*said)]
+    said = (set[str]().union(*_read(passage)) for passage in cited)
     met = [{term for term in sought if _said(term, each)} for each in said]
-    if max(map(len, met), default=0) >= _ENOUGH * len(sought):
-        return ""
     known = set[str]().union(*met)
+    # Of two things that are compared, each source may speak of one.
+    if max(map(len, [known] if both else met), default=0) >= _ENOUGH * len(sought):
+        return ""
     every = dict.fromkeys(re.findall(r"\w+", asked))
-    lacking = [w for w in every if words(w) and known.isdisjoint(words(w))]
+    lacking = [word for word in every if not known.issuperset(words(word))]
     return f"no source says {', '.join(map(repr, lacking)) or 'all of that'}"
 
 
