@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from math import log, sqrt
 from typing import Any, Unpack
 
@@ -133,7 +134,7 @@ def nearest(examples: Examples) -> Callable[[str], Awaitable[tuple[str, float]]]
     empty = set(examples) - {intent for intent, features in texts if features}
     if empty or not texts:
         raise ValueError(f"examples= has no usable text for {sorted(empty)}")
-    seen = Counter(name for _, features in texts for name in features)
+    seen = Counter(chain.from_iterable(features for _, features in texts))
 
     def weight(features: set[str]) -> float:
         return sum(log(1 + len(texts) / max(seen[name], 1)) ** 2 for name in features)
