@@ -166,6 +166,40 @@ def test_a_run_whose_reader_goes_away_does_all_its_tasks(
     assert told["status"] == "done"
 
 
+FULL = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, 6_000))
+"""
+
+
+def test_a_full_disk_is_a_few_lines_and_the_answer_is_printed(
+    tmp_path: Path, notes: Path
+) -> None:
+    words = ("demo", notes, "--ask", "Which port?", "--out", tmp_path / "out")
+    with start(FULL + START, *words) as process:
+        said, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "The server listens on port 8080. [1]" in said
+    assert "Traceback" not in err
+    lines = err.splitlines()
+    assert 0 < len(lines) <= 4
+    assert all(line.startswith("waybell: ") for line in lines)
+    assert all("File too large" in line for line in lines)
+
+
+def test_results_that_cannot_be_written_are_printed(tmp_path: Path) -> None:
+    team = {"agents": [{"name": "a", "model": "offline"}]}
+    said = "Summarise: Bells ring."
+    team["tasks"] = [{"id": f"{n}" * 2_500, "description": said} for n in range(3)]
+    (tmp_path / "team.json").write_text(json.dumps(team))
+    with start(FULL + START, "run", "team.json", cwd=tmp_path) as process:
+        said, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "Done: 3 done" in said
+    assert "waybell run: waybell-out/results.json: File too large\n" in err
+    assert "Traceback" not in err
+
+
 def test_no_socket_is_connected_and_no_name_looked_up(tmp_path: Path) -> None:
     words = ("demo", "--out", tmp_path / "out")
     with start(NO_SOCKETS + START, *words, cwd=Path(__file__).parents[3]) as process:

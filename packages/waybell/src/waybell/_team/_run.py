@@ -46,13 +46,18 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
         except (AgentError, SchedulerError) as error:
             raise Refused(str(error)) from None
         except OSError as error:
+            if options.journal is None:
+                raise
             raise Refused(f"--journal: {options.journal}: {error}") from None
         except KeyboardInterrupt:
             # A second interruption leaves tasks that asyncio would complain about.
             logging.getLogger("asyncio").addHandler(logging.NullHandler())
             raise KeyboardInterrupt(_left(options, log)) from None
-        report.write(options.out, team, result, many.get_status()["agents"])
-    report.show(console, team, result, many.get_status()["agents"], options.out)
+    agents = many.get_status()["agents"]
+    try:
+        report.write(options.out, team, result, agents)
+    finally:  # where the disk is full, they are seen at least
+        report.show(console, team, result, agents, options.out)
     for line in _goes_on(options, result):
         console.print(line, soft_wrap=True)
     return {"done": 0, "suspended": 3}.get(result.status, 1)
