@@ -6,11 +6,13 @@ import re
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
+from decimal import Decimal
 from types import SimpleNamespace
+from typing import TypedDict, Unpack
 
 import pytest
 
-from waybell_budget import BudgetExceeded, BudgetPool
+from waybell_budget import BudgetExceeded, BudgetPool, Price
 from waybell_bus import EventBus
 from waybell_deadline import Deadline, abandoned
 from waybell_patterns import (
@@ -126,9 +128,14 @@ async def test_what_is_no_agent_is_refused_when_the_pattern_is_made():
         Fallback("topic")
 
 
-async def test_a_setting_that_no_pattern_has_is_refused():
-    with pytest.raises(TypeError, match=r"Fallback does not take 'timeout'$"):
+def test_a_setting_that_no_pattern_has_is_refused():
+    meant = r"does not take 'timeout'; give deadline=Deadline\(seconds=\.\.\.\)"
+    with pytest.raises(TypeError, match="Fallback " + meant):
         Fallback(str, timeout=3)
+    with pytest.raises(TypeError, match="Fallback.run " + meant):
+        Fallback(str).run_sync("hi", timeout=3)
+    with pytest.raises(TypeError, match=r"run does not take 'usd'; there are 'budget'"):
+        Fallback(str).run_sync("hi", usd=3)
     with pytest.raises(
         TypeError, match=r"take 'classifier'; did you mean 'classify'\?"
     ):
@@ -177,7 +184,7 @@ async def test_a_prompt_that_cannot_be_made_is_the_stages_failure(fakes):
     stage = Stage("a", str.upper, prompt=lambda prompt, results: results["nobody"])
     result = await Pipeline([stage], log=log).run("hi")
     assert result.failed == "a"
-    assert log.answers() == [("a", "failed")]
+    assert log.answers() == [("a", "error")]
 
 
 async def test_nested_patterns_give_their_value_and_fail_as_incomplete():
@@ -344,11 +351,41 @@ async def test_the_span_of_an_agent_says_what_its_reply_used(fakes):
     nothing = dict.fromkeys(("model", "input_tokens", "output_tokens", "usd"))
     assert tracer.used == [
         ("map", {"model": "m", "input_tokens": 3, "output_tokens": 4, "usd": 0}),
-        ("object", {**nothing, "input_tokens": 5, "usd": "0.5"}),
+        ("object", {**nothing, "input_tokens": 5, "usd": Decimal("0.5")}),
         ("stage1", {**nothing, "usd": 0}),
         ("dear", {**nothing, "usd": 2}),
     ]
     assert tracer.seen[:2] == ["pipeline", "pipeline/agent map"]
+
+
+async def test_the_span_of_an_agent_carries_what_was_booked_for_it(fakes):
+    tracer = fakes.Meter()
+    pool = BudgetPool(usd=1, prices={"m": Price(input=1, output=2)})
+
+    async def charges(prompt, budget):
+        budget.charge(usd="0.25")
+        raise OSError("down, but paid")
+
+    used = {"input_tokens": 1000, "output_tokens": 1000}
+    priced = Stage("priced", lambda prompt: fakes.Reply("x", usage=used, model="m"))
+    await Pipeline([priced], tracer=tracer, budget=pool).run("hi")
+    await Pipeline([Stage("charges", charges)], tracer=tracer, budget=pool).run("hi")
+    await Pipeline([Stage("free", str.upper)], tracer=tracer, budget=pool).run("hi")
+    assert [(name, usage["usd"]) for name, usage in tracer.used] == [
+        ("priced", Decimal("0.003")),
+        ("charges", Decimal("0.25")),
+    ]
+
+
+async def test_an_agent_gets_the_keywords_that_its_typed_dict_names():
+    class Options(TypedDict, total=False):
+        stage: str
+        other: int
+
+    async def agent(prompt, **options: Unpack[Options]):
+        return sorted(options)
+
+    assert (await Pipeline([agent]).run("hi")).value == ["stage"]
 
 
 async def test_a_span_that_refuses_a_figure_is_warned_of_and_fails_nobody(

@@ -22,7 +22,7 @@ async def test_every_agent_is_asked_and_every_failure_named(fakes):
         "b": "down"
     }
     assert (result.late, result.missing, result.quorum, result.ok) == ({}, (), 2, True)
-    assert sorted(log.answers()) == [("a", "ok"), ("b", "failed"), ("c", "ok")]
+    assert sorted(log.answers()) == [("a", "ok"), ("b", "error"), ("c", "ok")]
     assert log.of("broadcast")[0]["failures"] == ["b"]
 
 
@@ -178,7 +178,7 @@ async def test_the_deadline_settles_it_with_what_is_there(fakes):
     )
     assert loop.time() == 5
     result = await Broadcast(agents).run("hi", deadline=Deadline(5))
-    with pytest.raises(IncompleteError, match="2 of 3 answers: b was late"):
+    with pytest.raises(IncompleteError, match="2 of 3 answers: b is missing"):
         result.unwrap()
 
 

@@ -18,11 +18,11 @@ async def test_the_next_agent_is_asked_when_one_fails(fakes):
         Stage("c", str.lower),
     ]
     assert await Fallback(*agents, log=log).run("hi") == "HI"
-    assert log.answers() == [("a", "failed"), ("b", "ok")]
+    assert log.answers() == [("a", "error"), ("b", "ok")]
     assert log.of("step")[0] == {
         "decision": "step",
         "agent": "a",
-        "error": "OSError('down')",
+        "error": {"type": "OSError", "message": "down"},
     }
 
 
@@ -92,7 +92,7 @@ async def test_degrade_skips_what_the_pool_cannot_pay(fakes):
         Stage("canned", str.lower),
     ]
     assert await Degrade(*levels, budget=pool, log=log).run("hi") == "HI"
-    assert log.answers() == [("best", "failed"), ("good", "ok")]
+    assert log.answers() == [("best", "error"), ("good", "ok")]
     assert pool.snapshot().usd_held == 0
 
 

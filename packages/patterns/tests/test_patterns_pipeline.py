@@ -49,13 +49,14 @@ async def test_a_stage_that_dies_half_way_leaves_the_earlier_answers(fakes):
         result.unwrap()
     assert raised.value.__cause__ is result.error
     assert raised.value.result is result
-    assert log.answers() == [("a", "ok"), ("b", "failed")]
+    assert log.answers() == [("a", "ok"), ("b", "error")]
     record = log.of("pipeline")[0]
     assert (record["outcome"], record["failed"], record["results"]) == (
-        "incomplete",
+        "error",
         "b",
         ["a"],
     )
+    assert record["error"] == {"type": "OSError", "message": "died"}
 
 
 async def test_all_holds_are_taken_before_the_first_stage_starts():
@@ -128,7 +129,7 @@ async def test_a_hanging_stage_ends_at_its_own_timeout_or_at_the_deadline(fakes)
     assert result.results == {"a": "slow"}
     assert log.answers() == [
         ("a", "ok"),
-        ("b", "failed"),
+        ("b", "error"),
         ("a", "ok"),
         ("c", "cancelled"),
     ]
@@ -186,7 +187,7 @@ async def test_what_is_no_exception_goes_through_and_is_recorded(fakes):
         await Pipeline(
             [Stage("a", fakes.failing(group), usd=1)], log=log, budget=pool
         ).run("hi")
-    assert log.answers() == [("a", "failed")]
+    assert log.answers() == [("a", "error")]
     assert pool.snapshot().usd_held == 0
 
 

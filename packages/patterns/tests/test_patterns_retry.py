@@ -21,8 +21,9 @@ class StatusError(Exception):
 async def test_a_transient_failure_is_tried_again(fakes):
     log, agent = fakes.Log(), fakes.failing(ConnectionError(), 2)
     assert await Retry(agent, log=log).run("hi") == "answer 3"
-    assert log.answers() == [("fail", "failed"), ("fail", "failed"), ("fail", "ok")]
+    assert log.answers() == [("fail", "error"), ("fail", "error"), ("fail", "ok")]
     assert [each["attempt"] for each in log.of("attempt")] == [1, 2]
+    assert log.of("attempt")[0]["error"]["type"] == "ConnectionError"
     assert log.of("retry")[0]["outcome"] == "ok"
 
 

@@ -54,7 +54,7 @@ async def test_an_unknown_intent_is_an_error_that_lists_the_routes(fakes):
         await classified("bugs", log=log).run("Hi")
     assert log.answers() == [("classify", "ok")]
     assert log.of("route")[0]["route"] is None
-    assert log.of("router")[0]["outcome"] == "failed"
+    assert log.of("router")[0]["outcome"] == "error"
 
 
 async def test_an_unsure_intent_without_a_default_is_an_error_with_its_figures():
@@ -115,7 +115,7 @@ async def test_a_failing_route_raises_its_own_error(fakes):
         await Router(
             {"a": fakes.failing(ConnectionError())}, classify=lambda p: "a", log=log
         ).run("hi")
-    assert log.answers() == [("classify", "ok"), ("fail", "failed")]
+    assert log.answers() == [("classify", "ok"), ("fail", "error")]
 
 
 @pytest.mark.simulate(seeds=20)
@@ -132,15 +132,25 @@ async def test_the_deadline_is_a_wall_around_classifying_and_answering(fakes):
 @pytest.mark.parametrize(
     ("routes", "setting", "why"),
     [
-        ({}, {"classify": str.upper}, "no route"),
+        ({}, {"classify": str.upper}, "at least one route"),
         (ROUTES, {}, "either classify= or examples="),
         (ROUTES, {"classify": str.upper, "examples": {"bug": "x"}}, "either"),
         (
             ROUTES,
             {"classify": str.upper, "default": "nobody"},
-            r"no route for \['nobody'\]",
+            r"default='nobody' is no route; there are 'bug', 'other'",
         ),
-        (ROUTES, {"examples": {"nobody": "x"}}, r"no route for \['nobody'\]"),
+        (
+            ROUTES,
+            {"classify": str.upper, "default": "bugs"},
+            r"default='bugs' is no route; did you mean 'bug'\?",
+        ),
+        (ROUTES, {"classify": str.upper, "default": ""}, "default='' is no route"),
+        (
+            ROUTES,
+            {"examples": {"othr": "x"}},
+            r"examples= of 'othr', no route; did you mean 'other'\?",
+        ),
         (ROUTES, {"examples": {"bug": []}}, r"no usable text for \['bug'\]"),
         (ROUTES, {"examples": {}}, "no usable text"),
         (ROUTES, {"classify": str.upper, "threshold": 2}, "0 to 1, not 2"),

@@ -105,18 +105,21 @@ class Storm:
             return None
         if (error := task.exception()) is not None:
             assert isinstance(error, errors), repr(error)
-            self.ended(pattern, "failed")
+            self.ended(pattern, "error")
             return None
         result = task.result()
         assert isinstance(result, kind)
         if hasattr(result, "ok"):
-            self.ended(pattern, "ok" if result.ok else "incomplete")
+            lacking = "error" if result.error else "incomplete"
+            self.ended(pattern, "ok" if result.ok else lacking)
             assert 0 <= result.usd == self.pool.snapshot().usd_spent
         return result
 
     def ended(self, pattern, outcome):
         records = self.log.of(type(pattern).__name__.casefold())
         assert [each["outcome"] for each in records] == [outcome]
+        ends = [each for each in self.log.records if "outcome" in each]
+        assert all(("error" in each) is (each["outcome"] != "ok") for each in ends)
 
     def settled(self):
         self.check()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from waybell_decisions import DecisionLog
 from waybell_report import _chrome, _decisions, _show, _stats, _tail
 from waybell_report._decisions import condition, looked_up, moment
+from waybell_report._verdict import bare
 from waybell_trace import Tracer
 
 
@@ -101,6 +103,28 @@ def test_a_file_without_a_span_is_an_error(name: str, run, tmp_path) -> None:
     assert "no span in" in err
 
 
+@every
+def test_a_device_is_refused_before_it_is_read_without_end(name: str, run) -> None:
+    code, _, err = run(name, "/dev/zero")
+    assert code == 2
+    assert "/dev/zero is no ordinary file" in err
+
+
+def test_a_line_larger_than_memory_is_no_traceback(tmp_path) -> None:
+    with (tmp_path / "traces.jsonl").open("wb") as file:
+        file.truncate(1 << 31)
+    code = (
+        "import resource, sys; from waybell_report._show import command; "
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); "
+        "sys.exit(command(sys.argv[1:]))"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith("waybell show: there is not enough memory for it\n")
+    assert "Traceback" not in done.stderr
+
+
 def test_show_says_who_failed_then_draws_the_tree(folder, run) -> None:
     code, out, err = run("show", folder)
     assert (code, err) == (0, "")
@@ -117,6 +141,44 @@ def test_show_says_who_failed_then_draws_the_tree(folder, run) -> None:
     assert lines[6].startswith("   └─ ✗ execute_tool brush")
     assert "no \\u001b[31mcolour" in lines[6]
     assert "\x1b" not in out
+
+
+def test_people_read_the_bare_class_of_an_error_and_programs_its_path(
+    tmp_path, run
+) -> None:
+    class Torn(Exception):
+        pass
+
+    with (
+        Tracer(tmp_path / "traces.jsonl") as tracer,
+        pytest.raises(Torn),
+        tracer.agent("binder"),
+    ):
+        raise Torn("at page 3")
+    _, out, _ = run("show", tmp_path)
+    first, _, line = out.splitlines()
+    assert first == "failed: binder: Torn: at page 3"
+    assert line.endswith("  Torn: at page 3")
+    assert run("tail", tmp_path)[1].endswith("  Torn: at page 3\n")
+    for name in ("show", "tail"):
+        error = json.loads(run(name, tmp_path, "--json")[1])["error"]
+        assert error.startswith(f"{__name__}.")
+        assert error.endswith(".<locals>.Torn: at page 3")
+
+
+@pytest.mark.parametrize(("error", "shown"), [
+    ("a._b.Refused: no", "Refused: no"),
+    ("a._b.Refused", "Refused"),
+    ("a.Outer._Inner: no", "_Inner: no"),
+    ("Refused: a.b.C: no", "Refused: a.b.C: no"),
+    ("zlib.error: no", "zlib.error: no"),
+    ("api.example.com: refused", "api.example.com: refused"),
+    ("notes/README.MD: not there", "notes/README.MD: not there"),
+    ("README.MD: not there", "README.MD: not there"),
+    ("", ""),
+])  # fmt: skip
+def test_only_a_class_loses_its_modules(error: str, shown: str) -> None:
+    assert bare(error) == shown
 
 
 def test_show_can_be_narrowed(folder, run) -> None:
@@ -346,6 +408,10 @@ def test_chrome_writes_what_viewers_read(folder, run, tmp_path) -> None:
     assert sum(event["ph"] == "X" for event in json.loads(out.read_text())) == 5
     _, told, _ = run("chrome", folder, "-o", out, "--json", "--limit", "2")
     assert json.loads(told)["spans"] == 2
+    _, _, err = run("chrome", folder, "-o", out, "--limit", "4")
+    assert "4 spans" in err
+    assert "waybell chrome: the others are left out (--limit 4)\n" in err
+    assert "left out" not in run("chrome", folder, "-o", out, "--limit", "5")[2]
     code, _, err = run("chrome", folder, "-o", tmp_path / "no" / "out.json")
     assert code == 2
     assert "out.json" in err
@@ -379,6 +445,37 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path) -> None:
         child.stdout.close()
         assert child.stderr.read() == b""
     assert child.returncode == 141
+
+
+@pytest.mark.parametrize(
+    ("columns", "left_out"),
+    [(120, 0), (80, 3), (60, 5), (45, 6)],
+)
+def test_stats_leave_columns_out_before_they_cut_a_number(
+    tmp_path, columns, left_out
+) -> None:
+    with Tracer(tmp_path / "traces.jsonl") as tracer:
+        for n in range(12):
+            with tracer.agent(f"archivist of the tower {n}"), tracer.llm("m") as span:
+                span.record_usage(input_tokens=12_345, output_tokens=678, usd="1.2345")
+    code = (
+        "import sys; from waybell_report._stats import command; command(sys.argv[1:])"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path), "--by", "agents"]
+    env = {**os.environ, "FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": str(columns)}
+    out = subprocess.run(words, capture_output=True, text=True, check=True, env=env)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", out.stdout).splitlines()
+    table = [line for line in lines if "archivist" in line]
+    assert len(table) == 12
+    assert not [line for line in table if "…" in line.split("  ", 1)[1]]
+    assert all(line.endswith(" $1.2345 ") for line in table)
+    assert max(map(len, table)) <= columns
+    (heads,) = (line.split() for line in lines if "calls" in line and "cost" in line)
+    every = ["calls", "failed", "open", "p50", "p90", "p99", "in", "out", "cost"]
+    gone = ["p90", "open", "p50", "out", "in", "p99"][:left_out]
+    assert [head for head in every if head not in gone] == heads[1:]
+    said = [line for line in lines if "left out" in line]
+    assert said == [f"{', '.join(gone)} left out: no room"] * bool(gone)
 
 
 def test_colours_are_for_terminals_only(folder) -> None:

@@ -188,7 +188,7 @@ def test_the_verdict_names_the_failure_where_it_began(grown, otlp):
 
 def test_the_verdict_of_other_runs(grown, otlp):
     s = otlp.span
-    assert told(grown()) == ("empty", "nothing was recorded")
+    assert told(grown()) == ("empty", "no span was recorded")
     assert told(grown(s(1))) == ("ok", "finished; nothing failed")
     assert told(grown(s(1), s(2, 1, name="try", error="E: x\nmore"))) == (
         "handled",

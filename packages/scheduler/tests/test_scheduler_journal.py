@@ -565,7 +565,8 @@ async def test_a_decision_is_kept_through_a_crash(path, calls):
     assert calls.count("published") == 1
 
 
-async def test_several_steps_of_a_task_may_wait(path):
+@pytest.fixture
+def asking_twice():
     async def agent():
         steps = Steps.current()
         for n in range(2):
@@ -578,12 +579,31 @@ async def test_several_steps_of_a_task_may_wait(path):
             raise last
         return [steps.decision(f"approve:{n}") for n in range(2)]
 
-    tasks = [Task("a", run=agent)]
-    result = await arun(tasks, journal=path)
+    return [Task("a", run=agent)]
+
+
+async def test_several_steps_of_a_task_may_wait(path, asking_twice):
+    result = await arun(asking_twice, journal=path)
     assert list(result.pending) == ["a/approve:0", "a/approve:1"]
-    half = await aresume(path, {"a/approve:0": False}, tasks=tasks)
+    half = await aresume(path, {"a/approve:0": False}, tasks=asking_twice)
     assert list(half.pending) == ["a/approve:1"]
-    whole = await aresume(path, {"a/approve:1": "maybe"}, tasks=tasks)
+    whole = await aresume(path, {"a/approve:1": "maybe"}, tasks=asking_twice)
+    assert whole["a"].value == [False, "maybe"]
+
+
+async def test_a_decision_may_name_the_task_if_only_one_of_its_steps_waits(
+    path, asking_twice
+):
+    await arun(asking_twice, journal=path)
+    several = "'a' waits for several: name 'a/approve:0' or 'a/approve:1'"
+    for answers in ({"a": True}, {"a/approve:0": True, "a": True}):
+        with pytest.raises(JournalError, match=several):
+            await aresume(path, answers, tasks=asking_twice)
+    await aresume(path, {"a/approve:0": False}, tasks=asking_twice)
+    for answers in ({"a": 1, "a/approve:1": 2}, {"a/approve:1": 2, "a": 1}):
+        with pytest.raises(JournalError, match="'a/approve:1' is decided twice"):
+            await aresume(path, answers, tasks=asking_twice)
+    whole = await aresume(path, {"a": "maybe"}, tasks=asking_twice)
     assert whole["a"].value == [False, "maybe"]
 
 

@@ -70,6 +70,46 @@ def test_the_answer_stands_with_its_source(demo: Demo, notes: Path) -> None:
     assert "Review         approved (by the stated rules)\n" in demo.said
 
 
+@pytest.mark.parametrize(
+    ("asked", "lacking"),
+    [
+        ("Which database does the server use?", "'database'"),
+        ("What colour has the client?", "'colour'"),
+    ],
+)
+def test_files_that_do_not_answer_are_said_not_to(
+    demo: Demo, notes: Path, asked: str, lacking: str
+) -> None:
+    assert demo(notes, "--ask", asked) == 1
+    said = " ".join(demo.said.split())
+    assert "This file does not seem to answer it. What comes nearest:" in said
+    assert f"Review doubtful no source says {lacking}" in said
+    assert "approved" not in said
+    doubts = list(DecisionLog.read(demo.out / "decisions.jsonl").query("doubt"))
+    assert [each["question"] for each in doubts] == [asked]
+
+
+def test_a_word_in_four_may_be_missing(demo: Demo, notes: Path) -> None:
+    asked = "Which port does the server listen on, please?"
+    assert demo(notes, "--ask", asked) == 0
+    assert "approved" in demo.said
+
+
+def test_a_model_that_understands_is_not_doubted_by_words(
+    demo: Demo, notes: Path
+) -> None:
+    class Understands:
+        def generate(self, prompt: Any, **_: Any) -> Reply:
+            said = "It listens on port 8080. [1]"
+            if not prompt.startswith("Explain"):
+                said = '{"label": "explain", "confidence": 1, "approved": true}'
+            return Reply(said, cost=0, model="understands")
+
+    asked = ("--ask", "Which socket is bound?")
+    assert demo(notes, *asked, build=lambda _: Understands()) == 0
+    assert "approved" in demo.said
+
+
 def test_the_table_has_each_agent_once_and_says_that_it_was_free(
     demo: Demo, notes: Path
 ) -> None:

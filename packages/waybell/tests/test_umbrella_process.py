@@ -1,5 +1,6 @@
 """`waybell demo` as a process of its own: signals, pipes, terminals, sockets."""
 
+import json
 import os
 import pty
 import re
@@ -8,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from waybell_decisions import DecisionLog
-from waybell_trace import read_traces
+from waybell_trace import Tracer, read_traces
 
 
 START = "import sys; from waybell._command import main; sys.exit(main(sys.argv[1:]))"
@@ -103,7 +105,7 @@ def test_an_interrupt_at_any_moment_is_one_line(
 
 
 @pytest.mark.parametrize("lines", [1, 5])
-def test_a_reader_that_goes_away_is_no_error(
+def test_a_reader_that_goes_away_is_told_by_the_code_alone(
     tmp_path: Path, notes: Path, lines: int
 ) -> None:
     with start(START, "demo", notes, "--out", tmp_path / "out") as process:
@@ -113,8 +115,89 @@ def test_a_reader_that_goes_away_is_no_error(
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == ""
-    assert process.returncode == 0
+    assert process.returncode == 141
     assert_whole(tmp_path / "out")
+
+
+@pytest.fixture
+def unread(tmp_path: Path) -> Iterator[int]:
+    """A pipe that nobody reads."""
+    theirs, mine = os.pipe()
+    os.close(theirs)
+    yield mine
+    os.close(mine)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--version", "--help", "demo notes.md", "demo --help", "run team.json",
+        "run --help", "doctor", "doctor --json", "completion bash", "show", "stats",
+        "decisions", "tail", "chrome --json", "report --json", "report -o -",
+    ],
+)  # fmt: skip
+def test_every_command_that_nobody_reads_ends_with_141(
+    tmp_path: Path, notes: Path, unread: int, line: str
+) -> None:
+    team = {"model": "offline", "agents": [{"name": "a"}]}
+    team["tasks"] = [{"id": "t", "description": "Summarise: Bells ring.", "agent": "a"}]
+    (tmp_path / "team.json").write_text(json.dumps(team))
+    with Tracer(tmp_path / "traces.jsonl") as tracer, tracer.span("step"):
+        DecisionLog(tmp_path / "decisions.jsonl").record(decision="x")
+    words = [sys.executable, "-W", "error", "-c", START, *line.split()]
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    ran = subprocess.run(
+        words, stdout=unread, stderr=subprocess.PIPE, text=True, check=False,
+        cwd=tmp_path, env=env,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
+def test_a_run_whose_reader_goes_away_does_all_its_tasks(
+    tmp_path: Path, unread: int
+) -> None:
+    (tmp_path / "team.json").write_text(
+        '{"model": "offline", "agents": [{"name": "a"}],'
+        ' "tasks": [{"id": "t", "description": "Summarise: Bells ring."}]}'
+    )
+    words = [sys.executable, "-c", START, "run", "team.json"]
+    subprocess.run(words, stdout=unread, check=False, cwd=tmp_path)
+    told = json.loads((tmp_path / "waybell-out/results.json").read_text())
+    assert told["status"] == "done"
+
+
+FULL = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, 6_000))
+"""
+
+
+def test_a_full_disk_is_a_few_lines_and_the_answer_is_printed(
+    tmp_path: Path, notes: Path
+) -> None:
+    words = ("demo", notes, "--ask", "Which port?", "--out", tmp_path / "out")
+    with start(FULL + START, *words) as process:
+        said, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "The server listens on port 8080. [1]" in said
+    assert "Traceback" not in err
+    lines = err.splitlines()
+    assert 0 < len(lines) <= 4
+    assert all(line.startswith("waybell: ") for line in lines)
+    assert all("File too large" in line for line in lines)
+
+
+def test_results_that_cannot_be_written_are_printed(tmp_path: Path) -> None:
+    team = {"agents": [{"name": "a", "model": "offline"}]}
+    said = "Summarise: Bells ring."
+    team["tasks"] = [{"id": f"{n}" * 2_500, "description": said} for n in range(3)]
+    (tmp_path / "team.json").write_text(json.dumps(team))
+    with start(FULL + START, "run", "team.json", cwd=tmp_path) as process:
+        said, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "Done: 3 done" in said
+    assert "waybell run: waybell-out/results.json: File too large\n" in err
+    assert "Traceback" not in err
 
 
 def test_no_socket_is_connected_and_no_name_looked_up(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from waybell._desk._passages import Passage
-from waybell._desk._rerank import related, rerank, worth
+from waybell._desk._rerank import doubt, related, rerank, worth
 from waybell._desk._retrieve import fuse, strategies, trigrams, words
 
 
@@ -150,3 +151,28 @@ def test_a_definition_of_what_is_asked_for_counts_more_and_a_private_one_less() 
     private = passage(text, "a.py", title="Pool > _grant_first")
     asked = "Where is grant defined?"
     assert worth(public, asked) > worth(public) > worth(private, asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ("When is a hold granted?", ""),
+        ("How often is a hold granted?", ""),  # how it is put is no matter
+        ("When are holds granted, please?", ""),  # one word of three
+        ("Which fits?", ""),
+        ("Is a holding grantable?", ""),  # forms of words
+        ("", ""),
+        ("Who grants a loan of gold?", "no source says 'loan', 'gold'"),
+        ("Is remaining time a cap on holds?", "no source says all of that"),
+        ("What is the difference between a hold and a deadline?", ""),
+        ("Where is the lamp of the odd_bell?", "no source says 'lamp', 'odd_bell'"),
+    ],
+)  # fmt: skip
+def test_what_shares_too_few_words_with_a_question_is_doubted(
+    asked: str, why: str
+) -> None:
+    assert doubt(asked, TEXTS[:2]) == why
+
+
+def test_what_cites_nothing_is_doubted() -> None:
+    assert doubt("When is a hold granted?", []) == "no source says 'hold', 'granted'"

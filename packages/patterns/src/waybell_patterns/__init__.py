@@ -3,7 +3,6 @@
 Each puts agents together, and an agent is a topic, a callable of the prompt, or an
 object with `run(prompt)`:
 
->>> from waybell_patterns import Pipeline, Stage
 >>> pipeline = Pipeline([
 ...     Stage("draft", lambda prompt: "a draft about " + prompt),
 ...     Stage("shout", lambda prompt, results: results["draft"].upper()),

@@ -3,17 +3,19 @@
 import inspect
 from collections.abc import Awaitable, Callable, Container, Mapping
 from functools import partial
-from itertools import zip_longest
-from typing import Any
+from itertools import chain, count, zip_longest
+from typing import Any, Unpack, get_args, get_origin
 
 from waybell_bus import EventBus
 from waybell_deadline import Deadline
 
 
-Agent = Any
+# The callables tell type checkers what a lambda takes.
+Agent = object | Callable[[Any], Any] | Callable[[Any, Any], Any]
 """A topic (str), a sync or async callable of the prompt, or an object with
 `run(prompt)`, `agenerate(prompt)` or `generate(prompt)`."""
-Call = Callable[[Any, Mapping[str, Any]], Awaitable[Any]]
+Extras = Mapping[str, Any]
+Call = Callable[[Any, Extras], Awaitable[Any]]
 
 # What an object's method is given if it takes any keyword: an adapter would pass the
 # rest on to its vendor.
@@ -31,11 +33,8 @@ def named(agent: Agent, fallback: str) -> str:
 
 def distinct(name: str, taken: Container[str]) -> str:
     """The name, numbered if there is one like it."""
-    number, found = 1, name
-    while found in taken:
-        number += 1
-        found = f"{name}#{number}"
-    return found
+    names = chain([name], (f"{name}#{number}" for number in count(2)))
+    return next(each for each in names if each not in taken)
 
 
 def caller(agent: Agent, bus: EventBus | None) -> Call:
@@ -61,13 +60,11 @@ def caller(agent: Agent, bus: EventBus | None) -> Call:
     )
 
 
-async def _by_topic(
-    bus: EventBus, topic: str, prompt: Any, extras: Mapping[str, Any]
-) -> Any:
+async def _by_topic(bus: EventBus, topic: str, prompt: Any, extras: Extras) -> Any:
     return await bus.request(topic, **timed({**extras, "prompt": prompt}))
 
 
-def timed(extras: Mapping[str, Any]) -> dict[str, Any]:
+def timed(extras: Extras) -> dict[str, Any]:
     """These, and the deadline there is now, if there is one."""
     deadline = Deadline.current()
     return {**extras} if deadline is None else {**extras, "deadline": deadline}
@@ -83,7 +80,7 @@ def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Cal
     if any(yields(body) for yields in generates for body in bodies):
         raise TypeError(f"{target!r} is a generator; an agent answers once")
 
-    async def call(prompt: Any, extras: Mapping[str, Any]) -> Any:
+    async def call(prompt: Any, extras: Extras) -> Any:
         extras = timed(extras)
         if accepted is not None:
             extras = {name: extras[name] for name in extras if name in accepted}
@@ -98,16 +95,20 @@ def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Cal
 
 def _accepted(target: Callable[..., Any]) -> frozenset[str] | None:
     """The keywords beyond the prompt that a callable takes; None if it takes all."""
+    told = frozenset[str]()
     try:
         parameters = list(inspect.signature(target).parameters.values())
     except (TypeError, ValueError):  # a builtin that does not say
         return frozenset()
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        return None
+    for each in parameters:
+        if each.kind is each.VAR_KEYWORD:
+            if get_origin(each.annotation) is not Unpack:
+                return None
+            told |= {*get_args(each.annotation)[0].__annotations__}
     if parameters and parameters[0].kind is not parameters[0].KEYWORD_ONLY:
         del parameters[0]
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return frozenset(each.name for each in parameters if each.kind in kinds)
+    return told.union(each.name for each in parameters if each.kind in kinds)
 
 
 def handlers_of(bus: EventBus, topic: str) -> list[str]:

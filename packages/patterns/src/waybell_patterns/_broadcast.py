@@ -2,21 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack as Stack
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 from typing import Any, Literal, Unpack
 
-from waybell_budget import Budget
 from waybell_deadline import Deadline
 from waybell_patterns._agent import Agent, distinct, handlers_of, timed
 from waybell_patterns._pattern import Pattern, Setting
 from waybell_patterns._results import Result
-from waybell_patterns._run import Run, Stage, Till, Worker, log, unwrapped
+from waybell_patterns._run import Holds, Run, Stage, Till, Worker, log, unwrapped
 
 
-Ask = Callable[[], Coroutine[Any, Any, None]]
+Asks = list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]
 # Seconds for a cancelled agent to end, and for an aggregate after the deadline.
 PATIENCE = 1.0
 _left_behind = set[asyncio.Task[None]]()  # a loop keeps its tasks weakly
@@ -52,7 +52,8 @@ class BroadcastResult(Result):
         if len(self.answers) >= self.quorum:
             return None
         why = [f"{name} failed ({error!r})" for name, error in self.failures.items()]
-        why += [f"{name} was late" for name in (*self.late, *self.missing)]
+        why += [f"{name} was late" for name in self.late]
+        why += [f"{name} is missing" for name in self.missing]
         return f"{len(self.answers)} of {self.quorum} answers: {'; '.join(why)}"
 
 
@@ -139,7 +140,7 @@ class Broadcast(Pattern[BroadcastResult]):
         if late not in ("cancel", "collect") or not 0 <= grace < inf:
             raise ValueError(f"{late=}, {grace=}: not a way to be late")
         self._grace = {"cancel": 0.0, "collect": grace}[late]
-        self._aggregate = aggregate and self._hire(aggregate, "aggregate")
+        self._aggregate = self._hire(aggregate, "aggregate") if aggregate else None
 
     def _staff(self, agents: Mapping[str, Agent] | Sequence[Agent] | Stage) -> float:
         """Make the agents ready; say how many they are at the most."""
@@ -176,7 +177,7 @@ class Broadcast(Pattern[BroadcastResult]):
 
     async def _polled(self, run: Run, prompt: str) -> _Poll:
         poll = _Poll(self._first, [*self._agents])
-        async with AsyncExitStack() as stack:
+        async with Stack() as stack:
             if run.deadline is not None:
                 reserve = self._aggregate.stage.timeout if self._aggregate else 0
                 stack.enter_context(run.deadline.tighten(reserve=reserve or 0))
@@ -184,9 +185,7 @@ class Broadcast(Pattern[BroadcastResult]):
             await _conduct(run, asks, poll, self._grace)
         return poll
 
-    async def _asks(
-        self, run: Run, prompt: str, poll: _Poll, stack: AsyncExitStack
-    ) -> list[tuple[str, Ask]]:
+    async def _asks(self, run: Run, prompt: str, poll: _Poll, stack: Stack) -> Asks:
         """What asks them all, by name, once the money for all is there."""
         if self._bus is None or (stage := self._topic) is None:
             crew = self._agents.values()
@@ -199,8 +198,8 @@ class Broadcast(Pattern[BroadcastResult]):
             prompt = stage.prompt(prompt, {})
         till = await stack.enter_async_context(Till(run, stage))
         fields = timed({"prompt": prompt, "budget": till.hold})
-        stream = self._bus.stream(stage.agent, **fields)
-        poll.asked += handlers_of(self._bus, stage.agent)
+        stream = self._bus.stream(topic := str(stage.agent), **fields)
+        poll.asked += handlers_of(self._bus, topic)
         return [(stage.name, partial(_hear, run, stream, prompt, till, poll))]
 
     async def _aggregated(self, run: Run, answers: dict[str, Any]) -> Any:
@@ -219,9 +218,7 @@ async def _wait(futures: Sequence[asyncio.Future[Any]], seconds: float) -> None:
     await asyncio.wait(futures, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _conduct(
-    run: Run, asks: Sequence[tuple[str, Ask]], poll: _Poll, grace: float
-) -> None:
+async def _conduct(run: Run, asks: Asks, poll: _Poll, grace: float) -> None:
     """Ask all at once, until it is settled and the time for late answers is over."""
     tasks = [asyncio.create_task(ask(), name=name) for name, ask in asks]
     until = asyncio.FIRST_EXCEPTION  # what _ask lets through ends it all
@@ -251,11 +248,8 @@ async def _end(run: Run, tasks: Sequence[asyncio.Task[Any]]) -> None:
             cancelled = error
     for task in running:
         _left_behind.add(task)
-        name, message = (
-            task.get_name(),
-            "%r ignores its cancellation and is left behind",
-        )
-        log.warning(message, name)
+        name = task.get_name()
+        log.warning("%r ignores its cancellation and is left behind", name)
         run.record("left", agent=name)
     if cancelled:
         raise cancelled
@@ -267,12 +261,10 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
     _ = task.cancelled() or task.exception()
 
 
-async def _ask(
-    run: Run, holds: Mapping[str, Budget], poll: _Poll, prompt: str, worker: Worker
-) -> None:
-    name = worker.stage.name
+async def _ask(run: Run, holds: Holds, poll: _Poll, prompt: str, who: Worker) -> None:
+    name = who.stage.name
     try:
-        poll.note(name, await run.ask(worker, prompt, holds.get(name)), None)
+        poll.note(name, await run.ask(who, prompt, holds.get(name)), None)
     except Exception as error:
         poll.note(name, None, error)
 

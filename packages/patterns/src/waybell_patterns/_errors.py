@@ -1,6 +1,7 @@
 """The error tree: PatternError is the root, and every leaf says what is missing."""
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 
 
 class PatternError(Exception):
@@ -61,3 +62,9 @@ class UnknownIntentError(PatternError, LookupError):
             return "no example resembles it; give default="
         routes = ", ".join(map(repr, self.known))
         return f"no route for intent {self.intent!r}; there are {routes}"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Which of the known names may be meant by one that is not."""
+    near = get_close_matches(name, names := [*known], 1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {str(names)[1:-1]}"

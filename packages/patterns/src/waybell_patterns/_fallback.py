@@ -9,6 +9,7 @@ from waybell_deadline import Deadline
 from waybell_patterns._agent import Agent
 from waybell_patterns._errors import IncompleteError
 from waybell_patterns._pattern import Pattern, Setting
+from waybell_patterns._results import fault
 from waybell_patterns._retry import Errors, guarded, matcher, transient
 from waybell_patterns._run import Run, paid_reply
 
@@ -61,7 +62,7 @@ class Fallback(Pattern[Any]):
                     if not self._on(error):
                         raise
                     errors[worker.stage.name] = error
-                    run.record("step", agent=worker.stage.name, error=repr(error))
+                    run.record("step", agent=worker.stage.name, error=fault(error))
         why = "; ".join(f"{name}: {error!r}" for name, error in errors.items())
         why, last = f"all {len(errors)} failed: {why}", [*errors.values()][-1]
         raise IncompleteError(why, errors=errors) from last

@@ -2,34 +2,37 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from waybell_bus import EventBus
 from waybell_deadline import Deadline
 from waybell_patterns._agent import Agent, caller, distinct, named
+from waybell_patterns._errors import meant
 from waybell_patterns._run import Pool, Run, Stage, Worker
 
 
 R = TypeVar("R")
 
 
-class Setting(TypedDict, total=False):
-    """What every pattern takes.
+class Limits(TypedDict, total=False):
+    """What a run may take: the pool (or hold) to spend from, and until when."""
+
+    budget: Pool | None
+    deadline: Deadline | None
+
+
+class Setting(Limits, total=False):
+    """What every pattern takes, beside the limits of its runs.
 
     Args:
         bus: Where agents that are topics are asked.
-        budget: The pool (or hold) to spend from.
-        deadline: When all must be done.
         log: Keeps decisions: anything with `record(decision=..., **fields)`.
         tracer: Keeps spans: anything with `span(name)`. Patterns inside this one
             inherit log and tracer unless they have their own.
     """
 
     bus: EventBus | None
-    budget: Pool | None
-    deadline: Deadline | None
     log: Any
     tracer: Any
 
@@ -40,16 +43,12 @@ class Pattern(ABC, Generic[R]):
     __slots__ = ("_bus", "_limits", "_observers", "_pay")
 
     def __init__(self, **setting: Unpack[Setting]) -> None:
-        self._bus = setting.pop("bus", None)
-        limits = setting.pop("budget", None), setting.pop("deadline", None)
-        self._limits = _checked(*limits)
-        self._observers = (setting.pop("log", None), setting.pop("tracer", None))
+        own: dict[str, Any] | None = type(self).__init__.__kwdefaults__
+        _known(type(self).__name__, setting, [*Setting.__annotations__, *(own or ())])
+        self._bus = setting.get("bus")
+        self._limits = _checked(setting)
+        self._observers = (setting.get("log"), setting.get("tracer"))
         self._pay: list[str] = []
-        for name in setting:
-            own: dict[str, Any] | None = type(self).__init__.__kwdefaults__
-            near = get_close_matches(name, [*Setting.__annotations__, *(own or ())], 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"{type(self).__name__} does not take {name!r}{hint}")
 
     def _hire(self, agent: Agent, name: str) -> Worker:
         """Make an agent ready, under its own name or this one."""
@@ -71,30 +70,24 @@ class Pattern(ABC, Generic[R]):
             raise ValueError(f"a {type(self).__name__} needs at least one agent")
         return crew
 
-    async def run(
-        self,
-        prompt: str,
-        *,
-        budget: Pool | None = None,
-        deadline: Deadline | None = None,
-    ) -> R:
+    async def run(self, prompt: str, **limits: Unpack[Limits]) -> R:
         """Run the pattern once.
 
         Args:
             prompt: What is asked.
-            budget: The pool to spend from, instead of the pattern's.
-            deadline: The deadline to keep, instead of the pattern's.
+            **limits: `budget=`, the pool to spend from, and `deadline=`, the deadline
+                to keep, instead of the pattern's.
 
         Raises:
-            TypeError: A limit is of another type.
+            TypeError: A limit is of another name or type.
             ValueError: A stage names what it may spend, and there is no pool.
         """
-        budget = self._limits[0] if budget is None else budget
-        deadline = self._limits[1] if deadline is None else deadline
-        _checked(budget, deadline)
+        kind = type(self).__name__.casefold()
+        _known(f"{type(self).__name__}.run", limits, Limits.__annotations__)
+        pairs = zip(_checked(limits), self._limits, strict=True)
+        budget, deadline = (own if given is None else given for given, own in pairs)
         if budget is None and self._pay:
             raise ValueError(f"limits are named for {self._pay}, but there is no pool")
-        kind = type(self).__name__.casefold()
         run = Run(budget, deadline, *self._observers)
         with run.observed(kind):
             try:
@@ -106,12 +99,8 @@ class Pattern(ABC, Generic[R]):
             run.record(kind, result, None, prompt=prompt)
             return result
 
-    def run_sync(self, prompt: str, **limits: Any) -> R:
-        """The same from sync code, on an event loop of its own.
-
-        Raises:
-            RuntimeError: A loop is running in this thread.
-        """
+    def run_sync(self, prompt: str, **limits: Unpack[Limits]) -> R:
+        """The same from sync code, on a loop of its own; RuntimeError inside of one."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -128,7 +117,19 @@ class Pattern(ABC, Generic[R]):
     async def _run(self, run: Run, prompt: str) -> R: ...
 
 
-def _checked(budget: Any, deadline: Any) -> tuple[Any, Any]:
+_MEANT = {"timeout": "give deadline=Deadline(seconds=...)"}
+
+
+def _known(taker: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse a keyword that nobody knows, and say what may be meant."""
+    for name in given:
+        if name not in known:
+            hint = _MEANT.get(name) or meant(name, known)
+            raise TypeError(f"{taker} does not take {name!r}; {hint}")
+
+
+def _checked(limits: Any) -> tuple[Any, Any]:
+    budget, deadline = limits.get("budget"), limits.get("deadline")
     if not (budget is None or hasattr(budget, "charge")):
         raise TypeError(f"{budget=}: give a BudgetPool or a Budget")
     if not (deadline is None or hasattr(deadline, "remaining")):

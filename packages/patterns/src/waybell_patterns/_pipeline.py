@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -80,10 +80,8 @@ class Pipeline(Pattern[PipelineResult]):
 
     async def _run(self, run: Run, prompt: str) -> PipelineResult:
         names = list(self._stages)
-        opened: AbstractContextManager[Journal | None] = nullcontext()
-        if self._journal is not None:
-            opened = Journal(self._journal, names, prompt)
-        with opened as journal:
+        path = self._journal
+        with nullcontext() if path is None else Journal(path, names, prompt) as journal:
             results = dict(journal.finished) if journal else {}
             resumed, begun, error = tuple(results), list[str](), None
             try:

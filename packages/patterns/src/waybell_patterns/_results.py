@@ -29,8 +29,13 @@ def fields_of(answer: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", data) if isinstance(data, Mapping) else {}
 
 
+def fault(error: BaseException) -> dict[str, str]:
+    """An error as records have it."""
+    return {"type": type(error).__name__, "message": str(error)}
+
+
 # Fields that a record leaves out: figures, and answers, which have records of their own.
-_UNTOLD = {"value", "draft", "reviews", "usd", "seconds"}
+_UNTOLD = {"value", "draft", "reviews", "usd", "seconds", "error"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +74,14 @@ class Result:
 
     def told(self) -> dict[str, Any]:
         """What a record of it says: who did what."""
-        told: dict[str, Any] = {"outcome": "ok" if self.ok else "incomplete"}
+        told: dict[str, Any] = {"outcome": "ok"}
+        if self.lack is not None:
+            told = {"outcome": "error" if self.error else "incomplete"}
+            told["error"] = fault(self.error or IncompleteError(self.lack))
         for name in (each.name for each in fields(self) if each.name not in _UNTOLD):
             value: Any = getattr(self, name)
             told[name] = [*value] if isinstance(value, Mapping) else value
-        return {**told, "error": self.error and repr(self.error)}
+        return told
 
     def __str__(self) -> str:
         value = getattr(self, "value")  # noqa: B009 - a field of the subclass

@@ -14,6 +14,7 @@ from waybell_deadline import Deadline
 from waybell_patterns._agent import Agent
 from waybell_patterns._errors import IncompleteError
 from waybell_patterns._pattern import Pattern, Setting
+from waybell_patterns._results import fault
 from waybell_patterns._run import Run
 
 
@@ -116,7 +117,7 @@ class Retry(Pattern[Any]):
                             raise
                         number, name = state.attempt_number, self._worker.stage.name
                         run.record(
-                            "attempt", agent=name, attempt=number, error=repr(error),
+                            "attempt", agent=name, attempt=number, error=fault(error),
                             wait=round(wait, 6),
                         )  # fmt: skip
                     await asyncio.sleep(wait)

@@ -1,17 +1,21 @@
 """Router: a classifier picks the route, the route's agent answers."""
 
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from math import log, sqrt
 from typing import Any, Unpack
 
 from waybell_patterns._agent import Agent
-from waybell_patterns._errors import UnknownIntentError
+from waybell_patterns._errors import UnknownIntentError, meant
 from waybell_patterns._pattern import Pattern, Setting
 from waybell_patterns._results import Result, fields_of, text_of
 from waybell_patterns._run import Run
+
+
+Examples = Mapping[str, Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,7 @@ class Router(Pattern[Routed]):
         routes: Mapping[str, Agent],
         *,
         classify: Agent = None,
-        examples: Mapping[str, Iterable[str]] | None = None,
+        examples: Examples | None = None,
         threshold: float = 0.0,
         default: str | None = None,
         **setting: Unpack[Setting],
@@ -73,9 +77,12 @@ class Router(Pattern[Routed]):
         super().__init__(**setting)
         if (classify is None) == (examples is None):
             raise ValueError("give a router either classify= or examples=")
-        strangers = {*(examples or ()), default} - {*routes, None}
-        if not routes or strangers:
-            raise ValueError(f"no route for {sorted(map(str, strangers))}")
+        if not routes:
+            raise ValueError("a router needs at least one route")
+        if default is not None and default not in routes:
+            raise ValueError(f"{default=} is no route; {meant(default, routes)}")
+        for name in {*(examples or ())} - {*routes}:
+            raise ValueError(f"examples= of {name!r}, no route; {meant(name, routes)}")
         if not 0.0 <= threshold <= 1.0:
             raise ValueError(f"threshold is a confidence, 0 to 1, not {threshold!r}")
         if examples is not None:
@@ -90,15 +97,12 @@ class Router(Pattern[Routed]):
             doubtful = sure is not None and sure < self._threshold
             known = intent in self._routes and not doubtful
             route = intent if known else self._default
-            run.record(
-                "route", prompt=prompt, intent=intent, confidence=sure, route=route
-            )
+            told: Any = {"intent": intent, "confidence": sure, "route": route}
+            run.record("route", prompt=prompt, **told)
             if route is None:
                 raise UnknownIntentError(intent, self._routes, sure, self._threshold)
             value = await run.ask(self._routes[route], prompt, intent=intent)
-        return Routed(
-            intent=intent, confidence=sure, route=route, value=value, **run.spent()
-        )
+        return Routed(value=value, **told, **run.spent())
 
 
 def _intent(answer: Any) -> tuple[str, float | None]:
@@ -117,39 +121,33 @@ def _intent(answer: Any) -> tuple[str, float | None]:
     return name, confidence if 0.0 <= confidence <= 1.0 else None
 
 
-def nearest(
-    examples: Mapping[str, Iterable[str]],
-) -> Callable[[str], Coroutine[Any, Any, tuple[str, float]]]:
+def nearest(examples: Examples) -> Callable[[str], Awaitable[tuple[str, float]]]:
     """Classify by likeness: the intent of the most similar example, and how similar.
 
     That is the cosine of their words and the words' trigrams, the rare ones weighing
     more (TF-IDF); what no example has is as rare as can be.
     """
-    texts = list(_texts(examples))
+    texts = [
+        (intent, _features(text)) for intent, given in examples.items()
+        for text in ([given] if isinstance(given, str) else given)
+    ]  # fmt: skip
     empty = set(examples) - {intent for intent, features in texts if features}
     if empty or not texts:
         raise ValueError(f"examples= has no usable text for {sorted(empty)}")
-    seen = Counter(name for _, features in texts for name in features)
+    seen = Counter(chain.from_iterable(features for _, features in texts))
 
     def weight(features: set[str]) -> float:
-        rarity = (1 + len(texts) / (seen[name] or 1) for name in features)
-        return sum(math.log(rare) ** 2 for rare in rarity)
+        return sum(log(1 + len(texts) / max(seen[name], 1)) ** 2 for name in features)
 
     async def classify(prompt: str) -> tuple[str, float]:
         asked, best = _features(prompt), ("", 0.0)
         for intent, features in texts:
-            both = math.sqrt(weight(asked) * weight(features)) or 1.0
+            both = sqrt(weight(asked) * weight(features)) or 1.0
             likeness = weight(asked & features) / both
             best = max(best, (intent, likeness), key=lambda each: each[1])
         return best
 
     return classify
-
-
-def _texts(examples: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, set[str]]]:
-    for intent, given in examples.items():
-        for text in [given] if isinstance(given, str) else given:
-            yield intent, _features(text)
 
 
 def _features(text: str) -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 from waybell_budget import Budget, BudgetError, BudgetExceeded, BudgetPool
 from waybell_deadline import Deadline
 from waybell_patterns._agent import Agent, Call
-from waybell_patterns._results import Result, text_of
+from waybell_patterns._results import Result, fault, text_of
 
 
 Pool = BudgetPool | Budget
@@ -124,10 +124,9 @@ class Run:
     @asynccontextmanager
     async def hold(self, workers: Iterable[Worker]) -> AsyncGenerator[Holds, None]:
         """A block with the holds of all stages that name a limit, taken all or none."""
+        paid = [stage for stage, _ in workers if stage.limited]
         parts: dict[str, Any] = {
-            stage.name: {"max_usd": stage.usd, "max_tokens": stage.tokens}
-            for stage, _ in workers
-            if stage.limited
+            s.name: {"max_usd": s.usd, "max_tokens": s.tokens} for s in paid
         }
         async with AsyncExitStack() as stack:
             holds: Holds = {}
@@ -149,10 +148,7 @@ class Run:
     async def ask(
         self, worker: Worker, prompt: Any, hold: Budget | None = None, **extras: Any
     ) -> Any:
-        """Ask an agent, from its hold, within its time, and keep the record.
-
-        The hold was taken before, or is taken here. The extras are what it may take.
-        """
+        """Ask an agent within its limits, from a hold taken before or here; record it."""
         self.heed()
         if (deadline := Deadline.current()) is not None:
             deadline.check()
@@ -162,12 +158,14 @@ class Run:
             if stage.prompt is not None:
                 prompt = stage.prompt(prompt, extras.get("results", {}))
             with self.span(stage.name, "agent") as span:
-                async with till:
-                    extras["budget"] = till.hold
-                    async with stage.wall():
-                        value = await worker.call(prompt, extras)
-                    _meter(span, value)
-                    till.take(value)
+                try:
+                    async with till:
+                        extras["budget"] = till.hold
+                        async with stage.wall():
+                            value = await worker.call(prompt, extras)
+                        till.take(value)
+                finally:
+                    _meter(span, value, till.usd)
                 value = unwrapped(value)
         except BaseException as error:
             failed = error
@@ -236,16 +234,17 @@ class Till:
         self._run.usd += self.usd
 
 
-def _meter(span: Any, reply: Any) -> None:
-    """Note on an agent's span what its answer says it used."""
-    if not hasattr(span, "record_usage") or not hasattr(reply, "usage"):
+def _meter(span: Any, value: Any, usd: Decimal) -> None:
+    """Note on an agent's span what its answer says it used, and what was booked."""
+    reply = value if hasattr(value, "usage") else None
+    if not hasattr(span, "record_usage") or not (usd or reply is not None):
         return
-    used: Any = reply.usage
+    used: Any = getattr(reply, "usage", None)
     read = getattr(used, "get", None) or partial(getattr, used)
     tokens = {name: read(name, None) for name in ("input_tokens", "output_tokens")}
-    model, usd = getattr(reply, "model", None), getattr(reply, "cost", None)
+    model, cost = getattr(reply, "model", None), getattr(reply, "cost", None)
     try:
-        span.record_usage(model=model, usd=usd, **tokens)
+        span.record_usage(model=model, usd=usd or cost, **tokens)
     except Exception:
         log.warning("%r: its usage could not be recorded", span, exc_info=True)
 
@@ -267,11 +266,8 @@ def _ending(value: object, error: BaseException | None) -> dict[str, Any]:
         if isinstance(value, Result):
             return value.told()
         return {"outcome": "ok", "answer": text_of(value)}
-    cancelled = isinstance(error, asyncio.CancelledError)
+    cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
     paid = getattr(error, "reply", None)
-    return {
-        "outcome": "cancelled" if cancelled else "failed",
-        "error": type(error).__name__,
-        "message": str(error),
-        **({} if paid is None else {"answer": text_of(paid)}),
-    }
+    told = {} if paid is None else {"answer": text_of(paid)}
+    outcome = "cancelled" if cancelled else "error"
+    return {"outcome": outcome, "error": fault(error), **told}

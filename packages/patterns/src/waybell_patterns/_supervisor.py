@@ -13,6 +13,7 @@ from waybell_patterns._run import Run, paid_reply
 
 
 Compose = Callable[[str, str, Sequence[str]], str]
+_ENDS = (DeadlineExceeded, "timed_out"), (BudgetExceeded, "overspent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +152,9 @@ class Supervisor(Pattern[Supervised]):
         try:
             async with run.wall():
                 verdict = await self._loop(run, prompt, drafts, reviews)
-        except DeadlineExceeded as raised:
-            verdict, error = "timed_out", raised
-        except BudgetExceeded as raised:
-            verdict, error = "overspent", raised
         except Exception as raised:
-            verdict, error = "failed", raised
+            ends = (end for kind, end in _ENDS if isinstance(raised, kind))
+            verdict, error = next(ends, "failed"), raised
         return Supervised(
             verdict=verdict, draft=drafts[-1] if drafts else None,
             reviews=tuple(map(Verdict.parse, reviews)), error=error, **run.spent(),

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from waybell_report._inputs import ReportError
 from waybell_report._terminal import (
     Words,
     count,
@@ -47,12 +46,13 @@ def command(argv: Sequence[str]) -> int:
 
 def _chrome(options: argparse.Namespace) -> int:
     inputs = opened(options.path)
-    spans = list(islice(watched(inputs.spans(), "spans read:"), options.limit))
+    found = watched(inputs.spans(), "spans read:")
+    spans = list(islice(found, options.limit))
+    if next(found, None) is not None:
+        say(f"waybell chrome: the others are left out (--limit {options.limit})")
     warn("waybell chrome", inputs)
     if not spans:
-        raise ReportError(
-            "no span in " + ", ".join(map(str, inputs.traces or inputs.decisions))
-        )
+        raise inputs.without("span")
     Traces(spans).to_chrome(options.output)
     if options.json:
         emit({"file": str(options.output), "spans": len(spans)})

@@ -15,7 +15,7 @@ import orjson
 from rich.text import Text
 
 from waybell_decisions import DecisionLog
-from waybell_report._inputs import Inputs, ReportError
+from waybell_report._inputs import ReportError
 from waybell_report._terminal import (
     Words,
     clock,
@@ -173,7 +173,7 @@ def _decisions(options: argparse.Namespace) -> int:
         last = [each for records in log for each in records.tail(options.limit)]
         last = sorted(last, key=_time)[-options.limit :]
         found = _listed(last, options)
-    _warn(inputs, log)
+    warn("waybell decisions", inputs, log)
     return 0 if found else 1
 
 
@@ -239,9 +239,3 @@ def listed(record: dict[str, Any]) -> Text:
             said = value if isinstance(value, str) else orjson.dumps(value).decode()
             line.append(visible(said, 120))
     return line
-
-
-def _warn(inputs: Inputs, log: list[Any]) -> None:
-    inputs.torn += sum(records.torn for records in log)
-    inputs.foreign += sum(records.foreign for records in log)
-    warn("waybell decisions", inputs)

@@ -1,6 +1,7 @@
 """Finds the files of a run and reads them line by line, in bounded memory."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -37,6 +38,11 @@ class Inputs:
     decisions: list[Path] = field(default_factory=list[Path])
     torn: int = 0
     foreign: int = 0
+
+    def without(self, what: str) -> ReportError:
+        """The error that there is none of it."""
+        named = ", ".join(map(str, [*self.traces, *self.decisions]))
+        return ReportError(f"no {what} in {named}")
 
     def spans(self) -> Iterator[SpanRecord]:
         """Every span that ended; then, after each file, those that have not."""
@@ -195,10 +201,13 @@ def _likely(names: list[Path]) -> list[tuple[Path, str]]:
 
 def _kind(path: Path) -> str:
     """What a file looks like by its beginning; "" for neither."""
+    if path.exists() and not path.is_file():
+        why = f"{path} is no ordinary file, and is read more than once"
+        raise ReportError(why, str(path))
     with path.open("rb") as file:
         sample = file.read(_SAMPLE)
-    if b'"resourceSpans"' in sample or b'"startTimeUnixNano"' in sample:
+    if re.search(rb'"resourceSpans"|"startTimeUnixNano"', sample):
         return "traces"
-    if sample.lstrip().startswith(b'{"v":1') or b'"decision":' in sample:
+    if re.search(rb'\A\s*{"v":1|"decision":', sample):
         return "decisions"
     return "decisions" if not sample and "decision" in path.name else ""

@@ -1,7 +1,7 @@
 """`waybell show`: a run as a tree, its failures first."""
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -11,7 +11,6 @@ from rich.text import Text
 from waybell_report._details import Details
 from waybell_report._forest import Forest
 from waybell_report._groups import Groups
-from waybell_report._inputs import ReportError
 from waybell_report._node import CRITICAL, ORPHAN, UNFINISHED, Node, node
 from waybell_report._select import Newest
 from waybell_report._terminal import (
@@ -27,7 +26,7 @@ from waybell_report._terminal import (
     warn,
     watched,
 )  # fmt: skip
-from waybell_report._verdict import sentence, verdict
+from waybell_report._verdict import bare, sentence, verdict
 from waybell_trace import SpanUsage
 
 
@@ -72,14 +71,13 @@ def _show(options: argparse.Namespace) -> int:
     warn("waybell show", inputs)
     forest = Forest(kept.nodes())
     if not forest.nodes:
-        raise ReportError(
-            "no span in " + ", ".join(map(str, inputs.traces or inputs.decisions))
-        )
+        raise inputs.without("span")
     wanted = _wanted(forest, options)
     shown = [each for each in forest.nodes if each.key in wanted]
     groups = Groups(forest)
     if options.json:
-        _as_json(groups, shown)
+        for each in shown:
+            emit(_plain(each, groups.used[each.key]))
     else:
         _as_tree(forest, groups, shown, options.limit, kept.seen)
     return 0 if shown else 1
@@ -99,16 +97,8 @@ def _wanted(forest: Forest, options: argparse.Namespace) -> set[tuple[str, str]]
 def _asked(options: argparse.Namespace, each: Node) -> bool:
     bad = each.failed or bool(each.flags & UNFINISHED)
     mine = options.agent in (None, each.agent)
-    return mine and (bad or not options.failed) and _traced(options, each)
-
-
-def _traced(options: argparse.Namespace, each: Node) -> bool:
-    return each.key[0].startswith(options.trace.lower())
-
-
-def _as_json(groups: Groups, shown: Iterable[Node]) -> None:
-    for each in shown:
-        emit(_plain(each, groups.used[each.key]))
+    traced = each.key[0].startswith(options.trace.lower())
+    return mine and traced and (bad or not options.failed)
 
 
 def _plain(each: Node, spent: SpanUsage) -> dict[str, Any]:
@@ -193,7 +183,7 @@ def _line(each: Node, stem: str, spent: SpanUsage) -> Text:
         (spent.tokens, f"{spent.tokens:,} tokens", "dim"),
         (spent.nano_usd, dollars(spent.nano_usd), "green"),
         (each.flags & ORPHAN, "(its parent is missing)", "dim"),
-        (each.error, visible(each.error), "red"),
+        (each.error, visible(bare(each.error)), "red"),
     ):
         if shown:
             line.append(f"  {text}", style=style)

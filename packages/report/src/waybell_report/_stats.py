@@ -6,10 +6,10 @@ from itertools import islice
 from typing import Any
 
 from rich.box import SIMPLE
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from waybell_report._inputs import ReportError
 from waybell_report._tally import Sums, tallies
 from waybell_report._terminal import (
     Words,
@@ -39,6 +39,8 @@ exit codes: 0 counted, 2 there is nothing to read.
 """
 _KINDS = ("agents", "topics", "models", "tools")
 _HEADS = ("calls", "failed", "open", "p50", "p90", "p99", "in", "out", "cost")
+_SPARE = ("p90", "open", "p50", "out", "in", "p99")  # left out first
+_NAME = 20  # columns that a name should have
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,9 +62,7 @@ def _stats(options: argparse.Namespace) -> int:
     kinds, every = tallies(watched(inputs.spans(), "spans read:"))
     warn("waybell stats", inputs)
     if not every.calls:
-        raise ReportError(
-            "no span in " + ", ".join(map(str, inputs.traces or inputs.decisions))
-        )
+        raise inputs.without("span")
     found = {kind: kinds[kind] for kind in ([options.by] if options.by else _KINDS)}
     if options.json:
         by_name = {k: {n: _plain(s) for n, s in v.items()} for k, v in found.items()}
@@ -74,35 +74,56 @@ def _stats(options: argparse.Namespace) -> int:
 
 def _print(found: dict[str, dict[str, Sums]], every: Sums, limit: int) -> None:
     out = console()
+    gone: set[str] = set()
     for kind, groups in found.items():
         if any(sums.calls for sums in groups.values()):
-            out.print(_table(kind, dict(islice(groups.items(), limit))))
+            some = dict(islice(groups.items(), limit))
+            out.print(_table(kind, some, out.width, gone))
             if (more := len(groups) - limit) > 0:
                 out.print(f"... and {more:,} more {kind} (--limit {len(groups)})")
+    if gone:
+        named = ", ".join(head for head in _SPARE if head in gone)
+        out.print(f"{named} left out: no room", style="dim")
     out.print(Text(
         f"{every.calls:,} span{'s' * (every.calls != 1)}, {every.failed:,} failed, {every.unfinished:,} unfinished, "
         f"{every.usage.tokens:,} tokens, {dollars(every.usage.nano_usd)}", style="bold",
     ))  # fmt: skip
 
 
-def _table(kind: str, groups: dict[str, Sums]) -> Table:
+def _table(kind: str, groups: dict[str, Sums], room: int, gone: set[str]) -> Table:
+    """A table that fits; the columns for which there is no room go to `gone`."""
+    rows = [_cells(sums) for sums in groups.values()]
+    names = [visible(name, 60) or f"(in no {kind[:-1]})" for name in groups]
+    wide = _fitting(rows, room - 2 - min(_NAME, max(map(cell_len, names))))
+    gone.update(head for head in _HEADS if head not in wide)
     table = Table(box=SIMPLE, pad_edge=False)
-    table.add_column(kind, no_wrap=True)
-    for head in _HEADS:
+    left = room - 2 - sum(wide.values())
+    table.add_column(kind, no_wrap=True, max_width=max(8, left))
+    for head in wide:
         table.add_column(head, justify="right", no_wrap=True)
-    for name, sums in groups.items():
-        shown = visible(name, 60) or f"(in no {kind[:-1]})"
-        table.add_row(Text(shown, style="red" if sums.failed else ""), *_cells(sums))
+    for name, row, sums in zip(names, rows, groups.values(), strict=True):
+        shown = Text(name, style="red" if sums.failed else "")
+        table.add_row(shown, *map(row.__getitem__, wide))
     return table
 
 
-def _cells(sums: Sums) -> list[str]:
-    return [
+def _fitting(rows: list[dict[str, str]], room: int) -> dict[str, int]:
+    """The columns for which there is room, and how wide each is with its margin."""
+    wide = {h: 3 + max(len(row[h]) for row in [*rows, {h: h}]) for h in _HEADS}
+    for head in _SPARE:
+        if sum(wide.values()) > room:
+            del wide[head]
+    return wide
+
+
+def _cells(sums: Sums) -> dict[str, str]:
+    cells = (
         str(sums.calls), str(sums.failed), str(sums.unfinished),
         *(seconds(sums.latencies.percentile(p)) for p in (50, 90, 99)),
         *("-" if n is None else f"{n:,}" for n in sums.usage[:2]),
         dollars(sums.usage.nano_usd),
-    ]  # fmt: skip
+    )  # fmt: skip
+    return dict(zip(_HEADS, cells, strict=True))
 
 
 def _plain(sums: Sums) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from glob import escape
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -28,6 +29,7 @@ from waybell_report._terminal import (
     visible,
     warn,
 )  # fmt: skip
+from waybell_report._verdict import bare
 from waybell_trace import SpanReader, SpanRecord
 
 
@@ -66,17 +68,16 @@ def command(
 def _tail(options: argparse.Namespace, sleep: Callable[[float], object]) -> int:
     inputs = _waited_for(options, sleep)
     files: dict[Path, Growing] = {}
-    last = sorted(_news(inputs, files, options.lines * _LINE), key=_when)
+    last = sorted(_news(inputs, files, options.lines * _LINE), key=itemgetter(0))
     if not options.follow:
         warn("waybell tail", inputs)
         if not last:
-            named = ", ".join(map(str, [*inputs.traces, *inputs.decisions]))
-            raise ReportError(f"no span and no decision in {named}")
+            raise inputs.without("span and no decision")
     for line in last[-options.lines :]:
         _print(line, as_json=options.json)
     while options.follow:
         sys.stdout.flush()
-        if not (news := sorted(_news(inputs, files), key=_when)):
+        if not (news := sorted(_news(inputs, files), key=itemgetter(0))):
             sleep(_EVERY)
         for line in news:
             _print(line, as_json=options.json)
@@ -109,10 +110,6 @@ def _waited_for(
             ):
                 raise
         sleep(_EVERY)
-
-
-def _when(line: Line) -> float:
-    return line[0]
 
 
 def _print(line: Line, *, as_json: bool) -> None:
@@ -185,7 +182,7 @@ def _span(span: SpanRecord) -> Line:
     if usage.nano_usd:
         line.append(f"  {dollars(usage.nano_usd)}", "green")
     if span.failed:
-        line.append(f"  {visible(span.error or 'failed')}", "red")
+        line.append(f"  {visible(bare(span.error or 'failed'))}", "red")
     plain = {
         "span": span.name, "time": when, "trace_id": span.trace_id,
         "span_id": span.span_id, "parent_id": span.parent_id, "seconds": span.seconds,

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil, exp, log
-from typing import Final
+from typing import Any, Final
 
 from waybell_report._facets import KINDS, agent_of, kind_of, model_of, tool_of, usage_of
 from waybell_trace import SpanRecord, SpanUsage
@@ -185,7 +185,7 @@ class Tally:
             seen = self._seen.get(place) if place else None
             if seen is None:
                 break
-            owners = list(map(_first_of, owners, seen.names))
+            owners = list(map(_either, seen.names, owners))
             loose[:] = [SpanUsage(*map(_unless, each, seen.counted)) for each in loose]
             place = seen.above
         return owners, place
@@ -219,10 +219,6 @@ def _first(group: tuple[str, Sums]) -> tuple[int, float, str]:
     return -sums.failed, -sums.latencies.total, name
 
 
-def _first_of(one: str | None, other: str | None) -> str | None:
-    return other if one is None else one
-
-
 def _plus(one: SpanUsage, other: SpanUsage) -> SpanUsage:
     if other == _NONE:
         return one
@@ -233,7 +229,7 @@ def _unless(own: int | None, below: int | None) -> int | None:
     return own if below is None else None
 
 
-def _either(own: int | None, below: int | None) -> int | None:
+def _either(own: Any, below: Any) -> Any:
     return own if below is None else below
 
 

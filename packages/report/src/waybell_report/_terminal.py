@@ -69,13 +69,12 @@ def run(
     try:
         code = body(options)
         sys.stdout.flush()
-    except (ReportError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            # Nobody reads any more, not even what the interpreter flushes at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
-        why = str(error) if isinstance(error, ReportError) else _told(error)
-        say(f"{parser.prog}: {why}")
+    except BrokenPipeError:
+        # Nobody reads any more, not even what the interpreter flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (ReportError, OSError, MemoryError) as error:
+        say(f"{parser.prog}: {_told(error)}")
         return 2
     except KeyboardInterrupt:
         say("")
@@ -83,8 +82,12 @@ def run(
     return code
 
 
-def _told(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+def _told(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    if not isinstance(error, OSError) or not error.filename:
+        return str(getattr(error, "strerror", None) or error)
+    return f"{error.filename}: {error.strerror}"
 
 
 def opened(path: Path | None) -> Inputs:
@@ -95,8 +98,6 @@ def opened(path: Path | None) -> Inputs:
     """
     if path is None:
         path = _USUAL if _USUAL.is_dir() else Path()
-    if path.is_fifo():
-        raise ReportError(f"{path} is a pipe, and is read more than once: use a file")
     return find(path)
 
 
@@ -105,8 +106,11 @@ def say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def warn(prog: str, inputs: Inputs) -> None:
-    """Say on standard error which lines were left out."""
+def warn(prog: str, inputs: Inputs, more: Iterable[Any] = ()) -> None:
+    """Say on standard error which lines were left out, of these and `more` files."""
+    for each in more:
+        inputs.torn += each.torn
+        inputs.foreign += each.foreign
     for count, what in (
         (inputs.torn, "cut short, most likely by a crash"),
         (inputs.foreign, "neither span nor decision"),

@@ -1,10 +1,22 @@
 """What became of the run, in one sentence."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from waybell_report._forest import Forest
 from waybell_report._node import FAILED, UNFINISHED, Node
+
+
+# Modules before a class; a file or a host with a colon behind it has no such name.
+_MODULES = re.compile(
+    r"(?:(?:[^\W\d]\w*|<locals>)\.)+(?=_*[A-Z]\w*(?::|$))(?=\w*[a-z])"
+)
+
+
+def bare(error: str) -> str:
+    """An error as people read it: its class without the modules that define it."""
+    return error[found.end() :] if (found := _MODULES.match(error)) else error
 
 
 def verdict(forest: Forest, owner: Mapping[tuple[str, str], str]) -> dict[str, Any]:
@@ -56,7 +68,7 @@ def _origin(node: Node, flag: int) -> Node:
 
 def sentence(found: Mapping[str, Any]) -> str:
     """The verdict for a terminal and a title."""
-    first = str(found["error"]).strip().partition("\n")[0]
+    first = bare(str(found["error"]).strip()).partition("\n")[0]
     agent, count = found["agent"], found["failed"]
     what = "span" if count == 1 else "spans"
     return {
@@ -64,5 +76,5 @@ def sentence(found: Mapping[str, Any]) -> str:
         "unfinished": f"did not finish: {agent} was still running",
         "handled": f"finished; {count} {what} failed on the way, first {agent}: {first}",
         "ok": "finished; nothing failed",
-        "empty": "nothing was recorded",
+        "empty": "no span was recorded",
     }[str(found["state"])]

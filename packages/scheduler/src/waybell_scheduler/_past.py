@@ -27,8 +27,8 @@ class Past:
         decisions: Answers to what the earlier run was suspended for.
 
     Raises:
-        JournalError: It is that of another graph, or has no tasks, or waits for
-            nothing that is called like one of the decisions.
+        JournalError: It is that of another graph, or has no tasks, or one of
+            the decisions is about nothing that it waits for, or about several.
     """
 
     __slots__ = (
@@ -184,14 +184,24 @@ class Past:
             for task, before in self._before.items()
             for key in before.pending
         }
-        for name, value in decisions.items():
+        asked = [self._asked(name, waits) for name in decisions]
+        for name, value in zip(asked, decisions.values(), strict=True):
             if name not in waits:
-                known = ", ".join(map(repr, waits)) or "nothing"
-                raise JournalError(
-                    f"{self.journal.path} does not wait for {name!r}, but for {known}"
-                )
-            task, key = waits[name]
-            self._decided(task, key, value)
+                raise JournalError(f"{name!r} is decided twice")
+            self._decided(*waits.pop(name), value)
+
+    def _asked(self, name: str, waits: Mapping[str, tuple[str, str]]) -> str:
+        """The whole name of what is waited for, also by the id of its task alone."""
+        found = [whole for whole, (task, _) in waits.items() if task == name]
+        if name in waits or len(found) == 1:
+            return name if name in waits else found[0]
+        if found:  # which of them was meant, nobody can tell
+            which = " or ".join(map(repr, found))
+            raise JournalError(f"{name!r} waits for several: name {which}")
+        known = ", ".join(map(repr, waits)) or "nothing"
+        raise JournalError(
+            f"{self.journal.path} does not wait for {name!r}, but for {known}"
+        )
 
     def _decided(self, task: str, key: str, value: Any) -> None:
         """Keep one answer: a result at once, anything else for the task to ask for."""

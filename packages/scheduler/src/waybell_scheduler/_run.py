@@ -180,15 +180,16 @@ async def aresume(
 
     Args:
         journal: Its file.
-        decisions: Answers by the names in `RunResult.pending`: True goes on (repeats
-            what may have been done, grants what was asked), False fails, anything
-            else is taken for the result; `{"value": x}` takes x, whatever it is.
+        decisions: Answers by the names in `RunResult.pending`, or by the id of a task
+            that waits for one thing only: True goes on (repeats what may have been
+            done, grants what was asked), False fails, anything else is taken for the
+            result; `{"value": x}` takes x, whatever it is.
         tasks: Its tasks, if they have functions, which no journal can keep.
         **settings: See `Settings`.
 
     Raises:
-        JournalError: The journal is missing or empty, of other tasks, or waits for nothing of
-            the name of a decision.
+        JournalError: The journal is missing or empty, of other tasks, or waits for
+            nothing of the name of a decision, or for several.
     """
     return await _arun(tasks, _resuming(journal, decisions, settings))
 

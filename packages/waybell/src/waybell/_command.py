@@ -9,6 +9,8 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
+from waybell._guard import ended
+
 
 GROUP = "waybell.commands"
 _REPORTS = {"chrome", "decisions", "report", "show", "stats", "tail"}  # not always here
@@ -81,21 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupted, 141 when the reader of its output has gone; else what the
         subcommand returned.
     """
-    try:
-        _ready()
-        code = _main(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return 130
-    except OSError as error:
-        # Nobody reads any more, not even what the interpreter flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return 141
-        print(f"waybell: {error}", file=sys.stderr)
-        return 2
-    return code
+    _ready()
+    words = list(sys.argv[1:] if argv is None else argv)
+    return ended("waybell", lambda: _main(words))
 
 
 def _ready() -> None:
@@ -105,7 +95,8 @@ def _ready() -> None:
         if stream is None:
             stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the life of the process
             setattr(sys, name, stream)
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        strict = getattr(stream, "errors", "") in ("strict", "surrogateescape")
+        if isinstance(stream, io.TextIOWrapper) and strict:
             stream.reconfigure(errors="replace")
 
 

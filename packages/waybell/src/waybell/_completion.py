@@ -9,6 +9,8 @@ from typing import Any
 
 import shtab
 
+from waybell._guard import guarded
+
 
 _MORE = """\
 examples:
@@ -31,10 +33,10 @@ def parser() -> argparse.ArgumentParser:
 
 def command(argv: Sequence[str]) -> int:
     """Print what makes a shell complete the words of waybell."""
-    try:
-        options = parser().parse_args(argv)
-    except SystemExit as stop:
-        return int(stop.code or 0)
+    return guarded(parser(), argv, _complete)
+
+
+def _complete(options: argparse.Namespace) -> int:
     print(shtab.complete(everything(), shell=options.shell))
     return 0
 

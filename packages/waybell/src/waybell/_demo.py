@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from waybell._guard import guarded, seconds
+from waybell._guard import guarded, late, seconds
 
 
 _ABOUT = """\
@@ -32,7 +32,7 @@ OUT gets traces.jsonl, traces.starts.jsonl and decisions.jsonl. Those of an earl
 are moved into OUT/earlier-1, OUT/earlier-2 and so on; nothing is overwritten.
 
 exit codes: 0 answered and approved (--check: at least 27 right), 1 not, 2 the words
-were off, or there is nothing to read or no place to write, 130 interrupted.
+were off, or nothing can be read or written, 130 interrupted, 141 nobody read on.
 """
 
 
@@ -82,14 +82,4 @@ def command(argv: Sequence[str], *, build: Callable[[str], Any] | None = None) -
     Returns:
         The exit code, as `--help` lists them.
     """
-    try:
-        options = parser().parse_args(argv)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-
-    def run() -> int:
-        from waybell._desk._run import run  # noqa: PLC0415 - --help is fast
-
-        return run(options, build)
-
-    return guarded("waybell demo", run)
+    return guarded(parser(), argv, late("waybell._desk._run", build))

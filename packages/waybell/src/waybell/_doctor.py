@@ -15,9 +15,10 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Final, Literal
 
-from rich.console import Console
 from rich.text import Text
 
+from waybell._console import safe_console
+from waybell._guard import guarded
 from waybell._names import HOMES
 
 
@@ -69,10 +70,14 @@ def parser() -> argparse.ArgumentParser:
 
 def command(argv: Sequence[str], *, environ: Mapping[str, str] = os.environ) -> int:
     """Look whether everything that Waybell leans on is as it should be."""
-    try:
-        options = parser().parse_args(argv)
-    except SystemExit as stop:
-        return int(stop.code or 0)
+
+    def run(options: argparse.Namespace) -> int:
+        return _doctor(options, environ)
+
+    return guarded(parser(), argv, run)
+
+
+def _doctor(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     found = [*interpreter(), *packages(), *commands(), *model(environ)]
     found += [*disk(options.out), *sandbox()]
     if options.json:
@@ -83,14 +88,14 @@ def command(argv: Sequence[str], *, environ: Mapping[str, str] = os.environ) -> 
 
 
 def _print(found: Sequence[Finding]) -> None:
-    out = Console(highlight=False, soft_wrap=True)
+    out = safe_console()
     width = max(len(finding.what) for finding in found)
     for finding in found:
         mark, colour = _MARKS[finding.state]
         line = Text(f"{mark} ", style=colour)
         line.append(f"{finding.what:<{width}}  ", style="bold")
         line.append(finding.told)
-        out.print(line)
+        out.print(line, soft_wrap=True)
 
 
 def interpreter() -> Iterator[Finding]:

@@ -4,7 +4,16 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, TypeAlias
+
+
+Run: TypeAlias = Callable[[argparse.Namespace], int]
+
+
+class Refused(Exception):
+    """The run cannot begin; the message says why."""
 
 
 def seconds(word: str) -> float:
@@ -18,16 +27,46 @@ def seconds(word: str) -> float:
     return number
 
 
-def guarded(command: str, run: Callable[[], int]) -> int:
-    """Run a command; the exit code, also when it is refused or interrupted."""
-    try:
-        from waybell._out import Refused  # noqa: PLC0415 - --help is fast
+def guarded(
+    words: argparse.ArgumentParser,
+    argv: Sequence[str],
+    run: Run,
+) -> int:
+    """Parse the words of a command, and run it; the exit code.
 
+    Args:
+        words: Its parser.
+        argv: What was said.
+        run: Takes the options, returns the exit code.
+    """
+
+    def parsed() -> int:
         try:
-            return run()
-        except Refused as refused:
-            print(f"{command}: {refused}", file=sys.stderr)
-            return 2
+            options = words.parse_args(argv)
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return run(options)
+
+    return ended(words.prog, parsed)
+
+
+def late(module: str, build: Callable[[str], Any] | None) -> Run:
+    """The `run` of a module that is loaded only when it runs: --help is fast."""
+
+    def run(options: argparse.Namespace) -> int:
+        return int(import_module(module).run(options, build))
+
+    return run
+
+
+def ended(command: str, run: Callable[[], int]) -> int:
+    """Run; the exit code, also when it is refused, interrupted, or read by nobody."""
+    try:
+        code = run()
+        sys.stdout.flush()
+    except Refused as refused:
+        print(f"{command}: {refused}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
         where = f" {stop}" if str(stop) else ""
         print(f"\nInterrupted.{where}", file=sys.stderr)
@@ -36,6 +75,8 @@ def guarded(command: str, run: Callable[[], int]) -> int:
         # Nothing can be printed any more; nor shall the interpreter try it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # who read it has gone
-            return 0
-        print(f"{command}: {error}", file=sys.stderr)
-        return 1
+            return 141
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{command}: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
+    return code

@@ -1,4 +1,4 @@
-"""Where a command writes: its console, and the files of a run, which lose nothing."""
+"""The files of a run, which lose nothing."""
 
 import contextlib
 import itertools
@@ -6,27 +6,12 @@ import os
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
-from rich.console import Console
-
+from waybell._guard import Refused
 from waybell_decisions import DecisionLog
 from waybell_trace import Tracer
 
 
 FILES = ("traces.jsonl", "traces.starts.jsonl", "decisions.jsonl")
-
-
-class Refused(Exception):
-    """The run cannot begin; the message says why."""
-
-
-class SafeConsole(Console):
-    """A console that says when nobody reads it any more."""
-
-    __slots__ = ()
-
-    def on_broken_pipe(self) -> None:
-        """Raise, where a plain one would exit with 1."""
-        raise BrokenPipeError
 
 
 def refuse_unwritable(out: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from waybell._guard import guarded, seconds
+from waybell._guard import guarded, late, seconds
 
 
 _ABOUT = """\
@@ -42,7 +42,7 @@ OUT gets traces.jsonl, traces.starts.jsonl, decisions.jsonl, results.json and re
 Those of an earlier run are moved into OUT/earlier-1, OUT/earlier-2 and so on.
 
 exit codes: 0 all tasks are done, 1 not, 2 the words or the file were off, 3 suspended,
-130 interrupted.
+130 interrupted, 141 nobody read on.
 """
 
 
@@ -91,14 +91,4 @@ def command(argv: Sequence[str], *, build: Callable[[str], Any] | None = None) -
     Returns:
         The exit code, as `--help` lists them.
     """
-    try:
-        options = parser().parse_args(argv)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-
-    def run() -> int:
-        from waybell._team._run import run  # noqa: PLC0415 - --help is fast
-
-        return run(options, build)
-
-    return guarded("waybell run", run)
+    return guarded(parser(), argv, late("waybell._team._run", build))

@@ -52,7 +52,7 @@ function money(nano) {
 }
 
 // The class of an error without its modules, and the rest of its message.
-const brief = (error) => line(error).replace(/^(?:\w+\.)+(?=\w+(?::|$))/, "");
+const brief = (error) => line(error).replace(/^(?:(?:[A-Za-z_]\w*|<locals>)\.)+(?=_*[A-Z]\w*(?::|$))(?=\w*[a-z])/, "");
 
 // "…" stands for the rest, which the details have.
 const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}\u2026` : text);

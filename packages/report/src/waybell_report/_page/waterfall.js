@@ -99,7 +99,7 @@ function addMark(found, kind, at) {
 
 function spoken(i) {
   const flags = D.flags[i], made = inGroup(D.decisions, i).length, marks = D.markAt[i + 1] - D.markAt[i];
-  return [`${KINDS[D.kind[i]]} ${line(spanName(i))}`, flags & FAILED && `failed: ${line(errorText(i)).slice(0, 120)}`,
+  return [`${KINDS[D.kind[i]]} ${line(spanName(i))}`, flags & FAILED && `failed: ${brief(errorText(i)).slice(0, 120)}`,
     flags & UNFINISHED ? "never ended" : duration(D.len[i]), `at ${duration(D.start[i])}`,
     flags & CRITICAL && "on the critical path", made && plural(made, "decision"), marks && plural(marks, "event"),
     D.cost[i] > 0 && money(D.cost[i])].filter(Boolean).join(", ");

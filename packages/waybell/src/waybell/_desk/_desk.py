@@ -9,9 +9,9 @@ from typing import Any
 
 from waybell._desk import _prompts as prompts
 from waybell._desk._passages import Passage
-from waybell._desk._rerank import rerank
+from waybell._desk._rerank import doubt, rerank
 from waybell._desk._retrieve import Ranked, fuse, strategies
-from waybell_adapters import LLMAdapter, Reply, agenerate
+from waybell_adapters import LLMAdapter, OfflineAdapter, Reply, agenerate
 from waybell_budget import Budget, BudgetExceeded, BudgetPool
 from waybell_bus import Event, EventBus
 from waybell_deadline import Deadline
@@ -200,7 +200,16 @@ class Desk:
         )
         problems = done.reviews[-1].problems if done.reviews else ()
         sources = cited(str(done), found.passages)
+        why = self._doubt(intent, question, sources)
+        if done.verdict == "approved" and why:
+            self.log.record(decision="doubt", question=question, reason=why)
+            return made(intent, str(done), sources, "doubtful", (why,))
         return made(intent, str(done), sources, done.verdict, problems)
+
+    def _doubt(self, intent: str, question: str, sources: Mapping[int, Passage]) -> str:
+        """Why an answer may be none; only a model that goes by words is judged by them."""
+        by_words = type(self._model) is OfflineAdapter and intent != "overview"
+        return doubt(question, sources.values()) if by_words else ""
 
     def _share(self, stage: str) -> Decimal | None:
         """What a stage may spend at the most; None where nothing limits the pool."""

@@ -69,6 +69,10 @@ def answer(console: Console, made: Answer, read: int) -> None:
         of_them = "this file" if read == 1 else f"these {read:,} files"
         _titled(console, "Answer", f"Nothing in {of_them} answers it.")
     else:
+        if made.verdict == "doubtful":
+            they = "This file does" if read == 1 else f"These {read:,} files do"
+            told = f"{they} not seem to answer it. What comes nearest:"
+            console.print(_wrapped(console, told, 0), soft_wrap=True)
         _sourced(console, "Answer", made.text, made.sources)
     _line(console, "Question type", made.intent)
     _line(console, "Retrieval", _retrieval(made))
@@ -140,7 +144,7 @@ def failure(
         _stopped(console, result)
         return
     fine = (None, InjectedTimeout.__name__)
-    ended = [r["agent"] for r in asked if r.get("error") not in fine]
+    ended = [r["agent"] for r in asked if _class(r.get("error")) not in fine]
     where = f" at {' of '.join(ended)}" if ended else ""
     why = f"{type(error).__name__}{where}: {error}"
     if isinstance(error, DeadlineExceeded):
@@ -148,6 +152,11 @@ def failure(
     if isinstance(error, BudgetExceeded):
         why = f"Too expensive{where}: {error}{_OF_ITS_PART}."
     _titled(console, "Not answered", why)
+
+
+def _class(error: Any) -> Any:
+    """The class in a record's error, which is that or has it as its type."""
+    return getattr(error, "get", {"type": error}.get)("type")
 
 
 def _stopped(console: Console, result: PipelineResult) -> None:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -16,9 +16,12 @@ _SENTENCE = re.compile(
 )
 _SAID = re.compile(r'"""|(?:^|\s)(?:#|//)\s+\S', re.MULTILINE)
 _MEASURE = re.compile(r"how (?:much|many|long|often|big)|fast|slow|speed|cost|memory")
+_BOTH = re.compile(r"(?i)\b(?:differ\w*|compar\w*|between|versus|vs)\b")
 _RELATED = 0.9  # what a related word counts, or one that only the heading has
 _WHOLE = 1.5  # how much more most of a question counts than twice the half of it
 _ABOUT = 1.1  # how much more a file counts whose path has a word of the question
+_ENOUGH = 0.6  # of the words of a question that a source of its answer says
+_FORM = 4  # letters that forms of a word have in common
 _SECTIONS = {"Rejected": 1.0, "Context": 0.85}  # what is not so, or was before
 
 
@@ -46,6 +49,30 @@ def rerank(asked: str, found: Ranked, of: Sequence[Passage], most: int) -> list[
     }
     order = sorted(scores, key=lambda number: (-scores[number], number))[:most]
     return [number for number in order if scores[number] >= 0.4 * scores[order[0]]]
+
+
+def doubt(asked: str, cited: Collection[Passage]) -> str:
+    """Why what is cited may be no answer, by its words alone; nothing if it may be."""
+    both = _BOTH.search(asked) is not None
+    asked = re.sub(r"(?i)\bhow \w+", "", _BOTH.sub("", asked))  # how it is put
+    sought = set(words(asked))
+    said = (set[str]().union(*_read(passage)) for passage in cited)
+    met = [{term for term in sought if _said(term, each)} for each in said]
+    known = set[str]().union(*met)
+    # Of two things that are compared, each source may speak of one.
+    if max(map(len, [known] if both else met), default=0) >= _ENOUGH * len(sought):
+        return ""
+    every = dict.fromkeys(re.findall(r"\w+", asked))
+    lacking = [word for word in every if not known.issuperset(words(word))]
+    return f"no source says {', '.join(map(repr, lacking)) or 'all of that'}"
+
+
+def _said(term: str, said: set[str]) -> bool:
+    """Whether a word, one of its forms, or a related one is among those said."""
+    if term in said or not said.isdisjoint(related().get(term, ())):
+        return True
+    near = (each for each in said if min(len(each), len(term)) >= _FORM)
+    return any(each.startswith(term) or term.startswith(each) for each in near)
 
 
 def _rarity(asked: str, read: Sequence[Sequence[set[str]]]) -> dict[str, float]:

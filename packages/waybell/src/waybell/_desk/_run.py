@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import logging
-import sys
 import tomllib
 from argparse import Namespace
 from collections.abc import Callable
@@ -12,12 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
+from waybell._console import safe_console
 from waybell._desk import _report as report
 from waybell._desk._check import check, known
 from waybell._desk._corpus import Corpus, CorpusError, default_corpus, read_corpus
 from waybell._desk._desk import Answer, Desk
 from waybell._desk._progress import Progress
-from waybell._out import Refused, SafeConsole, files, refuse_unwritable
+from waybell._guard import Refused
+from waybell._out import files, refuse_unwritable
 from waybell_adapters import adapter
 from waybell_budget import BudgetPool, Price
 from waybell_deadline import Deadline
@@ -34,12 +34,7 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
         Refused: An option is wrong, nothing can be read, or nothing can be written.
         KeyboardInterrupt: It was interrupted; the message says what is left.
     """
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")  # it may not be able to show every letter
-    for twice in ("waybell_budget", "waybell_deadline"):  # the report says it, too
-        logging.getLogger(twice).addHandler(logging.NullHandler())
-    console = SafeConsole(highlight=False, markup=False, emoji=False)
+    console = safe_console()
     model = _model(options.model, build or adapter)
     name, prices = _rates(options.rates)
     pool = _pool(options, prices)

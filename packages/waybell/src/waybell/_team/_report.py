@@ -83,8 +83,11 @@ def write(out: Path, team: Team, result: RunResult, agents: Spending) -> None:
 def _keep(path: Path, text: str) -> None:
     """Write a file for its owner only, as traces and decisions are."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8", errors="replace") as file:
-        file.write(text + "\n")
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _told(one: TaskResult) -> dict[str, Any]:

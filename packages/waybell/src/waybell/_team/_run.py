@@ -4,15 +4,16 @@ import asyncio
 import json
 import logging
 import shlex
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from waybell._console import SafeConsole, safe_console
 from waybell._desk._report import plain
-from waybell._out import Refused, SafeConsole, files, refuse_unwritable
+from waybell._guard import Refused
+from waybell._out import files, refuse_unwritable
 from waybell._team import _report as report
 from waybell._team._live import Progress
 from waybell_adapters import adapter
@@ -34,12 +35,7 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
         Refused: An option or the file is wrong, or nothing can be written.
         KeyboardInterrupt: It was interrupted; the message says what is left.
     """
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")  # it may not be able to show every letter
-    for twice in ("waybell_budget", "waybell_deadline"):  # the results say it, too
-        logging.getLogger(twice).addHandler(logging.NullHandler())
-    console = SafeConsole(highlight=False, markup=False, emoji=False)
+    console = safe_console()
     team = _team(options, build or adapter)
     terms = _terms(options, team)
     refuse_unwritable(options.out)
@@ -50,13 +46,18 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
         except (AgentError, SchedulerError) as error:
             raise Refused(str(error)) from None
         except OSError as error:
+            if options.journal is None:
+                raise
             raise Refused(f"--journal: {options.journal}: {error}") from None
         except KeyboardInterrupt:
             # A second interruption leaves tasks that asyncio would complain about.
             logging.getLogger("asyncio").addHandler(logging.NullHandler())
             raise KeyboardInterrupt(_left(options, log)) from None
-        report.write(options.out, team, result, many.get_status()["agents"])
-    report.show(console, team, result, many.get_status()["agents"], options.out)
+    agents = many.get_status()["agents"]
+    try:
+        report.write(options.out, team, result, agents)
+    finally:  # where the disk is full, they are seen at least
+        report.show(console, team, result, agents, options.out)
     for line in _goes_on(options, result):
         console.print(line, soft_wrap=True)
     return {"done": 0, "suspended": 3}.get(result.status, 1)
@@ -136,29 +137,12 @@ def _earlier(options: Namespace) -> dict[str, Any]:
         return {}
     terms = {"journal": options.journal, "retry_failed": options.retry_failed}
     if options.decide:
-        waits = _waiting(options.journal)
-        pairs = ((_full(key, waits), _value(value)) for key, value in options.decide)
-        terms["decisions"] = dict(pairs)
+        if not options.journal.exists():
+            raise Refused(
+                f"--journal: {options.journal}: No such file: it waits for nothing"
+            )
+        terms["decisions"] = {key: _value(value) for key, value in options.decide}
     return terms
-
-
-def _waiting(journal: Path) -> dict[str, str]:
-    """The names of all that a journal's run waits for, and whose they are."""
-    if not journal.exists():
-        raise Refused(f"--journal: {journal}: No such file: it waits for nothing")
-    waits: dict[tuple[str, str], str] = {}
-    for record in _records(journal):
-        match record:
-            case {"task": str(task), "pending": str(step)}:
-                waits[task, step] = f"{task}/{step}" if step else task
-            case {"task": str(task), "decided": step} | {
-                "task": str(task),
-                "step": step,
-            }:
-                waits.pop((task, step), None)
-            case _:
-                continue
-    return {name: task for (task, _), name in waits.items()}
 
 
 def _done(journal: Path | None) -> set[str]:
@@ -180,16 +164,6 @@ def _records(journal: Path | None) -> Iterator[Any]:
     for line in journal.read_text("utf-8", errors="replace").splitlines():
         with suppress(ValueError):
             yield json.loads(line)
-
-
-def _full(key: str, waits: Mapping[str, str]) -> str:
-    """The whole name of what is waited for, also by the id of its task alone."""
-    of_task = [name for name, task in waits.items() if task == key]
-    if key in waits or not of_task:
-        return key
-    if len(of_task) > 1:  # which of them was meant, nobody can tell
-        raise Refused(f"--decide: {key!r} waits for several: {', '.join(of_task)}")
-    return of_task[0]
 
 
 def _value(word: str) -> Any:
