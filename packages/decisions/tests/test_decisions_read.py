@@ -46,12 +46,35 @@ def test_reading_holds_one_line_at_a_time(path):
         next(records)
 
 
-def test_a_log_that_is_not_there_is_an_error(path):
+def test_a_log_that_is_not_there_is_an_error_at_once(path):
+    for missing in (path, path.parent / "no" / "folder" / "log.jsonl"):
+        with pytest.raises(FileNotFoundError, match="no decision log") as raised:
+            DecisionLog.read(missing)
+        assert raised.value.filename == str(missing)
+
+
+def test_a_log_that_has_gone_is_an_error_when_it_is_read(run):
+    records = DecisionLog.read(run)
+    run.unlink()
     for use in (list, Records.count, Records.tail):
-        with pytest.raises(FileNotFoundError, match=path.name):
-            use(DecisionLog.read(path))
-    with pytest.raises(FileNotFoundError):
-        list(DecisionLog.read(path.parent / "no" / "folder"))
+        with pytest.raises(FileNotFoundError, match=run.name):
+            use(records)
+
+
+def test_an_empty_log_has_no_records(path):
+    path.touch()
+    assert list(DecisionLog.read(path)) == []
+
+
+def test_of_a_folder_its_decisions_jsonl_is_read(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"decisions\.jsonl"):
+        DecisionLog.read(tmp_path)
+    with DecisionLog(tmp_path / "decisions.jsonl", rotate_bytes=1) as log:
+        log.record(decision="one")
+        log.record(decision="two")
+    records = DecisionLog.read(str(tmp_path))
+    assert records.path == tmp_path / "decisions.jsonl"
+    assert records.query("two").count() == {"two": 1}
 
 
 @pytest.mark.parametrize(

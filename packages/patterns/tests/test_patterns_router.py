@@ -138,18 +138,18 @@ async def test_the_deadline_is_a_wall_around_classifying_and_answering(fakes):
         (
             ROUTES,
             {"classify": str.upper, "default": "nobody"},
-            r"default='nobody' is no route; there are 'bug', 'other'",
+            r"default= names 'nobody', no route; there are 'bug', 'other'",
         ),
         (
             ROUTES,
             {"classify": str.upper, "default": "bugs"},
-            r"default='bugs' is no route; did you mean 'bug'\?",
+            r"default= names 'bugs', no route; did you mean 'bug'\?",
         ),
-        (ROUTES, {"classify": str.upper, "default": ""}, "default='' is no route"),
+        (ROUTES, {"classify": str.upper, "default": ""}, "default= names '', no route"),
         (
             ROUTES,
             {"examples": {"othr": "x"}},
-            r"examples= of 'othr', no route; did you mean 'other'\?",
+            r"examples= names 'othr', no route; did you mean 'other'\?",
         ),
         (ROUTES, {"examples": {"bug": []}}, r"no usable text for \['bug'\]"),
         (ROUTES, {"examples": {}}, "no usable text"),

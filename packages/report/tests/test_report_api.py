@@ -3,8 +3,10 @@
 import base64
 import gzip
 import json
+import os
 import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -370,6 +372,16 @@ def test_a_page_is_written_whole_or_not_at_all_and_for_its_owner_only(
     tmp_path, write, otlp
 ):
     made = report(write(otlp.failed_run()))
+    (tmp_path / "link.html").symlink_to(tmp_path / "page.html")
+    assert made.save(tmp_path / "link.html") == tmp_path / "link.html"
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "page.html").read_text() == made.html
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit((tmp_path / "pipe").read_text)
+        made.save(tmp_path / "pipe")
+        assert read.result(timeout=60) == made.html
+    assert (tmp_path / "pipe").is_fifo()
     path = made.save(tmp_path / "deep" / "page.html")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [each.name for each in path.parent.iterdir()] == ["page.html"]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -412,7 +413,9 @@ def test_chrome_writes_what_viewers_read(folder, run, tmp_path) -> None:
     assert "4 spans" in err
     assert "waybell chrome: the others are left out (--limit 4)\n" in err
     assert "left out" not in run("chrome", folder, "-o", out, "--limit", "5")[2]
-    code, _, err = run("chrome", folder, "-o", tmp_path / "no" / "out.json")
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert run("chrome", folder, "-o", tmp_path / "new" / "out.json")[0] == 0
+    code, _, err = run("chrome", folder, "-o", out / "out.json")
     assert code == 2
     assert "out.json" in err
 

@@ -136,7 +136,7 @@ class DecisionLog:
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> Records:
-        """Return the records of the log at a path, in order, with all its parts."""
+        """Return the records of the log at a path, or of a folder's `decisions.jsonl`."""
         return Records(Path(path))
 
     def query(

@@ -10,20 +10,21 @@ from typing import Any
 import orjson
 
 from waybell_decisions._encode import MARK, is_a, plain, to_json
-from waybell_decisions._writer import backwards, parts
+from waybell_decisions._writer import BLOCK, backwards, parts
 
 
-_BLOCK = 1 << 20
 _NOTHING = object()
 Record = dict[str, Any]
-Where = Mapping[str, object] | Callable[[Record], object] | None
+Value = object | Callable[[Any], object]  # which tells type checkers of lambdas
+Where = Mapping[str, Value] | Callable[[Record], object] | None
 By = str | Callable[[Record], object]
 _Outcomes = dict[str, list[Record]] | None
 
 
 class Records:
-    """The records of the log at `path`, read anew from the file by every `for`.
+    """The records of the log at `path`, read anew from its files by every `for`.
 
+    Where no log is, that is a FileNotFoundError, at once and again by every `for`.
     `torn` and `foreign` say how many lines the last pass met that were cut short, or
     are not ours; a query does not look into lines that cannot match.
     """
@@ -31,8 +32,8 @@ class Records:
     __slots__ = ("_join", "_needles", "_tests", "foreign", "path", "torn")
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.torn = self.foreign = 0
+        self.path = path / "decisions.jsonl" if path.is_dir() else path
+        self._parts()
         self._tests: list[Callable[[Record], object]] = []
         self._needles: list[bytes] = []
         self._join = False
@@ -41,10 +42,10 @@ class Records:
         return f"<Records {self.path}>"
 
     def __iter__(self) -> Iterator[Record]:
-        """Read from the beginning; where no log is, FileNotFoundError is raised."""
+        """Read from the beginning."""
         outcomes = self._outcomes()
         for path in self._parts():
-            with path.open("rb", buffering=_BLOCK) as file:
+            with path.open("rb", buffering=BLOCK) as file:
                 yield from self._matching(file, outcomes)
 
     def query(
@@ -96,7 +97,7 @@ class Records:
 
     def _parts(self) -> list[Path]:
         self.torn = self.foreign = 0
-        found = [path for _, path in parts(self.path)]
+        found = [p for _, p in parts(self.path)] if self.path.parent.is_dir() else []
         if not found:
             raise FileNotFoundError(2, "no decision log here", str(self.path))
         return found

@@ -19,7 +19,7 @@ from weakref import WeakSet
 from waybell_decisions._encode import MARK
 
 
-_BLOCK, _PATIENCE = 1 << 20, 100
+BLOCK, _PATIENCE = 1 << 20, 100
 _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS lacks it
 _logger = logging.getLogger("waybell_decisions")
 
@@ -184,8 +184,7 @@ def part_path(path: Path, number: int) -> Path:
 
 def parts(path: Path) -> list[tuple[int, Path]]:
     """List the parts there are, in order, with their numbers."""
-    stem, suffix = re.escape(path.stem), re.escape(path.suffix)
-    name = re.compile(rf"{stem}\.([0-9]{{6,}}){suffix}")
+    name = re.compile(re.escape(path.stem) + r"\.([0-9]{6,})" + re.escape(path.suffix))
     matches = map(name.fullmatch, os.listdir(path.parent))  # noqa: PTH208 - names do
     found = [(int(match[1]), path.with_name(match[0])) for match in matches if match]
     return sorted([(0, path), *found] if path.exists() else found)
@@ -212,7 +211,7 @@ def backwards(path: str | Path, end: int | None = None) -> Iterator[bytes]:
     with open(path, "rb") as file:  # noqa: PTH123 - of either type
         left = file.seek(0, os.SEEK_END) if end is None else end
         while left:
-            size = min(_BLOCK, left)
+            size = min(BLOCK, left)
             left = file.seek(left - size)
             first, *lines = file.read(size).split(b"\n")
             if lines:

@@ -79,10 +79,10 @@ class Router(Pattern[Routed]):
             raise ValueError("give a router either classify= or examples=")
         if not routes:
             raise ValueError("a router needs at least one route")
-        if default is not None and default not in routes:
-            raise ValueError(f"{default=} is no route; {meant(default, routes)}")
-        for name in {*(examples or ())} - {*routes}:
-            raise ValueError(f"examples= of {name!r}, no route; {meant(name, routes)}")
+        for name in sorted(map(str, {*(examples or ()), default} - {*routes, None})):
+            given = {default: "default="}.get(name, "examples=")
+            near = meant(name, routes)
+            raise ValueError(f"{given} names {name!r}, no route; {near}")
         if not 0.0 <= threshold <= 1.0:
             raise ValueError(f"threshold is a confidence, 0 to 1, not {threshold!r}")
         if examples is not None:

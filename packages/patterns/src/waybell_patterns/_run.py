@@ -240,7 +240,7 @@ def _meter(span: Any, value: Any, usd: Decimal) -> None:
     if not hasattr(span, "record_usage") or not (usd or reply is not None):
         return
     used: Any = getattr(reply, "usage", None)
-    read = getattr(used, "get", None) or partial(getattr, used)
+    read = getattr(used, "get", partial(getattr, used))
     tokens = {name: read(name, None) for name in ("input_tokens", "output_tokens")}
     model, cost = getattr(reply, "model", None), getattr(reply, "cost", None)
     try:

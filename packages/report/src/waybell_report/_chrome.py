@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from waybell_report._report import written
 from waybell_report._terminal import (
     Words,
     count,
@@ -53,7 +54,8 @@ def _chrome(options: argparse.Namespace) -> int:
     warn("waybell chrome", inputs)
     if not spans:
         raise inputs.without("span")
-    Traces(spans).to_chrome(options.output)
+    with written(options.output) as part:
+        Traces(spans).to_chrome(part)
     if options.json:
         emit({"file": str(options.output), "spans": len(spans)})
     else:

@@ -180,7 +180,10 @@ def _decisions(options: argparse.Namespace) -> int:
 def _listed(records: Iterable[dict[str, Any]], options: argparse.Namespace) -> int:
     number = 0
     for number, record in enumerate(records, 1):  # noqa: B007 - how many there were
-        _print(record, as_json=options.json)
+        if options.json:
+            emit(record)
+        else:
+            put(listed(record))
     return number
 
 
@@ -218,13 +221,6 @@ def _print_counts(found: dict[str, int], options: argparse.Namespace) -> None:
     width = max((len(f"{times:,}") for times in found.values()), default=0)
     for name, times in found.items():
         put(Text(f"{times:>{width},}  {visible(name)}"))
-
-
-def _print(record: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        emit(record)
-    else:
-        put(listed(record))
 
 
 def listed(record: dict[str, Any]) -> Text:

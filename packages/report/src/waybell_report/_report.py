@@ -1,7 +1,9 @@
 """A run as one page."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,35 +24,23 @@ _MOST = 300_000  # rows that fit the tallest element browsers make
 _FRAME = "width:100%;height:720px;border:1px solid #8884;border-radius:8px"
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Report:
     """A page about one run; a notebook shows it in a frame of its own.
 
-    `html` is the whole page, `verdict` a sentence, `spans` and `decisions` are how many
-    it shows, and `notes` say what was left out, was cut, or could not be read.
-
     Args:
-        html: The page.
-        verdict: What became of the run.
+        html: The whole page.
+        verdict: What became of the run, in a sentence.
         spans: How many spans the page shows.
         decisions: How many decisions.
-        notes: What a reader must know of its limits.
+        notes: What was left out, was cut, or could not be read.
     """
 
-    __slots__ = ("decisions", "html", "notes", "spans", "verdict")
-
-    def __init__(
-        self,
-        html: str,
-        verdict: str,
-        spans: int,
-        decisions: int,
-        notes: tuple[str, ...],
-    ) -> None:
-        self.html = html
-        self.verdict = verdict
-        self.spans = spans
-        self.decisions = decisions
-        self.notes = notes
+    html: str
+    verdict: str
+    spans: int
+    decisions: int
+    notes: tuple[str, ...]
 
     def __repr__(self) -> str:
         return (
@@ -63,23 +53,9 @@ class Report:
         Raises:
             ReportError: It cannot be written there.
         """
-        from tempfile import mkstemp  # noqa: PLC0415 - slow to import
-
-        file = Path(path)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            handle, part = mkstemp(dir=file.parent, prefix=f".{file.name}.")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
-                    out.write(self.html)
-                Path(part).replace(file)
-            except BaseException:
-                Path(part).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise ReportError(f"cannot write {file}: {why}", str(file)) from error
-        return file
+        with written(path) as part:
+            part.write_text(self.html, "utf-8", newline="\n")
+        return Path(path)
 
     def _repr_html_(self) -> str:
         # No same-origin: the page can neither read the notebook nor run in its name.
@@ -88,6 +64,34 @@ class Report:
             f'<iframe title="Report of a run: {escape(self.verdict)}" style="{_FRAME}" '
             f'sandbox="allow-scripts" srcdoc="{document}"></iframe>'
         )
+
+
+@contextmanager
+def written(path: StrPath) -> Generator[Path]:
+    """A file to write, which takes the place of another when it is whole.
+
+    Raises:
+        ReportError: It cannot be written there.
+    """
+    from tempfile import mkstemp  # noqa: PLC0415 - slow to import
+
+    file = Path(os.path.realpath(path))  # a link stays one
+    try:
+        if file.exists() and not file.is_file():
+            yield file  # a pipe or a device: nothing may take its place
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        os.close(handle)
+        try:
+            yield Path(part)
+            Path(part).replace(file)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ReportError(f"cannot write {path}: {why}", str(path)) from error
 
 
 def report(

@@ -121,11 +121,7 @@ def packages() -> Iterator[Finding]:
             )
         else:
             good = found == wanted
-            told = (
-                found
-                if good
-                else f"{found}, but waybell is {wanted}: pip install {name}=={wanted}"
-            )
+            told = found if good else f"{found}: pip install {name}=={wanted}"
             yield Finding(name, "good" if good else "bad", told)
 
 
@@ -184,9 +180,7 @@ def disk(folder: Path) -> Iterator[Finding]:
     yield Finding("room", "good" if free >= _ROOM else "bad", room)
     kind = _filesystem(here)
     if kind in _REMOTE:
-        told = (
-            f"{kind}: appending is only promised on local disks; choose another --out"
-        )
+        told = f"{kind}: appending is promised on local disks only; name another --out"
         yield Finding("disk", "note", told)
 
 
@@ -207,9 +201,7 @@ def sandbox(
     """Whether the shell tool can shut programs in."""
     program = find("bwrap")
     if program is None:
-        told = (
-            "bubblewrap is not installed: the shell tool refuses unless told otherwise"
-        )
+        told = "bwrap is not installed: the shell tool refuses unless told otherwise"
         yield Finding("sandbox", "note", told)
         return
     words = [program, "--ro-bind", "/", "/", "--unshare-all", "true"]
@@ -220,9 +212,6 @@ def sandbox(
         works, said = done.returncode == 0, done.stderr.decode("utf-8", "replace")
     except (OSError, subprocess.TimeoutExpired) as error:
         works, said = False, str(error)
-    told = (
-        "bubblewrap works"
-        if works
-        else f"bubblewrap does not work here: {said.strip()}"
-    )
+    told = "works" if works else f"does not work here: {said.strip()}"
+    told = f"bubblewrap {told}"
     yield Finding("sandbox", "good" if works else "note", told)
