@@ -1,7 +1,7 @@
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waybell_tools._addresses import is_public
@@ -26,6 +26,7 @@ def test_what_is_no_plain_address_is_refused(text: str) -> None:
     assert not is_public(text)
 
 
+@settings(deadline=None)  # other programs run here too
 @given(st.ip_addresses(v=4))
 def test_nothing_that_python_calls_private_is_public(address: IPv4Address) -> None:
     odd = address.is_private or address.is_multicast or address.is_reserved
@@ -33,6 +34,7 @@ def test_nothing_that_python_calls_private_is_public(address: IPv4Address) -> No
     assert not (odd and is_public(str(address)))
 
 
+@settings(deadline=None)  # other programs run here too
 @given(st.ip_addresses(v=6))
 def test_nothing_that_python_calls_private_is_public_in_ipv6(
     address: IPv6Address,
@@ -43,6 +45,7 @@ def test_nothing_that_python_calls_private_is_public_in_ipv6(
     assert nat64 or not (odd and is_public(str(address)))
 
 
+@settings(deadline=None)  # other programs run here too
 @given(st.sampled_from(["127.0.0.0/8", "10.0.0.0/8", "169.254.0.0/16"]).flatmap(
     lambda net: st.ip_addresses(network=net)
 ))  # fmt: skip

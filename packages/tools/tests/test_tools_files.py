@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waybell_tools import (
@@ -223,6 +223,7 @@ def test_a_folder_swapped_for_a_link_meanwhile_leads_nowhere(root) -> None:
     assert refused
 
 
+@settings(deadline=None)  # other programs run here too
 @given(
     st.text(max_size=30)
     | st.lists(

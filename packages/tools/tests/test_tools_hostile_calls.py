@@ -6,7 +6,6 @@ import gc
 import os
 import threading
 import time
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,7 @@ from waybell_tools import (
     ToolRegistry,
     ToolTimeoutError,
 )
-from waybell_tools._threads import _work
+from waybell_tools._threads import Daemons
 
 
 class Passed(TimeoutError):
@@ -396,11 +395,19 @@ def test_a_thread_that_has_done_its_work_does_more_and_ends_when_there_is_none()
 
 
 def test_work_that_was_cancelled_is_not_begun() -> None:
-    future: Future[int] = Future()
-    future.cancel()
-    ready: list[bool] = []
-    _work(future, lambda: 1 // 0, lambda: ready.append(True))
-    assert (future.cancelled(), ready) == (True, [True])
+    later: list[threading.Thread] = []
+
+    class Later(threading.Thread):
+        def start(self) -> None:
+            later.append(self)
+
+    ran: list[int] = []
+    daemons = Daemons(Later)
+    first, second = (daemons.submit(ran.append, n) for n in (1, 2))
+    assert first.cancel()
+    threading.Thread.start(later[0])
+    second.result(10)
+    assert ran == [2]
 
 
 def test_one_who_approves_sees_what_will_run() -> None:

@@ -98,6 +98,11 @@ def test_a_packed_page_may_be_empty_or_padded(fetch) -> None:
     assert fetch(packed + gzip.compress(b"hello") + b"\0" * 9)["text"] == "hello"
 
 
+def test_a_content_type_without_end_is_told_in_part(fetch) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/" + b"p" * 60_000
+    assert len(fetch(head + b"\r\n\r\nhello")["content_type"]) == 200
+
+
 @pytest.mark.parametrize("coding", ["gzip", "gzip, chunked", "identity", "xchunked"])
 def test_other_transfer_encodings_are_refused(fetch, coding) -> None:
     with pytest.raises(ToolError, match="nobody asked"):

@@ -457,9 +457,10 @@ def test_who_comes_late_to_a_halt_is_called_at_once() -> None:
 
 def test_a_job_that_nobody_waits_for_is_not_begun() -> None:
     ran, jobs = [], set()
-    job = Job("t", lambda: ran.append(1), 0.0, jobs)
+    job = Job("t", lambda: ran.append(1), clock=time.monotonic, jobs=jobs)
     job.abandon()
-    assert DAEMONS.submit(job).result(10) is None
+    with pytest.raises(ToolTimeoutError, match="nobody waits for it"):
+        DAEMONS.submit(job).result(10)
     assert (ran, jobs) == ([], set())
 
 

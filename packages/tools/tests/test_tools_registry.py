@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waybell_tools import (
@@ -149,6 +149,7 @@ def test_bad_arguments_are_an_error_of_ours(registry, arguments) -> None:
     assert len(str(caught.value)) < 1000
 
 
+@settings(deadline=None)  # other programs run here too
 @given(
     st.text()
     | st.binary()

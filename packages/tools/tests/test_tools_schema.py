@@ -16,7 +16,7 @@ from typing import (
 )
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waybell_tools import ToolArgumentsError, ToolRegistry
@@ -214,6 +214,7 @@ def plain(value: Any) -> Any:
     return value + 0 if type(value) is float else value
 
 
+@settings(deadline=None)  # other programs run here too
 @given(st.data(), PAIRS)
 def test_a_value_survives_the_way_through_its_schema(data: Any, pair: Any) -> None:
     hint, values = pair
@@ -221,6 +222,7 @@ def test_a_value_survives_the_way_through_its_schema(data: Any, pair: Any) -> No
     assert plain(tool_of(hint).call("echo", {"value": value})) == plain(value)
 
 
+@settings(deadline=None)  # other programs run here too
 @given(JSON, PAIRS)
 def test_any_json_is_converted_or_refused(value: Any, pair: Any) -> None:
     try:

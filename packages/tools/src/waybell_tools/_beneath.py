@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from waybell_tools._errors import ToolDenied
@@ -67,7 +67,8 @@ class Root:
             for part in parts:
                 with told(path):
                     if make:
-                        _make(part, fd)
+                        with suppress(FileExistsError):  # opened as what it is
+                            os.mkdir(part, dir_fd=fd)
                     below = os.open(part, _FOLDER | _NOFOLLOW, dir_fd=fd)
                 os.close(fd)
                 fd = below
@@ -87,13 +88,6 @@ def told(path: str) -> Generator[None]:
         if error.errno == getattr(os, "ELOOP", 40):
             raise ToolDenied(f"{path!r} leads through a link") from None
         raise type(error)(error.errno, error.strerror, path) from None
-
-
-def _make(name: str, fd: int) -> None:
-    try:
-        os.mkdir(name, dir_fd=fd)
-    except FileExistsError:
-        return  # and is opened as what it is
 
 
 def opened(name: str, fd: int, path: str, *, hard_links: bool) -> int:

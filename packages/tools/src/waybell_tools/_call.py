@@ -1,13 +1,14 @@
 """One call of a tool: asked for, run, timed, cut, and told to the model."""
 
 import asyncio
+from asyncio import Timeout
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 from waybell_tools._errors import (
     ToolArgumentsError,
@@ -16,10 +17,11 @@ from waybell_tools._errors import (
     ToolTimeoutError,
 )
 from waybell_tools._limits import DeadlineLike, capped, seconds_left, shown, text_of
-from waybell_tools._threads import DAEMONS, HALT, Job
+from waybell_tools._threads import DAEMONS, HALT, Job, Turns
 from waybell_tools._tool import Approve, Tool, is_async
 
 
+_Fn: TypeAlias = Callable[[], Any]
 _GRACE = 1.0  # seconds that what was asked to end has for that
 _LONG = 1e6  # more seconds than any wait of the system takes
 
@@ -28,8 +30,8 @@ _LONG = 1e6  # more seconds than any wait of the system takes
 class Call:
     """A call whose arguments are checked and which is counted.
 
-    `given` are the arguments of the model, `filled` those of the caller. `approve` is who
-    must say yes; None: nobody can; False: nobody needs to.
+    `given` are the arguments of the model, `filled` those of the caller. `approve` must
+    say yes; None: nobody can; False: nobody needs to. `counted` can be given back.
     """
 
     tool: Tool
@@ -37,100 +39,99 @@ class Call:
     filled: Mapping[str, Any]
     deadline: DeadlineLike | None
     approve: Approve | bool | None
-    job: Callable[[str, Callable[[], Any]], Job]
+    job: Callable[[str, _Fn], Job]
+    turns: Turns
+    counted: list[float]
 
     def run(self) -> Any:
         """Run it and wait."""
-        name = self.tool.name
+        name, asked = self.tool.name, callable(self.approve)
         with self._counted():
-            answer: Any = self.approve is False
-            if callable(self.approve):
-                answer = self._waited(_LONG, f"approval of {name}", self._ask)
-            self._decide(answer)
-        value = self._waited(self.tool.timeout, name, self._run)
-        return capped(value, self.tool.max_output)
+            self._decide(
+                asked and self._waited(_LONG, f"approval of {name}", self._ask)
+            )
+        return self._waited(self.tool.timeout, name, self._run)
 
-    def _waited(self, cap: float, name: str, fn: Callable[[], Any]) -> Any:
+    def _waited(self, cap: float, name: str, fn: _Fn) -> Any:
         """Wait for what a thread makes of it, which may be awaited there."""
         seconds = seconds_left(cap, self.deadline)
-        job = self.job(name, partial(_settled, fn))
+        job, future = self.job(name, partial(_settled, fn)), None
         try:
-            return self._joined(job, seconds)
-        except BaseException:
-            job.abandon()
-            raise
-
-    def _joined(self, job: Job, seconds: float) -> Any:
-        future = DAEMONS.submit(job)
-        try:
+            future = DAEMONS.submit(job)
             with suppress(TimeoutError):  # the wait's, or the tool's own, raised below
                 return future.result(min(seconds, _LONG))
             if future.done():
                 return future.result()
             if job.halt.ask():
                 wait([future], _GRACE)
-        finally:
-            del future  # which would hold the error that holds this frame
-        return self._late(seconds)
-
-    async def arun(self) -> Any:
-        """Run it and await."""
-        with self._counted():
-            self._decide(await self._timed(_LONG, self._answer))
-        return capped(
-            await self._timed(self.tool.timeout, self._value), self.tool.max_output
-        )
-
-    async def _answer(self) -> Any:
-        if not callable(self.approve):
-            return self.approve is False
-        if is_async(self.approve):
-            return self._ask()
-        return await self._in_thread(f"approval of {self.tool.name}", self._ask)
-
-    async def _value(self) -> Any:
-        if self.tool.is_async:
-            return self._run()
-        return await self._in_thread(self.tool.name, self._run)
-
-    def _ask(self) -> Any:
-        return cast("Approve", self.approve)(self.tool.name, self.given)
-
-    def _run(self) -> Any:
-        return self.tool.fn(**self.given, **self.filled)
-
-    async def _timed(self, cap: float, work: Callable[[], Awaitable[Any]]) -> Any:
-        """What `work` gives, which may be to be awaited too, within the time."""
-        seconds = seconds_left(cap, self.deadline)
-        wall = asyncio.timeout(min(seconds, _LONG))
-        try:
-            async with wall:
-                value = await work()
-                return await value if isawaitable(value) else value
-        except TimeoutError:
-            if not wall.expired():
-                raise  # the tool's own
-            self._late(seconds)
-
-    async def _in_thread(self, name: str, fn: Callable[[], Any]) -> Any:
-        job = self.job(name, fn)
-        future = asyncio.get_running_loop().run_in_executor(DAEMONS, job)
-        try:
-            return await future
-        except asyncio.CancelledError:
+            return self._late(seconds)
+        except BaseException:
             job.abandon()
             raise
         finally:
             del future  # which would hold the error that holds this frame
 
+    async def arun(self) -> Any:
+        """Run it and await."""
+        name, asked = self.tool.name, callable(self.approve)
+        with self._counted():
+            title, here = f"approval of {name}", is_async(self.approve)
+            self._decide(asked and await self._made(_LONG, title, self._ask, here))
+        here = self.tool.is_async
+        return await self._made(self.tool.timeout, name, self._run, here)
+
+    def _ask(self) -> Any:
+        return cast("Approve", self.approve)(self.tool.name, self.given)
+
+    def _run(self) -> Any:
+        value = self.tool.fn(**self.given, **self.filled)
+        if isawaitable(value):
+            return self._later(value)
+        return capped(value, self.tool.max_output)  # in the thread: it takes a while
+
+    async def _later(self, value: Awaitable[Any]) -> Any:
+        return capped(await value, self.tool.max_output)
+
+    async def _made(self, cap: float, name: str, fn: _Fn, here: bool) -> Any:
+        """What `fn`, called here or in a thread, gives, awaited if need be, in time."""
+        seconds = seconds_left(cap if here else _LONG, self.deadline)
+        wall = asyncio.timeout(min(seconds, _LONG))
+        try:
+            async with wall:
+                value = fn() if here else await self._in_thread(cap, name, fn, wall)
+                return await value if isawaitable(value) else value
+        except TimeoutError:
+            if not wall.expired():
+                raise  # the tool's own
+            self._late(min(seconds, cap))
+
+    async def _in_thread(self, cap: float, name: str, fn: _Fn, wall: Timeout) -> Any:
+        """What it returns there; the time of `cap` begins when its turn has come."""
+        loop, turn = asyncio.get_running_loop(), self.turns.of(name)
+        with self._counted():
+            await turn.acquire()
+        try:
+            wall.reschedule(loop.time() + min(seconds_left(cap, self.deadline), _LONG))
+            job = self.job(name, fn)
+            future = loop.run_in_executor(DAEMONS, job)
+            try:
+                return await future
+            except asyncio.CancelledError:
+                job.abandon()
+                raise
+            finally:
+                del future  # which would hold the error that holds this frame
+        finally:
+            turn.release()
+
     def _decide(self, answer: Any) -> None:
-        if answer is True:
+        if answer is True or self.approve is False:
             return
         name, reason = self.tool.name, "not approved"
-        if isinstance(answer, str):
-            reason = answer
-        elif not callable(self.approve):
+        if not callable(self.approve):
             reason = "nobody can be asked to approve it"
+        elif isinstance(answer, str):
+            reason = answer
         raise ToolDenied(f"{name}: {reason}", tool=name)
 
     @contextmanager
@@ -138,7 +139,7 @@ class Call:
         try:
             yield
         except BaseException:
-            self.tool.quota.give_back()
+            self.tool.quota.give_back(self.counted)
             raise
 
     def _late(self, seconds: float) -> NoReturn:
@@ -147,7 +148,7 @@ class Call:
         raise ToolTimeoutError(f"{name}: took longer than {seconds:g} s", tool=name)
 
 
-def _settled(fn: Callable[[], Any]) -> Any:
+def _settled(fn: _Fn) -> Any:
     """What it returns, awaited on a loop of this thread's own if need be."""
     value = fn()
     return asyncio.run(_awaited(value)) if isawaitable(value) else value
@@ -155,14 +156,14 @@ def _settled(fn: Callable[[], Any]) -> Any:
 
 async def _awaited(value: Awaitable[Any]) -> Any:
     task, loop = asyncio.ensure_future(value), asyncio.get_running_loop()
+
+    def cancel() -> None:
+        with suppress(RuntimeError):  # the loop has ended by itself
+            loop.call_soon_threadsafe(task.cancel)
+
     if (halt := HALT.get()) is not None:
-        halt.call(partial(_cancel, task, loop))
+        halt.call(cancel)
     return await task
-
-
-def _cancel(task: "asyncio.Future[Any]", loop: asyncio.AbstractEventLoop) -> None:
-    with suppress(RuntimeError):  # the loop has ended by itself
-        loop.call_soon_threadsafe(task.cancel)
 
 
 def parts(call: Any) -> list[Any]:
@@ -179,18 +180,23 @@ def named(call: Any) -> tuple[str, Any]:
     if isinstance(name, str):
         return name, arguments
     problem = "is required" if name is None else "is not text"
-    raise ToolArgumentsError(
-        f"a call needs the name of a tool: name {problem}", problems=[("name", problem)]
-    )
+    text = f"a call needs the name of a tool: name {problem}"
+    raise ToolArgumentsError(text, problems=[("name", problem)])
 
 
-def answer(call: Any, value: Any, *, failed: bool = False) -> dict[str, Any]:
-    """What goes back to the model: what the tool returned or, if it failed, raised."""
+def answer(call: Any, value: Any) -> dict[str, Any]:
+    """What goes back to the model: what the tool returned."""
     call_id, name, _ = parts(call)
-    told = {"id": call_id, "name": name}
-    if not failed:
-        return {**told, "value": value, "text": text_of(value)}
-    error = {"type": type(value).__name__, "message": capped(shown(value, str), 2000)}
-    if isinstance(value, ToolError) and value.problems:
-        error["problems"] = [list(pair) for pair in value.problems]
-    return {**told, "error": error, "text": text_of({"error": error})}
+    return {"id": call_id, "name": name, "value": value, "text": text_of(value)}
+
+
+def failed(call: Any, error: Exception, deadline: Any) -> dict[str, Any]:
+    """What goes back to the model: what was raised, unless the deadline has passed."""
+    seconds_left(0, deadline)
+    call_id, name, _ = parts(call)
+    told: dict[str, Any] = {"type": type(error).__name__}
+    told["message"] = capped(shown(error, str), 2000)
+    if isinstance(error, ToolError) and error.problems:
+        told["problems"] = [list(pair) for pair in error.problems]
+    text = text_of({"error": told})
+    return {"id": call_id, "name": name, "error": told, "text": text}

@@ -5,8 +5,7 @@ from inspect import cleandoc
 
 
 _SECTION = re.compile(
-    r"^(Arg|Argument|Parameter|Attribute|Return|Yield|Raise|Example|Note|Warning)s?:\s*$",
-    re.MULTILINE,
+    r"(?m)^(Arg|Argument|Parameter|Attribute|Return|Yield|Raise|Example|Note|Warning)s?:\s*$"
 )
 _ITEM = re.compile(r"\*{0,2}(\w+)(?: ?\([^)]*\))?:[ \t]*(.*)$")
 

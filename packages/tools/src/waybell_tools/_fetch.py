@@ -5,10 +5,10 @@ import re
 import socket
 import zlib
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
-from threading import Timer
 from time import monotonic
 from typing import Any, NoReturn
 from urllib.parse import urljoin
@@ -25,7 +25,7 @@ from waybell_tools._errors import (
     ToolTimeoutError,
 )
 from waybell_tools._threads import DAEMONS, HALT
-from waybell_tools._wire import DIAL, Adapter
+from waybell_tools._wire import DOWNLOAD, Adapter
 
 
 _HEADERS = {
@@ -34,13 +34,9 @@ _HEADERS = {
     "Accept-Encoding": "gzip",  # one that can be unpacked up to a limit
     "Connection": "close",
 }
-_TEXT = re.compile(
-    r"text/|application/(.*\+)?(json|xml|javascript|yaml|toml)\b", re.IGNORECASE
-)
+_TEXT = re.compile(r"(?i)text/|application/(.*\+)?(json|xml|javascript|yaml|toml)\b")
 # Codecs of text that are also fast: punycode and its like take quadratic time.
-_CHARSETS = re.compile(
-    r"utf|ascii|iso8859|cp\d|koi8|gb|big5|shift|euc|latin|mac", re.IGNORECASE
-)
+_CHARSETS = re.compile(r"(?i)utf|ascii|iso8859|cp\d|koi8|gb|big5|shift|euc|latin|mac")
 _MOST_ADDRESSES = 4
 _LONGEST = 86_400.0  # seconds, which a socket can wait
 _LONGEST_URL = 8000  # about what servers take
@@ -72,14 +68,13 @@ class Rules:
 class Fetch:
     """One download, its redirects included, in so many seconds."""
 
-    __slots__ = ("_end", "_opened", "_rules", "_sockets", "_url", "late")
+    __slots__ = ("_end", "_rules", "_sockets", "_stopped", "_url")
 
     def __init__(self, rules: Rules, seconds: float) -> None:
         self._rules, self._end = rules, monotonic() + min(seconds, _LONGEST)
         self._sockets: list[socket.socket] = []
-        self._opened: list[HTTPConnection] = []
+        self._stopped: Future[None] = Future()
         self._url = ""
-        self.late = False
 
     def get(self, url: str) -> dict[str, Any]:
         """Read it.
@@ -91,12 +86,9 @@ class Fetch:
             ToolError: It could not be read.
         """
         self._url = url[:500]
-        timer = Timer(max(0.0, self._left()), self.stop)
-        timer.daemon = True
-        timer.start()
         if (halt := HALT.get()) is not None:
             halt.call(self.stop)
-        token = DIAL.set(self._dial)
+        token = DOWNLOAD.set(self)
         try:
             return self._follow(url)
         except _Stop as stop:
@@ -104,80 +96,72 @@ class Fetch:
         except (OSError, HTTPError, HTTPException, ValueError, zlib.error) as error:
             if isinstance(error, ToolError):
                 raise
-            self._in_time()
+            self.patience()
             raise ToolError(f"{self._url}: {error}") from error
         finally:
-            DIAL.reset(token)
-            timer.cancel()
-            opened: list[Any] = [*self._opened, *self._sockets]
-            for connection in opened:
-                connection.close()  # now, not when the pool is collected
+            DOWNLOAD.reset(token)
+            for sock in self._sockets:
+                sock.close()  # now, not when the pool is collected
 
     def stop(self) -> None:
         """End it: a reader wakes when its socket is shut, not when that is closed."""
-        self.late = True
+        self._stopped.set_result(None)
         for sock in tuple(self._sockets):
             _shut(sock)
 
     def _follow(self, url: str) -> dict[str, Any]:
-        for _ in range(self._rules.max_redirects + 1):
-            with closing(Adapter()) as adapter:
-                self._in_time()
-                if len(url) > _LONGEST_URL:
-                    why = f"is longer than {_LONGEST_URL} characters"
-                    self._refuse(ToolDenied, why)
-                request = requests.Request("GET", url, _HEADERS).prepare()
-                check_url(url, request.url or "", self._rules.ports)
-                response = adapter.send(
-                    request,
-                    stream=True,
-                    timeout=max(0.01, self._left()),
-                    verify=self._rules.verify,
-                    proxies={},
-                )
-                with response:
-                    if not response.is_redirect:
-                        return self._page(response)
-                    place = response.headers["location"].encode("latin-1")
-                    url = urljoin(response.url, place.decode(errors="replace"))
-        return self._refuse(
-            ToolLimitError, f"more than {self._rules.max_redirects} redirects"
+        most = self._rules.max_redirects
+        for _ in range(most + 1):
+            with closing(Adapter()) as adapter, self._answer(adapter, url) as response:
+                if not response.is_redirect:
+                    return self._page(response)
+                place = response.headers["location"].encode("latin-1")
+                url = urljoin(response.url, place.decode(errors="replace"))
+        return self._refuse(ToolLimitError, f"more than {most} redirects")
+
+    def _answer(self, adapter: Adapter, url: str) -> requests.Response:
+        if len(url) > _LONGEST_URL:
+            self._refuse(ToolDenied, f"is longer than {_LONGEST_URL} characters")
+        request = requests.Request("GET", url, _HEADERS).prepare()
+        check_url(url, request.url or "", self._rules.ports)
+        seconds, verify = self.patience(), self._rules.verify
+        return adapter.send(
+            request, stream=True, timeout=seconds, verify=verify, proxies={}
         )
 
-    def _dial(self, connection: HTTPConnection) -> socket.socket:
+    def dial(self, connection: HTTPConnection) -> socket.socket:
         """Connect to an address of the host, all of which were checked just now."""
-        self._opened.append(connection)
         host, port = connection.host.strip("[]"), connection.port or 0
         try:
             if port not in self._rules.ports:
                 self._refuse(ToolDenied, f"port {port} is not allowed")
             found = DAEMONS.submit(lambda: list(self._rules.resolve(host, port)))
-            addresses = list(dict.fromkeys(found.result(max(0.01, self._left()))))
+            either: list[Future[Any]] = [found, self._stopped]
+            wait(either, self.patience(), FIRST_COMPLETED)
+            self.patience()
+            addresses = list(dict.fromkeys(found.result(0)))
             for address in addresses:
                 if not self._rules.allow(address):
-                    self._refuse(
-                        ToolDenied, f"{host} is at {address}, not a public address"
-                    )
+                    why = f"{host} is at {address}, not a public address"
+                    self._refuse(ToolDenied, why)
             return self._connected(host, port, addresses[:_MOST_ADDRESSES])
-        except Exception as error:
-            if isinstance(error, ToolError):
-                raise _Stop(error) from None
-            raise
+        except ToolError as error:
+            raise _Stop(error) from None
 
     def _connected(self, host: str, port: int, addresses: list[str]) -> socket.socket:
         failure: OSError = OSError(f"{host} has no address")
         for n, address in enumerate(addresses):
-            self._in_time()
+            seconds = max(0.01, self.patience() / (len(addresses) - n))
             try:
-                patience = max(0.01, self._left() / (len(addresses) - n))
-                sock = self._rules.connect((address, port), patience)
+                sock = self._rules.connect((address, port), seconds)
             except OSError as error:
                 failure = error
                 continue
+            self._sockets.append(sock)
             self._sockets.append(sock.dup())  # TLS will take the other one's place
-            if self.late:
+            if self._stopped.done():
                 _shut(sock)
-            sock.settimeout(max(0.01, self._left()))
+            sock.settimeout(self.patience())
             return sock
         raise failure
 
@@ -190,18 +174,15 @@ class Fetch:
         packing = response.headers.get("content-encoding", "").lower() or "identity"
         coding = response.headers.get("transfer-encoding", "chunked").lower()
         if packing not in ("identity", "gzip") or coding != "chunked":
-            self._refuse(
-                ToolError,
-                f"is packed as {packing[:100]}, {coding[:100]}, which nobody asked",
-            )
-        body = self._body(
-            response, zlib.decompressobj(31) if packing == "gzip" else None
-        )
-        self._in_time()  # a shut socket looks like the end of a body
+            why = f"is packed as {packing[:99]}, {coding[:99]}, which nobody asked"
+            self._refuse(ToolError, why)
+        unpack = zlib.decompressobj(31) if packing == "gzip" else None
+        body = self._body(response, unpack)
+        self.patience()  # a shut socket looks like the end of a body
         return {
             "url": response.url,
             "status": response.status_code,
-            "content_type": kind,
+            "content_type": kind[:200],
             "text": body.decode(_charset(response.encoding), "replace"),
         }
 
@@ -213,27 +194,25 @@ class Fetch:
             body += unpack.decompress(data, most + 1 - len(body)) if unpack else data
             if max(size, len(body)) > most:
                 self._refuse(ToolLimitError, f"is larger than {most} bytes")
-            self._in_time()
+            self.patience()
         if unpack and size and (not unpack.eof or unpack.unused_data.strip(b"\0")):
             self._refuse(ToolError, "is not one whole gzip stream")
         return bytes(body)
 
-    def _left(self) -> float:
-        return self._end - monotonic()
-
-    def _in_time(self) -> None:
-        if self.late or self._left() <= 0:
+    def patience(self) -> float:
+        """Seconds that are left; a `ToolTimeoutError` when there are none."""
+        left = self._end - monotonic()
+        if self._stopped.done() or left <= 0:
             self._refuse(ToolTimeoutError, "took too long")
+        return left
 
     def _refuse(self, kind: type[ToolError], why: str) -> NoReturn:
         raise kind(f"{self._url}: {why}", tool="http_get")
 
 
 def _shut(sock: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # it has ended by itself
         sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # it has ended by itself
 
 
 def _charset(name: str | None) -> str:

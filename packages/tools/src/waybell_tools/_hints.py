@@ -70,10 +70,8 @@ class Reader:
         shapes = [self.shape(hint) for hint in hints]
         if self._reading and sum("'$ref'" in str(shape.schema) for shape in shapes) > 1:
             names = ", ".join(cls.__name__ for cls in self._reading)
-            raise TypeError(
-                f"{names}: a union in a class has two types that contain themselves, "
-                "which could take for ever to check; give schema="
-            )
+            why = "has two types that contain themselves, and could be checked for ever"
+            raise TypeError(f"{names}: a union in a class {why}; give schema=")
         return _shapes.union(shapes)
 
     def _class(self, cls: Any, hint: Any) -> Shape:
@@ -151,24 +149,16 @@ def _items(make: Any, reader: Reader, args: tuple[Any, ...]) -> Shape:
     return _shapes.items(make, reader.shape(args[0] if args else Any))
 
 
-def _union(reader: Reader, args: tuple[Any, ...]) -> Shape:
-    return reader.union(args)
-
-
 _LISTS = (list, abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable)
 _KINDS: dict[Any, Callable[[Reader, tuple[Any, ...]], Shape]] = {
-    Annotated: _annotated,
+    **dict.fromkeys((Annotated, Required, NotRequired), _annotated),
     Literal: lambda _, args: _shapes.choice(args),
-    Union: _union,
-    types.UnionType: _union,
+    **dict.fromkeys((Union, types.UnionType), Reader.union),
     tuple: _tuple,
     set: partial(_items, set),
     **dict.fromkeys((abc.Set, frozenset), partial(_items, frozenset)),
     **dict.fromkeys(_LISTS, partial(_items, list)),
     **dict.fromkeys((dict, abc.Mapping, abc.MutableMapping), _mapping),
-    **dict.fromkeys(
-        (Required, NotRequired), lambda reader, args: reader.shape(args[0])
-    ),
 }
 
 

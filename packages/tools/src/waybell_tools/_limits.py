@@ -24,7 +24,6 @@ class DeadlineLike(Protocol):
 
     def check(self) -> None:
         """Raise when it has passed."""
-        ...
 
 
 def seconds_left(cap: float, deadline: DeadlineLike | None) -> float:
@@ -62,37 +61,41 @@ class Quota:
         self, uses: float | None, rate: str | None, clock: Callable[[], float]
     ) -> None:
         self.left = inf if uses is None else positive(uses, "max_uses")
-        self._share, self._period = _rate(rate) if rate else (0, 0.0)
-        self._recent: deque[float] = deque()
+        self._share, self._period = (0, 0.0) if rate is None else _rate(str(rate))
+        self._recent: deque[list[float]] = deque()
         self._clock, self._lock = clock, Lock()
 
-    def take(self, tool: str) -> None:
-        """Count a call, or raise `ToolLimitError`."""
+    def take(self, tool: str) -> list[float]:
+        """Count a call, or raise `ToolLimitError`; what it gives is to be given back."""
         with self._lock:
             if self.left < 1:
                 raise ToolLimitError(f"{tool}: no uses are left", tool=tool)
+            counted = [self._clock()]
             if self._share:
-                self._pace(tool)
+                self._pace(tool, counted)
             self.left -= 1
+            return counted
 
-    def _pace(self, tool: str) -> None:
-        time = self._clock()
-        while self._recent and time - self._recent[0] >= self._period:
-            self._recent.popleft()
-        if len(self._recent) >= self._share:
-            wait = self._recent[0] + self._period - time
+    def _pace(self, tool: str, counted: list[float]) -> None:
+        time, recent = counted[0], self._recent
+        # What is later than now was counted by the clock of another loop.
+        while recent and not abs(time - recent[0][0]) < self._period:
+            recent.popleft()
+        if len(recent) >= self._share:
+            wait = recent[0][0] + self._period - time
             text = f"{tool}: {self._share} calls in {self._period:g} s are allowed"
-            raise ToolLimitError(
-                f"{text}, the next in {wait:.3g} s", tool=tool, retry_after=wait
-            )
-        self._recent.append(time)
+            text = f"{text}, the next in {wait:.3g} s"
+            raise ToolLimitError(text, tool=tool, retry_after=wait)
+        recent.append(counted)
 
-    def give_back(self) -> None:
-        """A counted call did not come to run."""
+    def give_back(self, counted: list[float]) -> None:
+        """A counted call did not come to run; to say so again changes nothing."""
         with self._lock:
-            self.left += 1
-            if self._recent:
-                self._recent.pop()
+            if counted:
+                self.left += 1
+                if self._share and counted in self._recent:
+                    self._recent.remove(counted)
+                counted.clear()
 
 
 def _rate(text: str) -> tuple[int, float]:
@@ -136,8 +139,7 @@ def text_of(value: Any, limit: float = inf) -> str:
 def _text(value: Any, limit: float) -> str:
     if isinstance(value, bytes | bytearray):
         return value.decode(errors="replace")
-    parts: list[str] = []
-    size = 0
+    parts, size = list[str](), 0
     try:
         for part in _JSON.iterencode(value):
             parts.append(part)

@@ -5,7 +5,7 @@ import selectors
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -135,11 +135,9 @@ class _Drain:
         kept += data[: max(0, self._keep - len(kept))]
         self._sizes[stream] += len(data)
 
-    def texts(self) -> list[str]:
+    def texts(self) -> Iterator[str]:
         """What was kept, with a mark where more came."""
-        texts: list[str] = []
         for stream, kept in self._kept.items():
             size, text = self._sizes[stream], kept.decode(errors="replace")
             mark = f"\n[cut: {size} bytes, {self._keep} are shown]"
-            texts.append(text + mark if size > self._keep else text)
-        return texts
+            yield text + mark if size > self._keep else text

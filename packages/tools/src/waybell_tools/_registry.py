@@ -1,16 +1,18 @@
 """The tools that a model may call, and how one is called."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from functools import partial
+from math import ceil
 from os import getpid
 from secrets import token_hex
 from typing import Any, NamedTuple, TypeVar, overload
 
-from waybell_tools._call import Call, answer, named
+from waybell_tools._call import Call, answer, failed, named
 from waybell_tools._docs import described
 from waybell_tools._errors import ToolLimitError, UnknownToolError
 from waybell_tools._limits import DeadlineLike, Quota, now, positive, seconds_left
-from waybell_tools._threads import Job
+from waybell_tools._threads import Job, Turns
 from waybell_tools._tool import (
     Approve,
     Tool,
@@ -23,6 +25,10 @@ from waybell_tools._tool import (
 
 
 F = TypeVar("F", bound=Callable[..., Any])
+_FORMS = {  # and what they call the schema
+    **dict.fromkeys(("neutral", "anthropic"), "input_schema"),
+    **dict.fromkeys(("openai", "ollama"), "parameters"),
+}
 
 
 class Running(NamedTuple):
@@ -43,10 +49,13 @@ class ToolRegistry:
         approve: Asked, with name and arguments, for tools of `approve=True`: it
             returns or awaits True, or the call is denied (text says why).
         max_abandoned: Calls left behind and still running at which no other starts.
+        max_threads: Awaited calls of a sync tool at once; others wait their turn first.
         clock: What `rate` goes by, the running loop's or the monotonic time if None.
     """
 
-    __slots__ = ("_approve", "_clock", "_jobs", "_max", "_output", "_timeout", "_tools")
+    __slots__ = (
+        "_approve", "_clock", "_jobs", "_max", "_output", "_timeout", "_tools", "_turns"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -56,13 +65,16 @@ class ToolRegistry:
         max_output: float = 100_000,
         approve: Approve | None = None,
         max_abandoned: int = 32,
+        max_threads: int = 128,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._tools: dict[str, Tool] = {}
         self._jobs: set[Job] = set()
         self._timeout = positive(timeout, "timeout")
         self._output = positive(max_output, "max_output")
-        self._approve, self._max, self._clock = approve, max_abandoned, clock or now
+        self._approve, self._clock = approve, clock or now
+        self._max = positive(max_abandoned, "max_abandoned")
+        self._turns = Turns(ceil(positive(max_threads, "max_threads")))
         for fn in tools:
             self.define_tool(fn=fn)
 
@@ -105,13 +117,12 @@ class ToolRegistry:
         name = checked_name(plain.__name__ if name is None else name)
         if name in self._tools:
             raise ValueError(f"there is a tool {name!r} already")
-        if description is None:
-            description = described(plain.__doc__)[0]
+        about = described(plain.__doc__)[0] if description is None else description
         schema, convert, injected = declared(fn, schema)
         output = self._output if max_output is None else max_output
         self._tools[name] = tool = Tool(
             name=name,
-            description=description,
+            description=about,
             fn=fn,
             schema=schema,
             timeout=positive(self._timeout if timeout is None else timeout, "timeout"),
@@ -173,8 +184,12 @@ class ToolRegistry:
         """
         if form not in _FORMS:
             raise ValueError(f"form is one of {', '.join(_FORMS)}, not {form!r}")
-        made = _FORMS[form]
-        return [made(t.name, t.description, t.schema) for t in self._tools.values()]
+        key, wrap = _FORMS[form], _FORMS[form] == "parameters"
+        made: list[dict[str, Any]] = [
+            {"name": t.name, "description": t.description, key: deepcopy(t.schema)}
+            for t in self._tools.values()
+        ]
+        return [{"type": "function", "function": one} if wrap else one for one in made]
 
     def call(
         self,
@@ -231,8 +246,7 @@ class ToolRegistry:
             name, arguments = named(call)
             value = self.call(name, arguments, deadline=deadline, **options)
         except Exception as error:
-            seconds_left(0, deadline)
-            return answer(call, error, failed=True)
+            return failed(call, error, deadline)
         return answer(call, value)
 
     async def aresult(
@@ -243,17 +257,13 @@ class ToolRegistry:
             name, arguments = named(call)
             value = await self.acall(name, arguments, deadline=deadline, **options)
         except Exception as error:
-            seconds_left(0, deadline)
-            return answer(call, error, failed=True)
+            return failed(call, error, deadline)
         return answer(call, value)
 
     def running(self) -> tuple[Running, ...]:
         """The calls that run in threads now, also those nobody waits for."""
-        time = self._clock()
-        return tuple(
-            Running(job.name, time - job.started, job.abandoned)
-            for job in self._alive()
-        )
+        time, jobs = self._clock(), self._alive()
+        return tuple(Running(j.name, time - j.started, j.abandoned) for j in jobs)
 
     def _alive(self) -> Iterator[Job]:
         here = getpid()  # after a fork the threads of the other process are not here
@@ -273,24 +283,7 @@ class ToolRegistry:
             filled["deadline"] = deadline
         if "idempotency_key" in tool.injected:
             filled["idempotency_key"] = key or token_hex(16)
-        tool.quota.take(name)
-        asked = self._approve if tool.approve is True else tool.approve
-        return Call(tool, given, filled, deadline, asked, self._job)
-
-    def _job(self, name: str, fn: Callable[[], Any]) -> Job:
-        return Job(name, fn, self._clock(), self._jobs)
-
-
-def _neutral(name: str, description: str, schema: Any) -> dict[str, Any]:
-    return {"name": name, "description": description, "input_schema": schema}
-
-
-def _openai(name: str, description: str, schema: Any) -> dict[str, Any]:
-    function = {"name": name, "description": description, "parameters": schema}
-    return {"type": "function", "function": function}
-
-
-_FORMS: dict[str, Callable[[str, str, Any], dict[str, Any]]] = {
-    **dict.fromkeys(("neutral", "anthropic"), _neutral),
-    **dict.fromkeys(("openai", "ollama"), _openai),
-}
+        ask = self._approve if tool.approve is True else tool.approve
+        token = tool.quota.take(name)
+        job = partial(Job, clock=self._clock, jobs=self._jobs)
+        return Call(tool, given, filled, deadline, ask, job, self._turns, token)

@@ -1,6 +1,6 @@
 """What a hint says of its values: their JSON schema, and how JSON becomes one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, TypeAlias
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 Convert: TypeAlias = Callable[[Any, str], Any]
 Schema: TypeAlias = dict[str, Any]
+_MOST = 100  # problems that are told
 
 
 class Mismatch(ValueError):
@@ -29,11 +30,6 @@ def _wrong(path: str, reason: str, kind: type[Mismatch] = Mismatch) -> NoReturn:
     raise kind((path, reason)) from None
 
 
-def _same(value: Any, path: str) -> Any:
-    del path
-    return value
-
-
 def _exactly(kind: type, value: Any, path: str) -> Any:
     if type(value) is not kind:
         _wrong(path, f"is no {kind.__name__}", _Misfit)
@@ -52,6 +48,7 @@ def _number(kind: type[int] | type[float], value: Any, path: str) -> Any:
     return number
 
 
+_SAME: Convert = lambda value, _: value  # noqa: E731 - five lines less
 _NULL = Shape({"type": "null"}, partial(_exactly, type(None)))
 SCALARS: tuple[tuple[Any, Shape], ...] = (
     (str, Shape({"type": "string"}, partial(_exactly, str))),
@@ -60,8 +57,8 @@ SCALARS: tuple[tuple[Any, Shape], ...] = (
     (bool, Shape({"type": "boolean"}, partial(_exactly, bool))),
     (None, _NULL),
     (type(None), _NULL),
-    (Any, Shape({}, _same)),
-    (object, Shape({}, _same)),
+    (Any, Shape({}, _SAME)),
+    (object, Shape({}, _SAME)),
 )
 
 
@@ -111,12 +108,28 @@ def choice(members: Sequence[Any]) -> Shape:
     return Shape({"enum": known}, convert)
 
 
+def _gathered(parts: Iterable[tuple[Shape, Any, str]]) -> list[Any]:
+    """What is made of values by their shapes and paths, or all that is wrong with them."""
+    made: list[Any] = []
+    wrong: list[tuple[str, str]] = []
+    for shape, value, path in parts:
+        try:
+            made.append(shape.convert(value, path))
+        except Mismatch as error:
+            wrong += error.args
+        if len(wrong) > _MOST:
+            break
+    if wrong:
+        raise Mismatch(*wrong)
+    return made
+
+
 def items(make: Callable[[list[Any]], Any], shape: Shape) -> Shape:
     """Any number of one kind."""
 
     def convert(value: Any, path: str) -> Any:
-        _exactly(list, value, path)
-        made = [shape.convert(item, f"{path}[{n}]") for n, item in enumerate(value)]
+        pairs = enumerate(_exactly(list, value, path))
+        made = _gathered((shape, item, f"{path}[{n}]") for n, item in pairs)
         try:
             return make(made)
         except TypeError:
@@ -134,7 +147,7 @@ def row(shapes: Sequence[Shape]) -> Shape:
         if len(_exactly(list, value, path)) != size:
             _wrong(path, f"does not have {size} items")
         pairs = enumerate(zip(shapes, value, strict=True))
-        return tuple(shape.convert(item, f"{path}[{n}]") for n, (shape, item) in pairs)
+        return tuple(_gathered((*pair, f"{path}[{n}]") for n, pair in pairs))
 
     schemas = [shape.schema for shape in shapes]
     bounds = {"minItems": size, "maxItems": size}
@@ -146,7 +159,8 @@ def mapping(shape: Shape) -> Shape:
 
     def convert(value: Any, path: str) -> Any:
         pairs = _exactly(dict, value, path).items()
-        return {key: shape.convert(item, f"{path}.{key}") for key, item in pairs}
+        made = _gathered((shape, item, f"{path}.{key}") for key, item in pairs)
+        return dict(zip(value, made, strict=True))
 
     return Shape({"type": "object", "additionalProperties": shape.schema}, convert)
 
@@ -158,16 +172,9 @@ def record(shapes: Mapping[str, Shape], required: Sequence[str]) -> Shape:
         given = _exactly(dict, value, path)
         if not set(required) <= given.keys() <= shapes.keys():
             _wrong(path, "has other keys")
-        made: dict[str, Any] = {}
-        wrong: list[tuple[str, str]] = []
-        for key, item in given.items():
-            try:
-                made[key] = shapes[key].convert(item, f"{path}.{key}" if path else key)
-            except Mismatch as error:
-                wrong += error.args
-        if wrong:
-            raise Mismatch(*wrong)
-        return made
+        start = f"{path}." if path else ""
+        parts = ((shapes[key], item, start + key) for key, item in given.items())
+        return dict(zip(given, _gathered(parts), strict=True))
 
     schema: Schema = {
         "type": "object",
@@ -185,7 +192,7 @@ def made(cls: Callable[..., Any], convert: Convert) -> Convert:
         given = convert(value, path)
         try:
             return cls(**given)
-        except (TypeError, ValueError) as error:
-            return _wrong(path, str(error))
+        except Exception as error:  # such as a broken assertion
+            return _wrong(path, str(error) or type(error).__name__)
 
     return make

@@ -65,10 +65,8 @@ def shell(
     clean = {"PATH": _PATH, "HOME": folder, "LANG": "C.UTF-8", **(env or {})}
     wrap = _sandbox(bwrap, folder, [*_SYSTEM, *readable], writable)
     if not wrap and not unsandboxed:
-        raise ToolDenied(
-            "no sandbox: bubblewrap (bwrap) is missing or does not work here; "
-            "unsandboxed=True runs programs without one"
-        )
+        why = "no sandbox: bubblewrap (bwrap) is missing or does not work here"
+        raise ToolDenied(f"{why}; unsandboxed=True runs programs without one")
     cap = positive(timeout, "timeout")
 
     def shell(

@@ -1,12 +1,17 @@
 """A tool: a function, what a model is told of it, and what its arguments must be."""
 
+import atexit
 import inspect
 import json
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import MISSING, dataclass
 from functools import partial
 from itertools import islice
+from math import isfinite
+from threading import RLock
 from typing import Any, NoReturn, TypeAlias, cast, get_type_hints
 
 from jsonschema_rs import Draft202012Validator, ValidationError
@@ -18,9 +23,17 @@ from waybell_tools._limits import Quota
 from waybell_tools._shapes import Convert, Mismatch
 
 
+_Problem: TypeAlias = tuple[str, str]
 Approve: TypeAlias = Callable[[str, Mapping[str, Any]], Any | Awaitable[Any]]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what all vendors take
+# Held in the native validator. A daemon thread that the interpreter ends inside of it takes
+# the process down ("exception not rethrown"), so from the exit on it is the main thread's.
+_NATIVE = RLock()
+atexit.register(_NATIVE.acquire)
+if register := getattr(os, "register_at_fork", None):  # no child has it held for ever
+    free = _NATIVE.release
+    register(before=_NATIVE.acquire, after_in_parent=free, after_in_child=free)
 _MOST = 100  # problems that are told
 _MOST_PARTS = 10_000  # of wrong arguments: a million problems take minutes to list
 
@@ -30,19 +43,13 @@ class Tool:
     """A function that a model may call; `ToolRegistry.define_tool` makes it.
 
     Args:
-        name: What the model calls it.
-        description: What the model is told of it.
-        fn: What runs.
-        schema: The JSON schema of its arguments.
+        schema: The JSON schema of its arguments, which `validator` checks.
         timeout: Seconds that a call may take, `inf` without limit.
         max_output: Characters (of bytes: bytes) that may come back.
         approve: Who is asked before each call; True: it must be somebody.
         safe_to_repeat: Whether a second call with the same arguments does no harm.
-        quota: How often it may be called.
-        validator: Checks arguments against the schema.
         convert: Makes checked arguments what the signature declares.
         injected: The parameters that the caller fills, not the model.
-        is_async: Whether `fn` is awaited.
     """
 
     name: str
@@ -65,14 +72,12 @@ class Tool:
         Raises:
             ToolArgumentsError: With every problem.
         """
-        problems: tuple[tuple[str, str], ...]
         try:
             given = _parsed(arguments)
-            if self.validator.is_valid(given):
+            with _NATIVE:
+                problems = _problems(self.validator, given)
+            if not problems:
                 return cast("dict[str, Any]", self.convert(given, ""))
-            problems = (("", "do not fit, and are too many to say where"),)
-            if _fewer(given, _MOST_PARTS):
-                problems = tuple(islice(_problems(self.validator, given), _MOST))
         except Mismatch as error:
             problems = error.args
         except (ValueError, RecursionError) as error:  # no JSON, or not of JSON
@@ -80,8 +85,8 @@ class Tool:
         raise _refusal(self.name, problems)
 
 
-def _refusal(tool: str, problems: Iterable[tuple[str, str]]) -> ToolArgumentsError:
-    told = [(path or "arguments", text[:300]) for path, text in problems]
+def _refusal(tool: str, problems: Iterable[_Problem]) -> ToolArgumentsError:
+    told = [(p[:300] or "arguments", t[:300]) for p, t in islice(problems, _MOST)]
     count = "a problem" if len(told) == 1 else f"{len(told)} problems"
     text = "; ".join(f"{path}: {text}" for path, text in told)
     return ToolArgumentsError(f"{tool}: {count}: {text}", tool=tool, problems=told)
@@ -95,8 +100,10 @@ def _parsed(arguments: Any) -> Any:
     return {} if arguments is None else arguments
 
 
-def _no_number(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")
+def _number(text: str) -> float:
+    if not isfinite(number := float(text)):  # also 1e999, and what is no JSON: NaN
+        raise ValueError(f"{text[:50]} is no number that can be told")
+    return number
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -106,7 +113,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-_JSON = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
+_JSON = json.JSONDecoder(
+    parse_float=_number, parse_constant=_number, object_pairs_hook=_object
+)
 
 
 def _fewer(value: Any, most: int) -> bool:
@@ -121,12 +130,16 @@ def _fewer(value: Any, most: int) -> bool:
     return not waiting
 
 
-def _problems(validator: Draft202012Validator, value: Any) -> Iterator[tuple[str, str]]:
-    for error in validator.iter_errors(value):
-        yield from _told(error)
+def _problems(validator: Draft202012Validator, value: Any) -> tuple[_Problem, ...]:
+    if validator.is_valid(value):
+        return ()
+    if not _fewer(value, _MOST_PARTS):
+        return (("", "do not fit, and are too many to say where"),)
+    told = (one for error in validator.iter_errors(value) for one in _told(error))
+    return tuple(islice(told, _MOST))
 
 
-def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
+def _told(error: ValidationError) -> Iterator[_Problem]:
     """The path and text of an error, or of those in the alternative that was meant."""
     path, text = [*error.instance_path], error.message
     if error.kind.name == "required":
@@ -151,9 +164,7 @@ def _meant(error: ValidationError, path: list[str | int]) -> list[ValidationErro
 def checked_name(name: str) -> str:
     """The name, if every vendor takes it."""
     if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"a tool's name is 1 to 64 letters, digits, _ and -, not {name!r}"
-        )
+        raise ValueError(f"a name is 1 to 64 letters, digits, _ and -, not {name!r}")
     return name
 
 
@@ -183,18 +194,14 @@ def declared(
     bound = frozenset[str](cast("Any", fn).keywords if isinstance(fn, partial) else ())
     plain = function_of(fn)
     hints = _hints_of(plain)
-    injected = frozenset(
-        name
-        for name in signature.parameters.keys() - bound
-        if _is_injected(name, hints.get(name, Any))
-    )
+    names = signature.parameters.keys() - bound
+    injected = frozenset(n for n in names if _is_injected(n, hints.get(n, Any)))
+    hidden = injected | bound
     if schema is not None:
-        whole = {"type": "object", **schema}
-        return whole, partial(_bound, signature, injected), injected
-    reader = Reader()
-    derived, convert = reader.record(
-        _parts(signature, injected | bound, hints), described(plain.__doc__)[1]
-    )
+        whole = deepcopy({"type": "object", **schema})
+        return whole, partial(_bound, signature, hidden), injected
+    reader, about = Reader(), described(plain.__doc__)[1]
+    derived, convert = reader.record(_parts(signature, hidden, hints), about)
     defs = {"$defs": reader.defs} if reader.defs else {}
     return {**derived, **defs}, convert, injected
 
@@ -222,10 +229,8 @@ def _parts(
     for name, parameter in signature.parameters.items():
         if name in hidden:
             continue
-        if parameter.kind not in (
-            parameter.POSITIONAL_OR_KEYWORD,
-            parameter.KEYWORD_ONLY,
-        ):
+        by_name = parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY
+        if parameter.kind not in by_name:
             raise TypeError(f"{parameter} cannot be given by name; give schema=")
         needed = parameter.default is parameter.empty
         default = MISSING if needed else parameter.default
@@ -233,11 +238,11 @@ def _parts(
 
 
 def _bound(
-    signature: inspect.Signature, injected: frozenset[str], value: Any, path: str
+    signature: inspect.Signature, hidden: frozenset[str], value: Any, path: str
 ) -> Any:
     """Arguments of an explicit schema as they are, if the function takes them."""
     try:
-        signature.bind(**value, **dict.fromkeys(injected - value.keys()))
+        signature.bind(**value, **dict.fromkeys(hidden))
     except TypeError as error:
         raise Mismatch((path, str(error))) from error
     return value
@@ -248,7 +253,8 @@ def validator_of(name: str, schema: Mapping[str, Any]) -> Draft202012Validator:
     if schema["type"] != "object":
         raise ValueError(f"the schema of {name} needs type 'object'")
     try:
-        return Draft202012Validator(dict(schema), retriever=_retrieve)
+        with _NATIVE:
+            return Draft202012Validator(dict(schema), retriever=_retrieve)
     except ValidationError as error:
         raise ValueError(f"the schema of {name} is wrong: {error.message}") from error
 

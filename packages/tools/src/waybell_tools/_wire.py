@@ -1,9 +1,8 @@
 """HTTP connections whose sockets we open, and of which no read is without end."""
 
-from collections.abc import Callable
 from contextvars import ContextVar
 from http.client import HTTPException, HTTPResponse
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from socket import socket
 from typing import Any
 
@@ -12,14 +11,32 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
-#: What opens the socket of a connection, for the download under way.
-DIAL: ContextVar[Callable[[HTTPConnection], socket]] = ContextVar("waybell_tools_dial")
+#: The one under way here, a `Fetch`: it opens the sockets, and says what time is left.
+DOWNLOAD: ContextVar[Any] = ContextVar("waybell_tools_download")
 _MOST_LINES = 1_000_000  # bytes of headers, sizes of chunks and trailers
 
 
-def _dialled(self: HTTPConnection) -> socket:
+def _dialled(self: HTTPConnection) -> Any:
     """SNI, the certificate and the Host header go by the host's name all the same."""
-    return DIAL.get()(self)
+    return DOWNLOAD.get().dial(self)
+
+
+class _Wire(RawIOBase):
+    """What comes over a socket, each piece of it only while there is time."""
+
+    def __init__(self, sock: socket, raw: RawIOBase) -> None:
+        self._sock, self._raw, self._patience = sock, raw, DOWNLOAD.get().patience
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        self._sock.settimeout(self._patience())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 class _Reader(BufferedReader):
@@ -43,25 +60,12 @@ class _Reader(BufferedReader):
 class _Answer(HTTPResponse):
     def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        self.fp: Any = _Reader(self.fp.detach())
+        self.fp: Any = _Reader(_Wire(sock, self.fp.detach()))
 
 
-class _Http(HTTPConnection):
-    _new_conn = _dialled
-    response_class: Any = _Answer
-
-
-class _Https(HTTPSConnection):
-    _new_conn = _dialled
-    response_class: Any = _Answer
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls: Any = _Http
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls: Any = _Https
+def _pool(pool: type[HTTPConnectionPool], connection: type[HTTPConnection]) -> type:
+    ours = {"_new_conn": _dialled, "response_class": _Answer}
+    return type("_Pool", (pool,), {"ConnectionCls": type("_Http", (connection,), ours)})
 
 
 class Adapter(HTTPAdapter):
@@ -69,5 +73,10 @@ class Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
-        pools = {"http": _HttpPool, "https": _HttpsPool}
-        self.poolmanager.pool_classes_by_scheme = pools
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+
+_POOLS = {
+    "http": _pool(HTTPConnectionPool, HTTPConnection),
+    "https": _pool(HTTPSConnectionPool, HTTPSConnection),
+}
