@@ -17,7 +17,7 @@ PACKAGES = sorted(path.name for path in (ROOT / "packages").iterdir())
 LINES = {
     "adapters": 6600,  # three vendors and their quirks, a transport, an offline model
     "agents": 2550,  # the loop and what a journal keeps of it, files of teams
-    "budget": 1840,  # one fair line for threads and tasks; partitions; prices
+    "budget": 1860,  # one fair line for threads and tasks; partitions; prices
     "bus": 2250,  # five verbs, four overflow policies, deadlock detection
     "deadline": 960,  # one timer for all walls; docs/decisions/deadline-one-timer.md
     "patterns": 1850,  # seven patterns and a journal, not one noun

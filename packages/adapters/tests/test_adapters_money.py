@@ -92,6 +92,21 @@ def test_a_call_writes_no_more_than_its_hold_pays_for(serve, connect, wire, most
     assert purse.holds == []
 
 
+def test_a_price_that_only_the_budget_knows_is_the_replys_cost(serve, connect, wire):
+    purse = Purse()
+    purse.quote = lambda *, model, usage: len(model) * usage.total
+    reply = connect(serve(wire.whole("openai"))).generate("hi", budget=purse)
+    assert reply.cost == 9
+    assert purse.charged[0]["usd"] == 9
+
+    def unknown(**_):
+        raise LookupError
+
+    purse.quote = unknown
+    reply = connect(serve(wire.whole("openai"))).generate("hi", budget=purse)
+    assert reply.cost is None
+
+
 def test_where_nothing_is_limited_nothing_is_said_of_it(serve, connect, wire):
     server, purse = serve(wire.whole("openai")), Purse(limited=False)
     connect(server).generate("hi", budget=purse)

@@ -153,7 +153,7 @@ def test_one_line_changes_the_provider():
         assert repr(model) == f"{kind.__name__}({model.model!r})"
     assert "base_url" in repr(adapter("openai:m", base_url="http://x/v1?k=1"))
     assert "k=1" not in repr(adapter("openai:m", base_url="http://x/v1?k=1"))
-    with pytest.raises(ValueError, match="a model has a name"):
+    with pytest.raises(ValueError, match="openai:MODEL"):
         adapter("openai")
 
 

@@ -192,3 +192,14 @@ def test_what_is_held_pays_for_what_is_allowed(nano, given, want, nested):
         except BudgetExceeded:
             assert 1000 * given + 10_000 > nano
     assert pool.snapshot().usd_overdrawn == 0
+
+
+def test_a_usage_has_its_price_without_being_charged():
+    pool = BudgetPool(prices=PRICES)
+    usage = {"input_tokens": 7, "output_tokens": 2}
+    assert pool.quote(model="m", usage=usage) == Decimal("0.000027")
+    assert pool.snapshot().usd_spent == 0
+    guess = BudgetPool(unknown="ceiling", ceiling=Price(input=1, output=1))
+    for asked in (pool, guess):
+        with pytest.raises(UnknownPriceError):
+            asked.quote(model="new-model", usage=usage)

@@ -123,7 +123,7 @@ class Call:
         # A request that was sent may be paid for, though no answer came.
         if self._paid or (self.line.up and not self._failed):
             usage = self._usage(now, text, cut=cut)
-            cost = self._terms.cost(usage)
+            cost = self._terms.cost(usage, self._ask.model)
         if not self._failed:
             made.append(now.record("cut short" if cut else None, usage))
         facts: dict[str, Any] = {"model": self._ask.model}
@@ -260,7 +260,8 @@ class Call:
             return
         self._paid = False  # it is booked here, and not with the reply
         usage = self._usage(now, "", cut=True)
-        usd, model = self._terms.cost(usage), self._ask.model
+        model = self._ask.model
+        usd = self._terms.cost(usage, model)
         budget.charge(usd=usd, model=model, usage=usage, line="estimated")
 
     def _pause(self, seconds: float) -> Steps[None]:

@@ -53,6 +53,11 @@ class Held:
         self._charged = True
         return (self._hold or self._budget).charge(*args, **amounts)
 
+    def quote(self, **told: Any) -> Any:
+        """What a usage costs."""
+        quote = getattr(self._budget, "quote", None)
+        return None if quote is None else quote(**told)
+
     def release(self, *, over: bool = True) -> None:
         """Give back what was not spent."""
         with self._lock:

@@ -79,7 +79,9 @@ def _checked(text: str) -> str:
     url = text.rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ModelUnavailable(f"not a web address: {shown(url)!r}")
+        raise ModelUnavailable(
+            f"not a web address: {shown(url)!r}; one begins with http:// or https://"
+        )
     if parts.username or parts.password:
         raise ModelUnavailable("base_url carries no user or password: use headers=")
     if parts.query or parts.fragment:

@@ -1,6 +1,7 @@
 """Retries of one call: which failures, how long between, and until when."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
@@ -38,9 +39,18 @@ class Terms:
     price: Price | None
     scrub: Callable[[str], str]
 
-    def cost(self, usage: Usage) -> Decimal | None:
-        """What this much costs, as far as was stated."""
-        return None if self.price is None else self.price.of(usage)
+    def cost(self, usage: Usage, model: str) -> Decimal | None:
+        """What this much costs, as far as the caller or the budget knows the price."""
+        if self.price is not None:
+            return self.price.of(usage)
+        quote = getattr(self.budget, "quote", None)
+        with suppress(LookupError):
+            return (
+                None
+                if quote is None
+                else cast(Decimal, quote(model=model, usage=usage))
+            )
+        return None
 
     def ends(self, state: "RetryCallState") -> bool:
         """Whether there is no other attempt after the one that has failed."""

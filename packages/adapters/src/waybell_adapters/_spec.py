@@ -36,6 +36,8 @@ def adapter(spec: str, **options: Any) -> LLMAdapter:
         return ScriptedAdapter(**options)
     if name not in _VENDORS:
         raise ValueError(_unknown(provider))
+    if not model.strip():
+        raise ValueError(f"{spec!r} names no model: write {name}:MODEL")
     options["model"] = model
     return _VENDORS[name](**options)
 

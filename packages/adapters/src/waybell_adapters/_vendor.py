@@ -55,7 +55,7 @@ class VendorAdapter:
         max_wait: float = 60.0,
     ) -> None:
         if not model:
-            raise ValueError("a model has a name")
+            raise ValueError("a model has a name: give the vendor's")
         self.model = model
         self._price = None if price is None else Price(price)
         self._attempts = _whole("attempts", attempts)

@@ -31,7 +31,8 @@ def counts_of(usage: object) -> Counts:
     """
     found = [_field(usage, name) for name in _FIELDS]
     if found == [None] * 4:
-        raise ValueError(f"usage names no tokens: {usage!r}")
+        names = ", ".join(_FIELDS)
+        raise ValueError(f"usage names no tokens, by {names}: {usage!r}")
     given, output, read, written = (count or 0 for count in found)
     if read + written > given:
         given += read + written
@@ -184,7 +185,10 @@ def _published(model: str | None, counts: Counts) -> int:
     try:
         import genai_prices  # noqa: PLC0415  # an extra, and slow to import
     except ImportError:
-        hint = "give prices={...}, or install waybell-budget[prices]"
+        hint = (
+            f"give BudgetPool(prices={{{model!r}: Price(input=..., output=...)}}), dollars "
+            "for a million tokens, or install waybell-budget[prices]"
+        )
         raise UnknownPriceError(model, hint) from None
     usage = genai_prices.Usage(
         input_tokens=counts.input,
@@ -200,7 +204,9 @@ def _published(model: str | None, counts: Counts) -> int:
             try:
                 found = genai_prices.calc_price(usage, model)
             except LookupError:
-                raise UnknownPriceError(model, "give prices={...}") from None
+                raise UnknownPriceError(
+                    model, f"give BudgetPool(prices={{{model!r}: Price(...)}})"
+                ) from None
     if not found.total_price and any(counts):
         raise UnknownPriceError(model, "listed without a price; give prices={...}")
     return nanos(found.total_price, "price", True)

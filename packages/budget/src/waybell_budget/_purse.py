@@ -4,12 +4,14 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from functools import partial
 
 from ._account import Account, Alarm, error, free, overdrawn, source, watch
 from ._amounts import NANO, Amount, dollars, nanos, whole
 from ._errors import BudgetClosedError, BudgetError, BudgetExceeded, UnknownPriceError
 from ._ledger import Ledger
+from ._prices import counts_of
 from ._snapshot import BudgetSnapshot, Key, Line, Lines
 
 
@@ -117,6 +119,17 @@ class Purse(Account):
             raise BudgetExceeded("usd", dollars(nano), dollars(usd_left))
         if tokens_left is not None and count > tokens_left:
             raise BudgetExceeded("tokens", count, tokens_left)
+
+    def quote(self, *, model: str, usage: object) -> Decimal:
+        """Dollars that this usage of a model costs; nothing is booked.
+
+        Raises:
+            UnknownPriceError: Nobody knows the price; a ceiling is none.
+        """
+        nano, line = self._ledger.prices.cost(model, counts_of(usage))
+        if line != "billed":
+            raise UnknownPriceError(model, "give prices={...}; a ceiling is no price")
+        return dollars(nano)
 
     def clamp(
         self, max_tokens: int, *, model: str | None = None, input_tokens: int = 0
