@@ -1,6 +1,7 @@
 """What an event is."""
 
 import asyncio
+import copy
 import json
 import os
 import pickle
@@ -31,6 +32,23 @@ async def test_an_event_is_a_read_only_mapping_of_its_fields():
     assert repr(event) == "<Event t {'a': 1, 'b': 'two'}>"
     with pytest.raises(TypeError):
         event["a"] = 2
+
+
+async def test_a_field_asked_for_as_an_attribute_is_told_to_be_an_item():
+    event = await sent(EventBus(), prompt="hi", _private=1)
+    with pytest.raises(AttributeError, match=r"a field is an item: event\['prompt'\]"):
+        event.prompt  # noqa: B018 - the question is what asking says
+    for name in ("topik", "_private", "_nothing"):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'$"):
+            getattr(event, name)
+    assert not hasattr(event, "prompt")
+    assert copy.copy(event) == copy.deepcopy(event) == event
+
+
+def test_an_event_that_nobody_filled_in_says_so():
+    for name in ("topic", "root", "_fields"):
+        with pytest.raises(AttributeError):
+            getattr(Event(), name)
 
 
 async def test_an_event_without_fields_is_still_true():

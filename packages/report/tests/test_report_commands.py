@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from waybell_decisions import DecisionLog
-from waybell_report import _chrome, _decisions, _show, _stats, _tail
+from waybell_report import _chrome, _decisions, _page_command, _show, _stats, _tail
 from waybell_report._decisions import condition, looked_up, moment
 from waybell_report._verdict import bare
 from waybell_trace import Tracer
@@ -20,9 +20,9 @@ from waybell_trace import Tracer
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "show": _show.command, "stats": _stats.command, "decisions": _decisions.command,
-    "tail": _tail.command, "chrome": _chrome.command,
+    "tail": _tail.command, "chrome": _chrome.command, "report": _page_command.command,
 }  # fmt: skip
-every = pytest.mark.parametrize("name", COMMANDS)
+every = pytest.mark.parametrize("name", [name for name in COMMANDS if name != "report"])
 Run = tuple[int, str, str]
 
 
@@ -414,6 +414,13 @@ def test_chrome_writes_what_viewers_read(folder, run, tmp_path) -> None:
     assert "waybell chrome: the others are left out (--limit 4)\n" in err
     assert "left out" not in run("chrome", folder, "-o", out, "--limit", "5")[2]
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    for name in ("traces.jsonl", "traces.starts.jsonl", "decisions.jsonl"):
+        before = (folder / name).read_bytes()
+        for command in ("chrome", "report"):
+            code, _, err = run(command, folder, "-o", folder / name)
+            assert code == 2
+            assert f"{name} is read from: name another output" in err
+        assert (folder / name).read_bytes() == before
     assert run("chrome", folder, "-o", tmp_path / "new" / "out.json")[0] == 0
     code, _, err = run("chrome", folder, "-o", out / "out.json")
     assert code == 2

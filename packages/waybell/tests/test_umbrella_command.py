@@ -46,8 +46,8 @@ def test_python_m_waybell_is_the_command() -> None:
 def test_an_unknown_command_names_the_nearest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["dmo"]) == 2
-    assert "no command 'dmo'; did you mean demo?" in capsys.readouterr().err
+    assert main(["DMO"]) == 2
+    assert "no command 'DMO'; did you mean demo?" in capsys.readouterr().err
 
 
 def test_a_command_like_no_other_names_those_there_are(

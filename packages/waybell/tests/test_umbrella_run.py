@@ -117,7 +117,8 @@ def test_without_a_model_nothing_starts_and_it_says_what_to_set(say):
         ),
         (["--out", "tasks.toml"], "--out: "),
         (["--journal", "tasks.toml"], "tasks.toml is damaged"),
-        (["--journal", "."], "--journal: .: "),
+        (["--journal", "."], "--journal: .: Is a directory"),
+        (["--journal", "./waybell-out/results.json"], "is one of the files in --out"),
         (["--journal", "tasks.toml", "--decide", "x=yes"], "tasks.toml is damaged"),
     ],
 )

@@ -6,7 +6,7 @@ import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 
 class _Ids:
@@ -62,6 +62,13 @@ class Event(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<Event {self.topic} {self._fields}>"
+
+    if not TYPE_CHECKING:  # A type checker knows that there is no such attribute.
+
+        def __getattr__(self, name: str) -> None:
+            has = name[0] != "_" and name in self._fields
+            hint = f"; a field is an item: event[{name!r}]" if has else ""
+            raise AttributeError(f"an Event has no attribute {name!r}{hint}")
 
     @property
     def topic(self) -> str:

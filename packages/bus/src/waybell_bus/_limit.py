@@ -37,8 +37,7 @@ class Limit:
     __slots__ = ("_queue", "holds", "name", "size")
 
     def __init__(self, name: str, size: int) -> None:
-        self.name = name
-        self.size = size
+        self.name, self.size = name, size
         self.holds: set[Hold] = set()
         self._queue: OrderedDict[Hold, asyncio.Future[None]] = OrderedDict()
 

@@ -35,14 +35,12 @@ class Subscription:
     ) -> None:
         if overflow not in get_args(Overflow) or maxsize < 1:
             raise ValueError(f"no queue of {maxsize} with overflow {overflow!r}")
-        self.dropped = 0
-        self.maxsize = maxsize
+        self.maxsize, self.dropped = maxsize, 0
         self.overflow: Overflow = overflow
         self.pattern = pattern
         self._closed = False
         self._items: deque[Event] = deque()
-        self._join = join
-        self._leave = leave
+        self._join, self._leave = join, leave
         self._lock = threading.RLock()
         self._readers: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._writers: OrderedDict[asyncio.Future[bool], Event] = OrderedDict()

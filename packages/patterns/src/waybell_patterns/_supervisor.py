@@ -153,8 +153,10 @@ class Supervisor(Pattern[Supervised]):
             async with run.wall():
                 verdict = await self._loop(run, prompt, drafts, reviews)
         except Exception as raised:
-            ends = (end for kind, end in _ENDS if isinstance(raised, kind))
-            verdict, error = next(ends, "failed"), raised
+            verdict, error = "failed", raised
+            verdict = next(
+                (v for kind, v in _ENDS if isinstance(raised, kind)), verdict
+            )
         return Supervised(
             verdict=verdict, draft=drafts[-1] if drafts else None,
             reviews=tuple(map(Verdict.parse, reviews)), error=error, **run.spent(),

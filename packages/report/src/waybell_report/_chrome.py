@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from waybell_report._report import written
+from waybell_report._report import spare, written
 from waybell_report._terminal import (
     Words,
     count,
@@ -47,6 +47,7 @@ def command(argv: Sequence[str]) -> int:
 
 def _chrome(options: argparse.Namespace) -> int:
     inputs = opened(options.path)
+    spare(inputs, options.output)
     found = watched(inputs.spans(), "spans read:")
     spans = list(islice(found, options.limit))
     if next(found, None) is not None:

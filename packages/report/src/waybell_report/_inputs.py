@@ -91,14 +91,10 @@ def _whole(path: Path) -> list[SpanRecord]:
 
     with TemporaryDirectory() as folder:
         line = Path(folder, "line.jsonl")
-        messages = found if _several(found) else [found]
+        messages: list[Any] = [*found] if isinstance(found, list) else [found]
         line.write_bytes(b"\n".join(map(orjson.dumps, messages)))
         with SpanReader(line) as reader:
             return list(reader)
-
-
-def _several(found: object) -> bool:
-    return isinstance(found, list)
 
 
 def merged(

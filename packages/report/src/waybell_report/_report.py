@@ -124,7 +124,7 @@ def report(
     paths = [source] if isinstance(source, str | os.PathLike) else list(source)
     inputs = find(paths)
     if output is not None:
-        _spare(inputs, Path(output))
+        spare(inputs, Path(output))
     try:
         run = _Run(inputs, limit, progress)
     except OSError as error:
@@ -138,12 +138,13 @@ def report(
     return made
 
 
-def _spare(inputs: Inputs, output: Path) -> None:
-    for path in [*inputs.traces, *inputs.decisions]:
-        if output.exists() and output.samefile(path):
-            raise ReportError(
-                f"{output} is read from: name another output", str(output)
-            )
+def spare(inputs: Inputs, output: Path) -> None:
+    """Refuse to write over what is read."""
+    read = [*inputs.traces, *inputs.decisions]
+    read += [path.with_name(f"{path.stem}.starts{path.suffix}") for path in read]
+    if output.exists() and any(map(output.samefile, filter(Path.exists, read))):
+        why = f"{output} is read from: name another output"
+        raise ReportError(why, str(output))
 
 
 def _named(path: Path) -> str:

@@ -65,7 +65,7 @@ def _usage(commands: dict[str, EntryPoint]) -> str:
 def _unknown(name: str, commands: dict[str, EntryPoint]) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 - only on this path
 
-    near = get_close_matches(name, commands, n=1)
+    near = get_close_matches(name.lower(), commands, n=1)
     if name in _REPORTS:
         return f"waybell {name} needs waybell-report: pip install waybell-report"
     hint = f"; did you mean {near[0]}?" if near else "."

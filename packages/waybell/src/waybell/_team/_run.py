@@ -13,7 +13,7 @@ from typing import Any
 from waybell._console import SafeConsole, safe_console
 from waybell._desk._report import plain
 from waybell._guard import Refused
-from waybell._out import files, refuse_unwritable
+from waybell._out import FILES, files, refuse_unwritable
 from waybell._team import _report as report
 from waybell._team._live import Progress
 from waybell_adapters import adapter
@@ -48,7 +48,8 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
         except OSError as error:
             if options.journal is None:
                 raise
-            raise Refused(f"--journal: {options.journal}: {error}") from None
+            why = error.strerror or error
+            raise Refused(f"--journal: {options.journal}: {why}") from None
         except KeyboardInterrupt:
             # A second interruption leaves tasks that asyncio would complain about.
             logging.getLogger("asyncio").addHandler(logging.NullHandler())
@@ -135,6 +136,7 @@ def _earlier(options: Namespace) -> dict[str, Any]:
             word = "--decide" if options.decide else "--retry-failed"
             raise Refused(f"{word} goes on with an earlier run: name its --journal")
         return {}
+    _keep_apart(options.journal, options.out)
     terms = {"journal": options.journal, "retry_failed": options.retry_failed}
     if options.decide:
         if not options.journal.exists():
@@ -143,6 +145,12 @@ def _earlier(options: Namespace) -> dict[str, Any]:
             )
         terms["decisions"] = {key: _value(value) for key, value in options.decide}
     return terms
+
+
+def _keep_apart(journal: Path, out: Path) -> None:
+    ours = {(out / name).resolve() for name in (*FILES, *report.FILES)}
+    if journal.resolve() in ours:
+        raise Refused(f"--journal: {journal} is one of the files in --out")
 
 
 def _done(journal: Path | None) -> set[str]:
