@@ -16,7 +16,7 @@ from waybell_adapters import (
     Usage,
     agenerate,
     astream,
-)
+)  # fmt: skip
 from waybell_adapters.testing import ModelRequest, RecordingAdapter
 from waybell_snap._scope import asked
 from waybell_snap._tree import Node
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from waybell_snap._session import Session
 
 _NOT_ASKED = ("idempotency_key", "request_id", "timeout")  # of a call, not of a model
+_ASKED = ("messages", "system", "tools")
 _VOLATILE = ("attempts", "request_id")
 Prompt = Any  # as the adapters take it
 
@@ -95,15 +96,10 @@ class _Call:
     def begin(self, request: ModelRequest) -> None:
         """Note what is asked."""
         options = {k: v for k, v in request.options.items() if k not in _NOT_ASKED}
-        given = {
-            "messages": request.messages,
-            "system": request.system,
-            "tools": request.tools,
-            "options": options,
-        }
+        given = {name: getattr(request, name) for name in _ASKED} | {"options": options}
         given = {name: part for name, part in given.items() if part}
         self._node = self._session._begin("call", self._name, request.operation, given)
-        self._started = self._session._now()
+        self._started = self._session.clock()
         self._played = self._session._play(self._node)
 
     def settle(self, _: ModelRequest, outcome: Reply | BaseException) -> None:

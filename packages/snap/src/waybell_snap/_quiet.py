@@ -3,7 +3,6 @@
 import sys
 from ipaddress import ip_address
 from threading import Lock
-from types import TracebackType
 from typing import Any, Self
 
 
@@ -42,9 +41,7 @@ class Offline:
             _state.open.append(self)
         return self
 
-    def __exit__(
-        self, kind: object, error: object, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with _state.lock:
             _state.open.remove(self)
 

@@ -9,13 +9,8 @@ from typing import Any, TypeAlias
 from waybell_snap._values import within
 
 
-Redact: TypeAlias = (
-    Callable[[str], str]
-    | Iterable[str | re.Pattern[str]]
-    | str
-    | re.Pattern[str]
-    | bool
-)
+_Some: TypeAlias = str | re.Pattern[str]
+Redact: TypeAlias = Callable[[str], str] | Iterable[_Some] | _Some | bool
 
 HIDDEN = "[redacted]"
 _NAMES = (
@@ -38,21 +33,11 @@ _SECRETS = [
         # The rest of a header; of parts of addresses, what has a digit.
         r"(?i)(?<![\w-])(?:set-)?cookie:\s*(?P<value>[^\s=;\[]+=[^\r\n\"'\\]+)",
         r"(?i)authorization[\"'\\]*\s*[:=,]\s*[\"'\\]*[\w-]+ +(?P<value>(?=\S*\d)[^\s\"'\\,\[]{6,})",
-        (
-            r"(?i)(?<=[?&])(?:[\w.-]{0,40}(?:signature|key)|sig|code|auth)="
-            r"(?P<value>(?=[^\s&]*\d)[^\s&#\"'\\<>\[]{6,})"
-        ),
+        r"(?i)(?<=[?&])(?:[\w.-]{0,40}(?:signature|key)|sig|code|auth)=(?P<value>(?=[^\s&]*\d)[^\s&#\"'\\<>\[]{6,})",
         # Between quotes, of JSON in a text as well, all of it.
-        (
-            rf"(?i:(?<![A-Za-z0-9]){_NAMES})(?:\\*[\"'])\s*:\s*(?P<quote>\\*[\"'])"
-            r"(?P<value>(?!\[redacted)[^\n]{1,4000}?)(?=(?<!\\)(?P=quote))"
-        ),
+        rf"(?i:(?<![A-Za-z0-9]){_NAMES})(?:\\*[\"'])\s*:\s*(?P<quote>\\*[\"'])(?P<value>(?!\[redacted)[^\n]{{1,4000}}?)(?=(?<!\\)(?P=quote))",
         # In prose, what follows a colon is a secret only if it has a digit.
-        (
-            rf"(?i:(?<![A-Za-z0-9]){_NAMES})"
-            r"(?:[\\\"']{0,4}\s*=\s*[\\\"']{0,4}|[\\\"']{1,4}\s*:\s*[\\\"']{1,4}|\s*:\s*(?=\S*\d))"
-            r"(?P<value>(?!\[redacted)[^\s\"'\\,;&}\])]{6,})"
-        ),
+        rf"(?i:(?<![A-Za-z0-9]){_NAMES})(?:[\\\"']{{0,4}}\s*=\s*[\\\"']{{0,4}}|[\\\"']{{1,4}}\s*:\s*[\\\"']{{1,4}}|\s*:\s*(?=\S*\d))(?P<value>(?!\[redacted)[^\s\"'\\,;&}}\])]{{6,}})",
     )
 ]
 
@@ -71,19 +56,13 @@ class Redactor:
 
     __slots__ = ("_known", "_more", "_off", "_patterns")
 
-    def __init__(
-        self, more: Redact = True, environ: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, more: Redact = True, environ: Mapping[str, str] | None = None) -> None:  # fmt: skip
         self._off = more is False
         self._more = more if callable(more) else None
         self._patterns = [*_SECRETS, *_compiled(more)]
         given = os.environ if environ is None else environ
-        values = {
-            v
-            for k, v in given.items()
-            if _NAME.fullmatch(k) and len(v) >= 8 and k != "PWD"
-        }
-        self._known = sorted(values, key=len, reverse=True)
+        named = {v for k, v in given.items() if _NAME.fullmatch(k) and k != "PWD"}
+        self._known = sorted((v for v in named if len(v) >= 8), key=len, reverse=True)
 
     def __call__(self, data: Any) -> Any:
         """The JSON without secrets.

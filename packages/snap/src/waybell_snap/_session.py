@@ -45,38 +45,23 @@ class Session:
     """
 
     __slots__ = (
-        "_clock",
-        "_closed",
-        "_limits",
-        "_lock",
-        "_matchers",
-        "_redact",
-        "_root",
-        "_tasks",
-        "_unclean",
-        "path",
+        "_closed", "_limits", "_lock", "_matchers", "_redact", "_root", "_tasks",
+        "_unclean", "clock", "path",
     )  # fmt: skip
 
     def __init__(
-        self,
-        path: str | Path,
-        *,
-        redact: Redact = True,
+        self, path: str | Path, *, redact: Redact = True,
         matchers: Mapping[str, Matcher] | None = None,
-        max_usd: Decimal | str | float | None = None,
-        max_tokens: int | None = None,
+        max_usd: Decimal | str | float | None = None, max_tokens: int | None = None,
         clock: Callable[[], float] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.path = Path(path)
         self._matchers = Matchers(matchers)
-        self._limits: dict[str, Any] = {
-            "max_usd": limit_of(max_usd),
-            "max_tokens": max_tokens,
-        }
-        self._limits["matchers"] = matchers
+        self._limits: dict[str, Any] = {"matchers": matchers, "max_tokens": max_tokens}
+        self._limits["max_usd"] = limit_of(max_usd)
         self._redact = Redactor(redact)
         self._unclean: Exception | None = None
-        self._clock = clock or _now
+        self.clock = clock or _now
         self._closed = False
         self._root = Node("run", "run")
         self._lock = Lock()
@@ -151,9 +136,11 @@ class Session:
         if kind == "tool":
             parent = self._asking(parent, name, given)
         node = Node(kind, name, op, given, parent)
-        token, task = self._tasks.lane(parent)
         with self._lock:
-            parent.put(token, node, self._without_secrets(task))
+            token, task = self._tasks.lane(parent)
+        task = self._without_secrets(task)
+        with self._lock:
+            parent.put(token, node, task)
         return node
 
     def _end(self, node: Node, got: Any, started: float) -> None:
@@ -161,9 +148,7 @@ class Session:
         node.got = self._clean(got)
         node.latency = self._latency(started)
 
-    def _fail(
-        self, node: Node, error: BaseException, started: float | None = None
-    ) -> None:
+    def _fail(self, node: Node, error: BaseException, started: Any = None) -> None:
         """Note that it failed."""
         brief = node.kind not in ("call", "tool")
         told = outline(error) if brief else encode_error(error)
@@ -180,13 +165,9 @@ class Session:
         """The node of this run around what happens now."""
         return here(self._root)
 
-    def _now(self) -> float:
-        """A time to measure from."""
-        return self._clock()
-
     def _latency(self, started: float) -> str:
         """The class of the time since then."""
-        seconds = self._clock() - started
+        seconds = self.clock() - started
         under = (f"under {name}" for top, name in _CLASSES.items() if seconds < top)
         return next(under, "over 1 min")
 

@@ -1,20 +1,22 @@
 """Any value as JSON, and back: what a recording holds."""
 
 import json
-import math
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
+from hashlib import sha256
 from importlib import import_module
+from math import isfinite
 from typing import Any, cast
 
 from waybell_adapters import AdapterError, Reply
 
 
 _DEEPEST, _LONGEST = 64, 13_000  # levels of a value, bits of a number
+_MARK = 2_000  # characters that say where a text belongs among others
 
 
 class NotReplayable(TypeError):
@@ -66,14 +68,6 @@ def _record(names: Iterable[str], value: Any, brief: bool) -> dict[str, Any]:
     return {n: _encoded(getattr(value, n), brief) for n in names if n not in left}
 
 
-def _reply(value: Reply, brief: bool) -> Any:
-    return str(value) if brief else {"$reply": value.to_dict()}
-
-
-def _float(value: float, _: bool) -> Any:
-    return float(value) if math.isfinite(value) else {"$float": str(float(value))}
-
-
 def _int(value: int, _: bool) -> Any:
     return int(value) if value.bit_length() < _LONGEST else {"$type": _named(value)}
 
@@ -88,39 +82,31 @@ def _mapping(value: Mapping[Any, Any], brief: bool) -> Any:
     return {"$map": [[_encoded(k, brief), _encoded(value[k], brief)] for k in value]}
 
 
-def _set(value: AbstractSet[Any], brief: bool) -> Any:
-    return sorted((_encoded(item, brief) for item in value), key=dumps)
-
-
 def _tuple(value: tuple[Any, ...], brief: bool) -> Any:
     if not brief:
-        return {"$tuple": _list(value, brief)}
+        return {"$tuple": [_encoded(item, brief) for item in value]}
     names: Any = getattr(value, "_fields", None)
-    return _record(names, value, brief) if names else _list(value, brief)
-
-
-def _list(value: Sequence[Any], brief: bool) -> Any:
-    return [_encoded(item, brief) for item in value]
+    return (
+        _record(names, value, brief)
+        if names
+        else [_encoded(item, brief) for item in value]
+    )
 
 
 def _named(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-_FORMS: dict[type[Any], Callable[[Any, bool], Any]] = {
-    Reply: _reply,
-    str: lambda value, _: str.__str__(value),
-    int: _int,
-    float: _float,
+_FORMS: dict[Any, Callable[[Any, bool], Any]] = {
+    Reply: lambda value, brief: str(value) if brief else {"$reply": value.to_dict()},
+    str: lambda value, _: str.__str__(value), int: _int,
+    float: lambda value, _: float(value) if isfinite(value) else {"$float": str(float(value))},
     Decimal: lambda value, brief: str(value) if brief else {"$decimal": str(value)},
-    bytes: lambda value, _: {"$bytes": b64encode(value).decode()},
-    bytearray: lambda value, _: {"$bytes": b64encode(value).decode()},
-    BaseException: _error,
-    tuple: _tuple,
-    Mapping: _mapping,
-    AbstractSet: _set,
-    Sequence: _list,
-}
+    (bytes, bytearray): lambda value, _: {"$bytes": b64encode(value).decode()},
+    BaseException: _error, tuple: _tuple, Mapping: _mapping,
+    AbstractSet: lambda value, brief: sorted((_encoded(v, brief) for v in value), key=dumps),
+    Sequence: lambda value, brief: [_encoded(item, brief) for item in value],
+}  # fmt: skip
 
 
 def within(data: Any, change: Callable[[Any, Any], Any]) -> Any:
@@ -145,14 +131,6 @@ def decode(data: Any) -> Any:
         if name in _MADE:
             return _MADE[name](inner)
     return within(data, lambda item, _: decode(item))
-
-
-def _dict(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    return {decode(key): decode(value) for key, value in pairs}
-
-
-def _made_tuple(items: list[Any]) -> tuple[Any, ...]:
-    return tuple(decode(items))
 
 
 def _refuse(name: str) -> Any:
@@ -224,9 +202,8 @@ def _class_of(name: str) -> type[BaseException]:
             continue
         if isinstance(found, type) and issubclass(found, BaseException):
             return found
-    raise NotReplayable(
-        f"no exception {name} to raise again: is its module importable?"
-    )
+    told = f"no exception {name} to raise again: is its module importable?"
+    raise NotReplayable(told)
 
 
 def dumps(data: Any) -> str:
@@ -234,13 +211,17 @@ def dumps(data: Any) -> str:
     return json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-_MADE: dict[str, Any] = {
-    "$bytes": b64decode,
-    "$decimal": Decimal,
-    "$error": decode_error,
-    "$float": float,
-    "$map": _dict,
-    "$reply": Reply.from_dict,
-    "$tuple": _made_tuple,
+def mark(text: str) -> str:
+    """The text, and for one that is long its beginning and a digest."""
+    if len(text) <= _MARK:
+        return text
+    rest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return text[:_MARK] + rest
+
+
+_MADE: dict[str, Callable[[Any], Any]] = {
+    "$bytes": b64decode, "$decimal": Decimal, "$error": decode_error, "$float": float,
+    "$map": lambda pairs: {decode(key): decode(value) for key, value in pairs},
+    "$reply": Reply.from_dict, "$tuple": lambda items: tuple(map(decode, items)),
     "$type": _refuse,
-}
+}  # fmt: skip
