@@ -47,7 +47,8 @@ def show(
         console.print(_table(agents))
     counts = ", ".join(f"{many} {status}" for status, many in result.summary().items())
     console.print(f"{result.status.capitalize()}: {counts}; {spent(agents)}")
-    console.print(f"Files  {out}: {', '.join(FILES)}, traces.jsonl, decisions.jsonl")
+    named = f"Files  {out}: {', '.join(FILES)}, traces.jsonl, decisions.jsonl"
+    console.print(plain(named), soft_wrap=True)
 
 
 def _table(agents: Spending) -> Table:
