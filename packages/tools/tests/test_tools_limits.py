@@ -488,3 +488,21 @@ def test_a_call_that_is_interrupted_leaves_its_thread(gate) -> None:
         check=True,
     )
     assert out.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize("door", ["call", "acall"])
+async def test_a_yes_that_comes_too_late_uses_nothing_up(door) -> None:
+    registry, until = ToolRegistry(), Until(60)
+
+    def slowly(name, arguments) -> bool:
+        until.end = time.monotonic()
+        return True
+
+    registry.tool(lambda: 1, name="once", max_uses=1, approve=slowly)
+    sync = asyncio.to_thread(registry.call, "once", deadline=until)
+    awaited = registry.acall("once", deadline=until)
+    chosen, other = (sync, awaited) if door == "call" else (awaited, sync)
+    other.close()
+    with pytest.raises(Passed):
+        await chosen
+    assert registry["once"].quota.left == 1

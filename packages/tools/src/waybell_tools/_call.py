@@ -125,6 +125,7 @@ class Call:
 
     def _decide(self, answer: Any) -> None:
         if answer is True or self.approve is False:
+            seconds_left(0, self.deadline)  # to say so may have taken long
             return
         name, reason = self.tool.name, "not approved"
         if not callable(self.approve):
