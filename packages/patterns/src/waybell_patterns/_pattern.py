@@ -64,7 +64,7 @@ class Pattern(ABC, Generic[R]):
             name = distinct(named(agent, f"{kind}{number}"), crew)
             stage = agent if isinstance(agent, Stage) else Stage(name, agent)
             if stage.name in crew:
-                raise ValueError(f"two agents are called {stage.name!r}")
+                raise ValueError(f"two agents are called {stage.name!r}: rename one")
             crew[stage.name] = self._hire(stage, kind)
         if not crew:
             raise ValueError(f"a {type(self).__name__} needs at least one agent")
@@ -87,7 +87,7 @@ class Pattern(ABC, Generic[R]):
         pairs = zip(_checked(limits), self._limits, strict=True)
         budget, deadline = (own if given is None else given for given, own in pairs)
         if budget is None and self._pay:
-            raise ValueError(f"limits are named for {self._pay}, but there is no pool")
+            raise ValueError(f"{self._pay} have limits, but no pool: give budget=")
         run = Run(budget, deadline, *self._observers)
         with run.observed(kind):
             try:
