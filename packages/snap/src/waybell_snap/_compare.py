@@ -5,16 +5,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple, TypeAlias, get_args
+from typing import Any, NamedTuple, TypeAlias
 
-from waybell_snap._changes import Change, Comparison, Kind, limit_of
+from waybell_snap._changes import TOKENS, Change, Comparison, Kind, allowed, limit_of
 from waybell_snap._diff import differences, said_by, told_of, types_of
 from waybell_snap._match import Matcher, Matchers, canonical, without_numbers
 from waybell_snap._tree import Snapshot, label, lanes_of
 from waybell_snap._values import dumps, mark
 
 
-_NEVER = {"error", "budget"}  # allowed by nobody
 _PARTS: dict[str, Kind] = {"cost": "cost", "usage": "tokens"}  # of a reply
 _UNSEEN = ("message",)  # of a reply: what is sent back follows from the rest
 Tree: TypeAlias = Mapping[str, Any]
@@ -42,14 +41,12 @@ def compare(
     Raises:
         ValueError: A kind is unknown or may not be allowed.
     """
-    allowed = frozenset(allow)
-    if wrong := sorted(allowed - (set(get_args(Kind)) - _NEVER)):
-        raise ValueError(f"allow has {wrong[0]!r}, which is no change or never allowed")
+    may = allowed(allow)
     found = _Comparing(Matchers(matchers))
     if old is not new:
         found.run(old.root, new.root)
     changes = [*found.changes, *_spent(new, max_usd, max_tokens)]
-    return Comparison(tuple(changes), allowed)
+    return Comparison(tuple(changes), may)
 
 
 def _spent(run: Snapshot, max_usd: Any, max_tokens: int | None) -> Iterator[Change]:
@@ -57,7 +54,8 @@ def _spent(run: Snapshot, max_usd: Any, max_tokens: int | None) -> Iterator[Chan
     if most is not None and (run.usd is None or run.usd > most):
         cost = "unknown" if run.usd is None else str(run.usd)
         yield Change("budget", "run.usd", f"at most {most}", cost)
-    if max_tokens is not None and run.tokens > max_tokens:
+    top = limit_of(max_tokens, TOKENS)
+    if top is not None and run.tokens > top:
         yield Change("budget", "run.tokens", f"at most {max_tokens}", run.tokens)
 
 
@@ -283,6 +281,8 @@ def _got(node: Tree) -> Any:
     got, call = node.get("got"), node["kind"] == "call"
     if call and got:
         got = {name: part for name, part in got.items() if name not in _UNSEEN}
+        if got.get("cost"):
+            got["cost"] = f"{Decimal(got['cost']).normalize():f}"
     return canonical(got, ids=call)
 
 

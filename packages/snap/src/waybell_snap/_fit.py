@@ -23,12 +23,7 @@ class Fits:
 
     What is around a call is walked only as far as something that both runs are known to
     have in common, and what is found there is kept: many equals cost no more than many.
-
-    Args:
-        root: The run.
-        known: The recorded one.
-        key: What a call is known by.
-        text: What a node was given, as a text.
+    `key` is what a call is known by, `text` what a node was given.
     """
 
     __slots__ = ("_free", "_indices", "_key", "_text", "known")

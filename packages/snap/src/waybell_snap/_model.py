@@ -20,7 +20,7 @@ from waybell_adapters import (
 from waybell_adapters.testing import ModelRequest, RecordingAdapter
 from waybell_snap._scope import asked
 from waybell_snap._tree import Node
-from waybell_snap._values import decode_error
+from waybell_snap._values import decode_error, lasting
 
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _NOT_ASKED = ("idempotency_key", "request_id", "timeout")  # of a call, not of a model
 _ASKED = ("messages", "system", "tools")
-_VOLATILE = ("attempts", "request_id")
 Prompt = Any  # as the adapters take it
 
 
@@ -244,9 +243,9 @@ def _part(text: str, whole: Reply | None) -> Reply:
 
 def _told(reply: Reply) -> dict[str, Any]:
     """A reply without what is never the same, and what follows from the rest."""
-    told = reply.to_dict()
+    told = lasting(reply)
     plain = Reply(reply.text, tool_calls=reply.tool_calls)
     if plain.to_dict()["message"] == told["message"]:
         del told["message"]
     kept = ("text", "usage", "cost", "model", "stop_reason", "message")
-    return {k: v for k, v in told.items() if k not in _VOLATILE and (v or k in kept)}
+    return {k: v for k, v in told.items() if v or k in kept}

@@ -18,10 +18,7 @@ _LONG = 4_000
 def missing(
     node: Node, known: Sequence[Node], every: Iterable[Node], why: str
 ) -> RecordingMissing:
-    """An error that says who asked what, and what was recorded instead.
-
-    `known` are recorded calls that are the same to a replay; all of them are taken.
-    """
+    """An error: who asked what, and what is recorded instead, if all `known` are taken."""
     near = None if known else _nearest(node, every)
     lines = [
         f"{node.kind} {node.where()} {_reason(node, known, why)}",

@@ -135,7 +135,7 @@ class Runs:
         runs, self._runs = list(self._runs.values()), {}
         with self._stack:
             for run in runs:
-                run._close()
+                run._closed = True
             if passed:
                 self._finish(runs, first)
 

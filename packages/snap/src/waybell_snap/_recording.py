@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from waybell_snap._changes import Comparison
+from waybell_snap._changes import Comparison, allowed
 from waybell_snap._compare import compare
 from waybell_snap._errors import RecordingMissing
 from waybell_snap._fit import Fits
@@ -20,7 +20,7 @@ from waybell_snap._values import NotReplayable, decode, decode_error, dumps
 
 _LIVE = 'run the tools for real with tools="live"'
 _WAS_CANCELLED = "it was cancelled when it was recorded"
-_LOOKED_FOR = 20  # calls that were not recorded, of which the nearest is told
+_LOOKED_FOR = 5  # calls that were not recorded, of which the nearest is told
 _CANCELLED = ("asyncio.exceptions.CancelledError", UNFINISHED)
 
 
@@ -88,7 +88,7 @@ class Replay(Session):
             raise ValueError(f"tools is 'replay' or 'live', not {tools!r}")
         super().__init__(path, **settings)
         self.recorded = Snapshot.load(path)
-        self._allow, self._check = tuple(allow), check
+        self._allow, self._check = allowed(allow), check
         self._patience, self._tools = patience, tools
         self._missing: list[RecordingMissing] = []
         known = Node.from_dict(self.recorded.root)
@@ -115,25 +115,17 @@ class Replay(Session):
             self.check()
 
     def _play(self, node: Node) -> Node | None:
-        """The recorded call with this key that fits best, which nobody had yet.
-
-        Raises:
-            RecordingMissing: There is none.
-        """
+        """The recorded call that fits best, which nobody had yet, or RecordingMissing."""
         if node.kind == "tool" and self._tools == "live":
             return None
         with self._lock:
-            if (played := self._calls.take(node)) is not None:
-                return played
-            known = self._calls.known.get(self._key(node), [])
-            raise self._missed(node, known)
+            played = self._calls.take(node)
+        if played is None:
+            raise self._missed(node, self._calls.known.get(self._key(node), []))
+        return played
 
     def _answerable(self, node: Node, played: Node) -> None:
-        """Refuse what was cancelled when it was recorded, or is known by its type only.
-
-        Raises:
-            RecordingMissing: Nothing can be given.
-        """
+        """Refuse what was cancelled when it was recorded, or is known by its type only."""
         error = played.error
         why = _WAS_CANCELLED
         if error is None or error["type"] not in _CANCELLED:

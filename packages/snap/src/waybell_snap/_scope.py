@@ -34,13 +34,7 @@ _thread: ContextVar[Any] = ContextVar("waybell_snap_thread", default=None)
 
 
 class Inside:
-    """What happens in this block happens inside of a node, and may fail it.
-
-    Args:
-        root: The run.
-        begin: Gives the node.
-        fail: Told of the node and the error.
-    """
+    """What happens in this block of a run is inside of a node, and may fail it."""
 
     __slots__ = ("_begin", "_fail", "_node", "_root", "_token")
 

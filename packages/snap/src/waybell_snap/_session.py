@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from waybell_adapters import LLMAdapter
 from waybell_bus import Event, EventBus
-from waybell_snap._changes import limit_of
+from waybell_snap._changes import TOKENS, limit_of
 from waybell_snap._match import Matcher, Matchers
 from waybell_snap._model import Model
 from waybell_snap._redact import Redact, Redactor
@@ -57,8 +57,9 @@ class Session:
     ) -> None:  # fmt: skip
         self.path = Path(path)
         self._matchers = Matchers(matchers)
-        self._limits: dict[str, Any] = {"matchers": matchers, "max_tokens": max_tokens}
+        self._limits: dict[str, Any] = {"matchers": matchers}
         self._limits["max_usd"] = limit_of(max_usd)
+        self._limits["max_tokens"] = limit_of(max_tokens, TOKENS)
         self._redact = Redactor(redact)
         self._unclean: Exception | None = None
         self.clock = clock or _now
@@ -121,11 +122,7 @@ class Session:
     def _begin(
         self, kind: str, name: str, op: str = "", given: Any = None, *, brief: bool = False
     ) -> Node:  # fmt: skip
-        """Note that something begins here and now.
-
-        Raises:
-            RuntimeError: The run is over.
-        """
+        """Note that something begins here and now, unless the run is over."""
         if self._closed:
             raise RuntimeError(
                 f"{name} was called after its run was over: await what you start inside "
@@ -206,10 +203,6 @@ class Session:
     async def _hang(self, node: Node, played: Node, deadline: Any) -> None:
         """Wait to be cancelled as that call was, if it was."""
 
-    def _close(self) -> None:
-        """End the run: what is asked from now on is refused."""
-        self._closed = True
-
     def _finish(self) -> None:
         """Do what is to be done at the end of a run without an error."""
 
@@ -217,7 +210,7 @@ class Session:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._close()
+        self._closed = True  # What is asked from now on is refused.
         if kind is None:
             self._finish()
 

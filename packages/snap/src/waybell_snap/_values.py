@@ -16,6 +16,8 @@ from waybell_adapters import AdapterError, Reply
 
 
 _DEEPEST, _LONGEST = 64, 13_000  # levels of a value, bits of a number
+_GROUPS = 16  # groups of errors inside of each other that are told
+_VOLATILE = {"attempts", "request_id"}  # of a reply, never the same again
 _MARK = 2_000  # characters that say where a text belongs among others
 
 
@@ -53,6 +55,15 @@ def _inside(data: Any) -> list[Any]:
 
 
 def _encoded(value: Any, brief: bool) -> Any:
+    try:
+        return _form(value, brief)
+    except RecursionError:
+        raise
+    except Exception:  # of the user's own value
+        return {"$type": _named(value)}
+
+
+def _form(value: Any, brief: bool) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if is_dataclass(value) and not isinstance(value, type):
@@ -61,6 +72,11 @@ def _encoded(value: Any, brief: bool) -> Any:
         if isinstance(value, kind):
             return form(value, brief)
     return {"$type": _named(value)}
+
+
+def lasting(reply: Reply) -> dict[str, Any]:
+    """A reply without what is never the same."""
+    return {k: v for k, v in reply.to_dict().items() if k not in _VOLATILE}
 
 
 def _record(names: Iterable[str], value: Any, brief: bool) -> dict[str, Any]:
@@ -83,14 +99,11 @@ def _mapping(value: Mapping[Any, Any], brief: bool) -> Any:
 
 
 def _tuple(value: tuple[Any, ...], brief: bool) -> Any:
-    if not brief:
-        return {"$tuple": [_encoded(item, brief) for item in value]}
+    items = [_encoded(item, brief) for item in value]
     names: Any = getattr(value, "_fields", None)
-    return (
-        _record(names, value, brief)
-        if names
-        else [_encoded(item, brief) for item in value]
-    )
+    if not brief:
+        return {"$tuple": items}
+    return _record(names, value, brief) if names else items
 
 
 def _named(value: object) -> str:
@@ -98,7 +111,7 @@ def _named(value: object) -> str:
 
 
 _FORMS: dict[Any, Callable[[Any, bool], Any]] = {
-    Reply: lambda value, brief: str(value) if brief else {"$reply": value.to_dict()},
+    Reply: lambda value, brief: str(value) if brief else {"$reply": lasting(value)},
     str: lambda value, _: str.__str__(value), int: _int,
     float: lambda value, _: float(value) if isfinite(value) else {"$float": str(float(value))},
     Decimal: lambda value, brief: str(value) if brief else {"$decimal": str(value)},
@@ -120,11 +133,7 @@ def within(data: Any, change: Callable[[Any, Any], Any]) -> Any:
 
 
 def decode(data: Any) -> Any:
-    """The value that `encode` was given, lists for other sequences.
-
-    Raises:
-        NotReplayable: It had no form in JSON.
-    """
+    """The value that `encode` was given, lists for other sequences, or NotReplayable."""
     found: Any = data
     if isinstance(data, dict) and len(found) == 1:
         ((name, inner),) = found.items()
@@ -142,27 +151,27 @@ def encode_error(error: BaseException) -> dict[str, Any]:
     if isinstance(error, AdapterError):
         return {**outline(error), "adapter": encode(error.to_dict())}
     state = {name: part for name, part in vars(error).items() if name != "__notes__"}
-    made: Any = error.__reduce__()  # An OSError keeps less in its args than it takes.
-    args = made[1] if made[0] is type(error) else error.args
+    args: Any = error.args
+    with suppress(Exception):  # An OSError keeps less in its args than it takes.
+        made: Any = error.__reduce__()
+        args = made[1] if made[0] is type(error) else args
     found = {"args": encode(list(args)), "state": encode(state)}
     return {**outline(error), **{name: part for name, part in found.items() if part}}
 
 
-def outline(error: BaseException) -> dict[str, Any]:
+def outline(error: BaseException, most: int = _GROUPS) -> dict[str, Any]:
     """The type and the message of an exception, and of those that it groups."""
-    told: dict[str, Any] = {"type": _named(error), "message": str(error)}
-    if isinstance(error, BaseExceptionGroup):
+    told: dict[str, Any] = {"type": _named(error), "message": ""}
+    with suppress(Exception):  # of the user's own error
+        told["message"] = str(error)
+    if isinstance(error, BaseExceptionGroup) and most:
         several: Any = cast("Any", error).exceptions
-        told["inner"] = sorted(map(outline, several), key=dumps)
+        told["inner"] = sorted((outline(one, most - 1) for one in several), key=dumps)
     return told
 
 
 def decode_error(data: Mapping[str, Any]) -> BaseException:
-    """The exception again, of the same class.
-
-    Raises:
-        NotReplayable: Its class cannot be found, or made of what was recorded.
-    """
+    """The exception again, of the same class, or NotReplayable."""
     kind = _class_of(data["type"])
     if issubclass(kind, AdapterError):
         known = AdapterError.from_dict(decode(data["adapter"]))
@@ -173,7 +182,7 @@ def decode_error(data: Mapping[str, Any]) -> BaseException:
         args, state = _parts(data.get("args", [])), _parts(data.get("state", {}))
     try:
         error = kind(*args)
-    except TypeError:  # it wants more than its `args` keep
+    except Exception:  # it wants something else than its `args` keep
         error = kind.__new__(kind, *args)
     vars(error).update(state)
     return error
