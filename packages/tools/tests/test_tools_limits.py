@@ -112,6 +112,8 @@ async def test_too_many_abandoned_calls_stop_new_ones(gate) -> None:
             await registry.acall("slow")
     with pytest.raises(ToolLimitError, match="2 abandoned calls"):
         await registry.acall("slow")
+    registry.tool(lambda: "fine", name="other")
+    assert await registry.acall("other") == "fine"  # one that hangs stops no other
     gate.set()
     assert ended(registry)
     assert await registry.acall("slow") is True
