@@ -3,7 +3,7 @@
 Prints:
     answers: {'north': 21, 'south': 19}
     failed: {'east': ConnectionError('no route to east')}
-    late: ('west',)
+    missing: ('west',)
     mean: 20.0
 """
 
@@ -42,7 +42,7 @@ async def main() -> None:
     result = await broadcast.run("how warm is it?", deadline=Deadline(seconds=0.2))
     print("answers:", dict(result.answers))
     print("failed:", dict(result.failures))
-    print("late:", result.missing)
+    print("missing:", result.missing)
     print("mean:", result.value)
 
 

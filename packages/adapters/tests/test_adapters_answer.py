@@ -1,6 +1,9 @@
 """Chunked answers: cut anywhere they give the same, and nothing else is taken for one."""
 
+import gzip
 import io
+import tracemalloc
+import zlib
 from collections import deque
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from itertools import repeat
@@ -9,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waybell_adapters import OpenAIAdapter
-from waybell_adapters._answer import Answer
+from waybell_adapters import BadReply, ModelRefused, OpenAIAdapter
+from waybell_adapters._answer import Answer, Packed
 from waybell_adapters._framing import LIMIT, Chunks
 
 
@@ -187,3 +190,125 @@ def test_a_connection_with_something_behind_the_answer_is_not_used_again(serve, 
     with model:
         assert [model.generate("x") for _ in range(3)] == ["Hi", "Hi", "Hi"]
     assert server.connections == 2
+
+
+def answered(head, *pieces):
+    """An answer that was read to its end."""
+    answer, reads = Answer(), deque(pieces)
+    assert answer.begin(head)
+    while answer.more or not answer.ended:
+        known = answer.more or not reads
+        answer.read(b"" if known else reads.popleft())
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("head", "keep"),
+    [
+        (b"HTTP/1.1 200 OK\r\nConnection: closed-captions\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: x, Close\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nConnection: x\r\nConnection: close\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n", True),
+        (b"HTTP/1.0 200 OK\r\nConnection: no-keep-alive\r\n", False),
+        (b"HTTP/1.1 101 Up\r\nConnection: upgrade\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nsome words\r\n", False),
+        (b"HTTP/1.1 200 OK\r\n: a\r\n", False),
+        (b"HTTP/1.1 200 OK\r\na b: c\r\n", False),
+        (b"HTTP/1.1 200 OK\r\na: b\r\n folded\r\n", True),
+    ],
+    ids=repr,
+)
+def test_only_a_connection_whose_state_is_known_is_kept(head, keep):
+    assert answered(head + b"Content-Length: 0\r\n\r\n").keep is keep
+
+
+def test_chunks_of_an_older_server_leave_a_doubt_about_what_follows():
+    head = (
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n"
+    )
+    assert not answered(head + b"\r\n", END).keep
+
+
+def test_a_name_is_read_without_the_spaces_behind_it_and_a_value_with_odd_ones():
+    assert body_of(head=b"HTTP/1.1 200 OK\r\ncontent-length : \t2 \r\n\r\nabc") == [
+        b"ab"
+    ]
+    for odd in (b"\x0b", b"\x0c", b"\x85", b"\xa0", b"\x1c"):
+        head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: %schunked\r\n\r\n" % odd
+        with pytest.raises(HTTPException, match="coded"):
+            Answer().begin(head)
+
+
+@pytest.mark.parametrize("line", [b"a:b\n", b"a: b\r\n", b" c\n"])
+def test_a_head_of_very_many_lines_is_refused(line):
+    with pytest.raises(HTTPException, match="lines"):
+        Answer().begin(b"HTTP/1.1 200 OK\r\na: b\r\n" + line * 10_000 + b"\r\n")
+
+
+def raw_deflate(data):
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+PACKINGS = {
+    "gzip": [
+        gzip.compress,
+        lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:]),
+    ],
+    "deflate": [zlib.compress, raw_deflate, gzip.compress],
+}
+
+
+@given(st.binary(max_size=400), st.sampled_from(list(PACKINGS)), st.data(), places)
+def test_a_packed_body_cut_anywhere_is_unpacked_in_all_forms_it_is_known_in(
+    body, kind, data, places
+):
+    packed = data.draw(st.sampled_from(PACKINGS[kind]))(body)
+    packed += data.draw(st.sampled_from([b"", b"\0" * 512, b"\x1fno", b"x"]))
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: {kind}\r\n\r\n".encode()
+    assert b"".join(body_of(*cut(packed, places), head=head)) == body
+
+
+def test_what_comes_behind_a_packed_body_is_not_gathered():
+    packed = Packed("gzip")
+    assert packed.feed(gzip.compress(b"a") + b"no gzip") == b"a"
+    tracemalloc.start()
+    try:
+        for _ in range(200):
+            assert packed.feed(b"x" * 65536) == b""
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert not packed.more
+
+
+def test_an_empty_name_of_a_packing_is_none():
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: \r\ncontent-length: 1\r\n\r\na"
+    assert body_of(head=head) == [b"a"]
+
+
+def test_an_error_whose_body_cannot_be_unpacked_is_still_told_by_its_status(
+    serve, connect, wire
+):
+    bad = wire.http(503, b"\x0b\x02\x80busy\x03", content_encoding="br")
+    good = wire.whole("openai")
+    reply = connect(serve(bad, good)).generate("hi")
+    assert [made.status for made in reply.attempts] == [503, 200]
+
+
+def test_an_answer_that_changes_the_protocol_leaves_no_connection_for_the_next_call(
+    serve, connect, wire
+):
+    upgrade = b"HTTP/1.1 101 Up\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    server = serve(upgrade, wire.whole("openai"))
+    model = connect(server)
+    with pytest.raises(ModelRefused):
+        model.generate("hi")
+    assert model.generate("hi") == "Hello there"
+    assert server.connections == 2
+
+
+def test_a_page_is_known_however_its_type_is_written(serve, connect, wire):
+    page = wire.http(200, b"<HTML>", "Text/HTML")
+    with pytest.raises(BadReply, match="a page"):
+        connect(serve(page)).generate("hi")

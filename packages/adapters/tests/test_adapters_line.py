@@ -182,10 +182,10 @@ async def test_a_mailbox_gives_each_turn_of_the_loop_a_few_calls():
 
 def test_turns_are_given_in_order_and_passed_on():
     turns, lines, poked = Turns(2), [Line() for _ in range(5)], []
-    for n, line in enumerate(lines):
-        line.watch(lambda n=n: poked.append(n))
     assert [turns.enter(line) for line in lines] == [True, True, False, False, False]
     assert turns.enter(lines[0])
+    for n, line in enumerate(lines):
+        line.watch(lambda n=n: poked.append(n))
     turns.leave(lines[2])  # which has waited long enough
     turns.leave(lines[0])
     assert poked == [3]
@@ -200,17 +200,29 @@ def test_turns_are_given_in_order_and_passed_on():
     assert turns.enter(lines[0])
 
 
+def test_a_turn_that_was_taken_wakes_nobody_later():
+    turns, first, line = Turns(1), Line(), Line()
+    assert turns.enter(first)
+    assert not turns.enter(line)
+    turns.leave(first)  # which pokes the line while nobody waits with it
+    assert turns.enter(line)
+    line.watch(lambda: pytest.fail("it has its turn"))
+
+
 def test_a_line_that_is_poked_tells_who_waits_and_one_that_was_shut_at_once():
     line, poked = Line(), []
     line.poke()
+    line.watch(lambda: poked.append("before"))
+    assert poked == ["before"]
+    line.watch(None)
     line.watch(lambda: poked.append("now"))
     line.poke()
-    assert poked == ["now"]
+    assert poked == ["before", "now"]
     line.watch(None)
     line.shut()
-    assert poked == ["now"]
+    assert poked == ["before", "now"]
     line.watch(lambda: poked.append("cut"))
-    assert poked == ["now", "cut"]
+    assert poked == ["before", "now", "cut"]
     with pytest.raises(LineCut):
         line.fileno()
 

@@ -88,7 +88,7 @@ async def test_a_limit_without_a_pool_is_refused_before_anybody_is_asked():
     asked = []
     pattern = Pipeline([asked.append, Stage("a", asked.append, tokens=5)])
     with pytest.raises(
-        ValueError, match=r"limits are named for \['a'\], but there is no pool"
+        ValueError, match=r"\['a'\] have limits, but no pool: give budget="
     ):
         await pattern.run("hi")
     assert asked == []

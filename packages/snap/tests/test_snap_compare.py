@@ -383,3 +383,17 @@ def test_another_type_inside_of_a_group_never_passes(tmp_path):
     with Replay(path, check=False) as other:
         work(other, ValueError("a"), KeyError("c"))
     assert {change.kind for change in other.compare().failures} == {"output"}
+
+
+def test_the_same_amount_is_the_same_cost_however_it_is_written():
+    def costing(cost):
+        return run([call(got={**call()["got"], "cost": cost})])
+
+    assert kinds(costing("0.10"), costing("0.1")) == []
+    assert kinds(costing("10"), costing("1E+1")) == []
+    assert kinds(costing("0.10"), costing("0.11")) == ["cost"]
+    assert kinds(costing("0"), costing(None)) == ["cost"]
+
+
+def test_an_agent_called_like_a_tool_is_no_tool():
+    assert kinds(run([tool("look")]), run([agent("look()")])) == ["calls", "tool set"]

@@ -195,9 +195,9 @@ def test_what_is_no_recording_is_named(tmp_path, text):
 
 def test_a_newer_schema_is_refused_by_its_number(tmp_path):
     path = tmp_path / "run.json"
-    path.write_text('{"waybell_snap": 2, "run": {}}')
+    path.write_text('{"waybell_snap": 3, "run": {}}')
     with pytest.raises(
-        ValueError, match="has schema 2, and this waybell-snap reads up to 1"
+        ValueError, match="has schema 3, and this waybell-snap reads up to 2"
     ):
         Snapshot.load(path)
 

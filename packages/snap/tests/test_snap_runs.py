@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from waybell_adapters import AdapterError, ScriptedAdapter, agenerate
+from waybell_adapters import AdapterError, Reply, ScriptedAdapter, agenerate
 from waybell_bus import EventBus
 from waybell_snap import (
     IgnoreKeys,
@@ -25,6 +25,7 @@ from waybell_snap import (
 )
 from waybell_snap._scope import Inside
 from waybell_snap._values import NotReplayable, decode_error, encode_error
+from waybell_tools import ToolRegistry
 
 
 @dataclass
@@ -302,3 +303,103 @@ def test_a_comparison_of_two_live_runs_tells_what_drifted(tmp_path):
         ("tokens", "desk/big.generate().got.usage.output_tokens"),
     ]
     assert compare(live("a b"), live("a b c"), allow=["output", "tokens"]).passed
+
+
+class Rude(Exception):
+    """An error that can neither be told nor copied."""
+
+    def __str__(self):
+        raise ValueError("no text")
+
+    def __reduce__(self):
+        raise TypeError("no copy")
+
+
+class OfResponse(Exception):
+    """Takes something else than its `args` keep."""
+
+    def __init__(self, response):
+        super().__init__(f"status {response.status}")
+        self.status = response.status
+
+
+class Response:
+    status = 503
+
+
+def test_an_error_that_cannot_be_told_is_recorded_and_stays_the_users_own(tmp_path):
+    for begin in (Recording, Replay):
+        with begin(tmp_path / "run.json") as run:
+            model = run.adapter(ScriptedAdapter([Rude()]))
+            with pytest.raises(Rude), run.agent("desk"):
+                model.generate("go")
+    assert str(run.snapshot).count("Rude") == 2
+
+
+def test_an_error_that_is_made_of_something_else_is_raised_again():
+    again = decode_error(encode_error(OfResponse(Response())))
+    assert (type(again), str(again), again.status) == (OfResponse, "status 503", 503)
+
+
+def test_a_group_of_groups_of_errors_is_told_as_deep_as_one_would_read(tmp_path):
+    error = ValueError("innermost")
+    for _ in range(500):
+        error = ExceptionGroup("a group", [error])
+    with Recording(tmp_path / "run.json") as run:
+        with pytest.raises(ExceptionGroup), run.agent("desk"):
+            raise error
+    known = Snapshot.load(tmp_path / "run.json")
+    assert compare(known, run.snapshot, allow=()).passed
+
+
+def test_values_that_cannot_be_read_are_known_by_their_type(tmp_path):
+    class Torn(dict):
+        def __getitem__(self, name):
+            raise OSError("torn")
+
+    @dataclass
+    class Unset:
+        value: str
+
+        def __getattribute__(self, name):
+            raise AttributeError(name) if name == "value" else None
+
+    with Recording(tmp_path / "run.json") as run:
+        with run.agent("desk", torn=Torn(a=1)):
+            run.output(Torn(a=1))
+    (node,) = run.snapshot.root["lanes"][0]["nodes"]
+    assert node["given"] == {"torn": {"$type": encode_type(Torn)}}
+    assert node["got"] == {"$type": encode_type(Torn)}
+
+
+def encode_type(kind):
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+@pytest.mark.parametrize("tokens", [-1, "many", float("nan"), float("inf"), True])
+def test_a_limit_of_tokens_that_is_none_is_refused_at_once(tmp_path, tokens):
+    with pytest.raises(ValueError, match="max_tokens is a number of tokens, not"):
+        Recording(tmp_path / "run.json", max_tokens=tokens)
+
+
+def test_what_may_not_be_allowed_is_refused_before_the_run(tmp_path):
+    with Recording(tmp_path / "run.json"):
+        pass
+    assert Replay(tmp_path / "run.json", allow="latency").compare().passed
+    for allow in (["error"], ["mood"], "cheap"):
+        with pytest.raises(ValueError, match="no change or never allowed"):
+            Replay(tmp_path / "run.json", allow=allow)
+
+
+def test_what_a_model_behind_a_tool_said_has_no_ids_that_are_never_the_same(tmp_path):
+    registry = ToolRegistry()
+
+    @registry.tool
+    def ask() -> str:
+        """Ask another model."""
+        return Reply("said", request_id="r1", model="m")
+
+    for begin in (Recording, Replay):
+        with begin(tmp_path / "run.json") as run:
+            assert run.tools(registry).call("ask").model == "m"
+    assert "request_id" not in (tmp_path / "run.json").read_text()

@@ -3,6 +3,7 @@
 # What a block complains of at its end is raised around all of it.
 # ruff: noqa: PT012, SIM117
 
+import json
 import re
 
 import pytest
@@ -237,4 +238,43 @@ def test_where_the_process_runs_is_no_secret():
     assert (
         Redactor(environ={"PWD": "/home/somebody"})("/home/somebody")
         == "/home/somebody"
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1: 2, "password": "hunter"},
+        {b"password": b"hunter", 1: 2},
+        [(b"x-api-key", b"plainhunter1")],
+        [("x-api-key", b"plainhunter1")],
+    ],
+)
+def test_the_name_beside_a_secret_may_be_in_any_mapping_and_be_bytes(value):
+    told = Redactor(environ={})(encode(value))
+    assert b"hunter" not in str(decode(told)).encode()
+    assert Redactor(environ={})(told) == told
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AZURE_OPENAI_KEY",
+        "PGPASSWORD",
+        "OPENAI_API_KEY_2",
+        "GITHUB_PAT",
+        "SMTP_PASS",
+        "API_KEY",
+    ],
+)
+def test_the_environment_calls_its_secrets_in_many_ways(name):
+    secret = 'ab"cd\\efgh/x'
+    clean = Redactor(environ={name: secret, "KEYMAP": "sixteen-letters"})
+    assert clean(f"sixteen-letters {secret}") == f"sixteen-letters {HIDDEN}"
+    assert "efgh" not in clean(json.dumps({"said": secret}))
+
+
+def test_paths_in_the_environment_are_no_secrets():
+    assert (
+        Redactor(environ={"SSL_KEY": "/etc/ssl/own.pem"})("/etc/ssl/own.pem")[0] == "/"
     )

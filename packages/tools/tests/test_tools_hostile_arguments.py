@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import json
+import sys
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -170,3 +171,23 @@ async def test_a_long_value_is_cut_in_the_thread_that_made_it() -> None:
     await asyncio.to_thread(registry.call, "f")
     assert threads
     assert {thread.name for thread in threads} == {"waybell-tools"}
+
+
+@dataclass
+class Lost:
+    other: "Nowhere"  # noqa: F821 - what is tested
+
+
+def test_a_class_that_names_what_is_not_there_is_refused_with_its_parameter() -> None:
+    def f(a: list[Lost]) -> None: ...
+
+    with pytest.raises(TypeError, match=r"parameter a: .*'Nowhere' is not defined"):
+        ToolRegistry([f])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="`type X = ...` is newer")
+def test_an_alias_of_itself_is_refused_with_its_parameter() -> None:
+    names: dict[str, Any] = {}
+    exec("type Json = int | list[Json]\ndef f(a: Json): ...", names)
+    with pytest.raises(TypeError, match="parameter a: "):
+        ToolRegistry([names["f"]])

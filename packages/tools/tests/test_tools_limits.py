@@ -112,6 +112,8 @@ async def test_too_many_abandoned_calls_stop_new_ones(gate) -> None:
             await registry.acall("slow")
     with pytest.raises(ToolLimitError, match="2 abandoned calls"):
         await registry.acall("slow")
+    registry.tool(lambda: "fine", name="other")
+    assert await registry.acall("other") == "fine"  # one that hangs stops no other
     gate.set()
     assert ended(registry)
     assert await registry.acall("slow") is True
@@ -488,3 +490,21 @@ def test_a_call_that_is_interrupted_leaves_its_thread(gate) -> None:
         check=True,
     )
     assert out.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize("door", ["call", "acall"])
+async def test_a_yes_that_comes_too_late_uses_nothing_up(door) -> None:
+    registry, until = ToolRegistry(), Until(60)
+
+    def slowly(name, arguments) -> bool:
+        until.end = time.monotonic()
+        return True
+
+    registry.tool(lambda: 1, name="once", max_uses=1, approve=slowly)
+    sync = asyncio.to_thread(registry.call, "once", deadline=until)
+    awaited = registry.acall("once", deadline=until)
+    chosen, other = (sync, awaited) if door == "call" else (awaited, sync)
+    other.close()
+    with pytest.raises(Passed):
+        await chosen
+    assert registry["once"].quota.left == 1

@@ -318,3 +318,24 @@ def test_a_fork_while_others_check_arguments_leaves_a_child_that_can() -> None:
         "    assert os.waitpid(child, 0)[1] == 0\n"
     )
     subprocess.run([sys.executable, "-c", code], timeout=120, check=True)
+
+
+async def test_what_a_call_left_running_may_call_tools_when_that_has_ended() -> None:
+    """Also if it failed or was abandoned, whose context such a task still has."""
+    registry, loop = ToolRegistry(timeout=5), asyncio.get_running_loop()
+    registry.tool(lambda: "fine", name="inner")
+    go, tasks = asyncio.Event(), []
+
+    async def later() -> str:
+        await go.wait()
+        return await registry.acall("inner")
+
+    @registry.tool
+    def outer() -> None:
+        tasks.append(asyncio.run_coroutine_threadsafe(later(), loop))
+        raise OSError("failed")
+
+    with pytest.raises(OSError, match="failed"):
+        await asyncio.to_thread(registry.call, "outer")
+    go.set()
+    assert await asyncio.wrap_future(tasks[0]) == "fine"

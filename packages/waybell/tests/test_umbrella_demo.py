@@ -235,6 +235,15 @@ def test_the_budget_binds_at_the_first_stage(
     assert "Traceback" not in demo.said + demo.err
 
 
+def test_a_budget_of_nothing_pays_for_a_free_model_only(
+    demo: Demo, notes: Path, rates: Path
+) -> None:
+    asked = (notes, "--ask", "Which port does the server listen on?")
+    assert demo(*asked, "--budget", "0") == 0
+    assert demo(*asked, "--budget", "0", "--rates", rates) == 1
+    assert "Too expensive at classify: " in demo.said
+
+
 def test_a_draft_that_broke_the_budget_is_shown_with_its_sources(
     demo: Demo, notes: Path
 ) -> None:

@@ -215,6 +215,15 @@ def test_a_decision_may_name_the_task_alone_and_refuse(say, here, notes, value, 
     assert not (here / "notes/a.txt").exists()
 
 
+def test_what_goes_on_keeps_the_limits_and_the_folder(say, here, notes):
+    terms = ["--budget", "0.25", "--deadline", "90", "--out", "o p"]
+    _, out, _ = say("--journal", "j", *terms, model=ScriptedAdapter(notes[:1]))
+    line = next(line for line in out.splitlines() if line.startswith("Go on  "))
+    said = ["--budget", "0.25", "--deadline", "90.0", "--out", "o p"]
+    words = shlex.split(line)
+    assert words[words.index("--budget") :][:6] == said
+
+
 def test_a_decision_for_a_task_that_waits_for_several_must_say_for_which(
     say, here, notes
 ):

@@ -6,13 +6,18 @@ It reads from no socket, so that threads and loops share it.
 import re
 import zlib
 from http.client import HTTPException
+from typing import Any
 
 from waybell_adapters._framing import Chunks, Open, Sized, framing
 
 
 HEAD = 128 * 1024  # bytes of a head
+LINES = 1000  # lines of a head
 UNPACKED = 64 * 1024  # bytes that are unpacked at once
+_GZIP = 0x1F8B
+_BLANK = " \t\r"
 _END = re.compile(rb"\n\r?\n")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _STATUS = re.compile(r"HTTP/1\.(\d) ([1-9]\d\d)(?=[ \r]|$)")
 
 
@@ -21,45 +26,54 @@ class Packed:
 
     Args:
         kind: The Content-Encoding.
-
-    Raises:
-        ValueError: It is none that can be read.
     """
 
-    __slots__ = ("_codec", "_held", "_raw")
+    __slots__ = ("_codec", "_held", "_kind")
 
     def __init__(self, kind: str) -> None:
-        if kind not in ("gzip", "x-gzip", "deflate"):
-            raise ValueError(f"the answer is packed as {kind[:40]!r}, unasked")
-        self._codec = zlib.decompressobj(47)  # gzip or zlib, as it says itself
-        self._raw = kind == "deflate"  # may be without zlib's frame
+        self._kind = kind
+        self._codec: Any = None  # none before the first two bytes, and behind the last
         self._held = b""
 
     @property
     def more(self) -> bool:
         """Whether there is something to unpack without a further read."""
-        return bool(self._held)
+        return self._codec is not None and bool(self._held)
 
     def feed(self, data: bytes) -> bytes:
         """Take what was read, and give some of the data in it.
 
         Raises:
-            ValueError: It is not packed so.
+            ValueError: It is not packed so, or in a way that cannot be read.
         """
         data, self._held = self._held + data, b""
+        if self._codec is None and len(data) > 1:
+            self._begin(data)
+        if self._codec is None:
+            self._held = data[:2]  # too little to know, or what comes behind it all
+            return b""
         try:
-            found = self._codec.decompress(data, UNPACKED)
+            found: bytes = self._codec.decompress(data, UNPACKED)
         except zlib.error as error:
-            if not self._raw:
-                raise ValueError(f"the answer cannot be unpacked: {error}") from None
-            self._codec, self._raw = zlib.decompressobj(-15), False
-            return self.feed(data)
-        self._raw = self._raw and not found
+            raise ValueError(f"the answer cannot be unpacked: {error}") from None
         self._held = self._codec.unconsumed_tail
-        if self._codec.eof and self._codec.unused_data[:2] == b"\x1f\x8b":
-            self._held = self._codec.unused_data  # another follows
-            self._codec = zlib.decompressobj(47)
+        if self._codec.eof:
+            self._held = self._codec.unused_data
+            self._kind, self._codec = "", None
+            if len(self._held) > 1:
+                self._begin(self._held)
         return found
+
+    def _begin(self, data: bytes) -> None:
+        """Unpack what begins so, if it is the first or another one behind it."""
+        mark, kind = int.from_bytes(data[:2], "big"), self._kind
+        if kind not in ("", "gzip", "x-gzip", "deflate"):
+            raise ValueError(f"the answer is packed as {kind[:40]!r}, unasked")
+        if kind == "deflate" and mark != _GZIP:
+            framed = mark % 31 == 0 and mark >> 8 & 15 == 8
+            self._codec = zlib.decompressobj(15 if framed else -15)
+        elif kind or mark == _GZIP:
+            self._codec = zlib.decompressobj(47)  # gzip or zlib, as it says itself
 
 
 class Answer:
@@ -88,7 +102,6 @@ class Answer:
 
         Raises:
             HTTPException: It is no head of HTTP/1.1.
-            ValueError: The body is packed in a way that cannot be read.
         """
         held = self._head
         assert held is not None
@@ -110,7 +123,12 @@ class Answer:
     @property
     def more(self) -> bool:
         """Whether there is something to give out without a further read."""
-        return bool(self._rest) or (self._packed is not None and self._packed.more)
+        return bool(self._rest) or self.unpacking
+
+    @property
+    def unpacking(self) -> bool:
+        """Whether there is something left to unpack."""
+        return self._packed is not None and self._packed.more
 
     def read(self, data: bytes = b"") -> bytes:
         """Take what was read, nothing at its end, and give the data in it.
@@ -121,13 +139,8 @@ class Answer:
             HTTPException: The body is not framed as it said, or ends too soon.
             ValueError: It is not packed as it said.
         """
-        packed = self._packed
-        if packed is None:
-            return self._data(data)
-        if packed.more:
-            return packed.feed(b"")
-        found = self._data(data)
-        return packed.feed(found) if found else b""
+        found = b"" if self.unpacking else self._data(data)
+        return found if self._packed is None else self._packed.feed(found)
 
     def _data(self, data: bytes) -> bytes:
         if self._rest:
@@ -146,9 +159,17 @@ class Answer:
         status = _STATUS.match(first)
         if status is None:
             raise HTTPException(f"this is no answer of HTTP/1.1: {first[:40]!r}")
+        if len(lines) > LINES:
+            raise HTTPException(f"a head of more than {LINES} lines")
         self.status, self.headers = int(status[2]), _fields(lines)
-        said = self.headers.get("connection", "").lower()
-        self.keep = "close" not in said and (status[1] != "0" or "keep-alive" in said)
+        said = self.headers.get("connection", "").lower().split(",")
+        # An older server says that it keeps it, a newer one that it does not.
+        old = status[1] == "0"
+        word = "keep-alive" if old else "close"
+        self.keep = (word in map(str.strip, said)) is old
+        # Of what is framed in two ways nobody knows what comes after it.
+        if "transfer-encoding" in self.headers:
+            self.keep &= not (old or "content-length" in self.headers)
 
     def _frame(self, rest: bytes) -> None:
         self._head, self._rest = None, rest
@@ -156,24 +177,28 @@ class Answer:
         bare = self.status < 200 or self.status in (204, 304)
         self._body = Sized(0) if bare else framing(headers)
         self.ended = self._body.ended
-        # Of what is framed in two ways nobody knows what comes after it.
-        doubtful = "transfer-encoding" in headers and "content-length" in headers
-        self.keep = self.keep and not (doubtful or (self.ended and rest))
-        packing = headers.get("content-encoding", "identity").strip().lower()
-        if packing != "identity":
+        if "" in headers or self.status == 101 or (self.ended and rest):
+            self.keep = False  # nobody knows what is to come
+        packing = headers.get("content-encoding", "").lower()
+        if packing not in ("", "identity"):
             self._packed = Packed(packing)
 
 
 def _fields(lines: list[str]) -> dict[str, str]:
-    """The fields of a head by their names in lower case; several of one are a list."""
+    """The fields of a head by their names in lower case; several of one are a list.
+
+    What is no field has the name "".
+    """
     found: dict[str, str] = {}
     name = ""
     for line in lines:
-        if line[:1] in " \t" and name:
-            found[name] += " " + line.strip()  # an old way to go on
+        if line[0] in " \t" and name:
+            found[name] += " " + line.strip(_BLANK)  # an old way to go on
             continue
-        said, colon, value = line.partition(":")
-        if colon:
-            name, value = said.lower(), value.strip()
-            found[name] = f"{found[name]}, {value}" if name in found else value
+        said, _, value = line.partition(":")
+        name = said.rstrip(" \t").lower()
+        if not _NAME.fullmatch(name):
+            name = ""
+        value = value.strip(_BLANK)
+        found[name] = f"{found[name]}, {value}" if name in found else value
     return found

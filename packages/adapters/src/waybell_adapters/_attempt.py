@@ -80,7 +80,7 @@ class Attempt:
         if not 200 <= self.status < 300:
             said = yield from self._rest()
             raise refusal(self.status, headers, said, time())
-        self._kind = headers.get("content-type", "")
+        self._kind = headers.get("content-type", "").lower()
         if "html" in self._kind:
             self.last = yield from self._rest()
             raise ValueError("the server answered with a page, not a reply")
@@ -137,7 +137,12 @@ class Attempt:
         return Usage(**counts, estimated=True)
 
     def drain(self) -> Steps[None]:
-        """Read what is left behind the reply, so that the connection can be kept."""
+        """Read what is left behind the reply, so that the connection can be kept.
+
+        Raises:
+            ValueError: The reply cannot be understood.
+        """
+        self.facts("", cut=False)  # while an error can still be raised
         exchange = self.exchange
         if not exchange.answer.ended:
             exchange.hurry(0.1)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 from waybell_adapters._attempt import LOST, Attempt
 from waybell_adapters._dialect import Ask, Dialect
 from waybell_adapters._engine import Engine
-from waybell_adapters._errors import AdapterError, BadReply, ModelUnavailable
+from waybell_adapters._errors import BadReply, ModelUnavailable
 from waybell_adapters._held import Held
 from waybell_adapters._limits import admit
 from waybell_adapters._line import Line, LineCut
@@ -65,7 +65,7 @@ class Call:
         Raises:
             AdapterError: There is no reply, or no more of it.
         """
-        error = None
+        error: Exception | None = None
         try:
             yield from self._begin()
             while (now := self._now) is not None and not now.reader.done:
@@ -73,12 +73,10 @@ class Call:
                     yield None
                 yield from self._guard(now.pull())
             if now is not None:
-                # Whether all can be understood is known while an error can be raised.
-                yield from self._guard(self._check(now))
-                yield from now.drain()
-            self.close()
-        except Refusal as refusal:
-            error = self._told(refusal.error)
+                yield from self._guard(now.drain())
+        except Exception as failure:
+            error = self._told(failure)
+        self.close()
         if self.pieces:
             yield None  # what came before an error is given out first
         if error is not None:
@@ -198,10 +196,6 @@ class Call:
         while not (now.reader.begun or now.reader.done):
             yield from self._guard(now.pull())
 
-    def _check(self, now: Attempt) -> Steps[None]:
-        now.facts("", cut=False)
-        yield from ()
-
     def _guard(self, steps: Steps[None]) -> Steps[None]:
         """Take them, and say in this package's words what went wrong."""
         try:
@@ -246,7 +240,10 @@ class Call:
         now.exchange.close()
         raise found
 
-    def _told(self, error: AdapterError) -> AdapterError:
+    def _told(self, failure: Exception) -> Exception:
+        if not isinstance(failure, Refusal):
+            return failure
+        error = failure.error
         error.provider = self._dialect.provider
         error.model = self._ask.model
         error.request_id = None if self._now is None else self._now.id

@@ -132,7 +132,7 @@ def _look_up(host: str, port: int, line: Line, seconds: float | None) -> list[An
         done.set()
 
     threading.Thread(target=ask, name="waybell-name", daemon=True).start()
-    line.wait(done, seconds)
+    line.sleep(seconds, done)
     answer = found[0] if found else TimeoutError(f"no address of {host} in time")
     if isinstance(answer, Exception):
         raise answer

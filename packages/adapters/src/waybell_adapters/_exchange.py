@@ -38,7 +38,7 @@ class Exchange:
 
     __slots__ = (
         "_busy", "_calm", "_conn", "_connect", "_engine", "_line", "_lock", "_looped",
-        "_quiet", "_reused", "_sock", "_tls", "answer", "closed",
+        "_quiet", "_sock", "_tls", "answer", "closed",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +55,8 @@ class Exchange:
         self._connect = connect
         self._quiet = quiet
         self._looped = looped
-        self._lock = threading.Lock()
+        # A finalizer may close it while its own thread is in here.
+        self._lock = threading.RLock()
         self._busy = False  # a thread works on it for a loop
         self._conn: Any = None
         self._sock: Any = None
@@ -89,11 +90,13 @@ class Exchange:
     def read(self) -> Steps[bytes]:
         """Some of the body; nothing at its end."""
         answer = self.answer
-        while True:
-            known = answer.more or answer.ended
-            found = answer.read(b"" if known else (yield from self._receive()))
-            if found or (answer.ended and not answer.more):
+        while answer.more or not answer.ended:
+            if self._looped and answer.unpacking:
+                yield Wait("pause", 0)  # little that was read may stand for very much
+            data = b"" if answer.more else (yield from self._receive())
+            if found := answer.read(data):
                 return found
+        return b""
 
     def hurry(self, seconds: float) -> None:
         """Wait no longer than so at once from now on."""
@@ -113,12 +116,14 @@ class Exchange:
                 return  # whoever works on it closes it
         conn, self._conn = self._conn, None
         if conn is not None:
-            if not (self._line.free() and self.answer.ended and self.answer.keep):
+            if self._line.free() and self.answer.ended and self.answer.keep:
+                self._engine.take_back(conn)
+            else:
                 conn.close()
-            self._engine.take_back(conn)
 
     def abandon(self) -> None:
         """End it from a finalizer, which must wait for no lock of others."""
+        self.closed = True
         conn = self._conn
         if conn is not None and not self._busy:
             conn.close()
@@ -151,24 +156,31 @@ class Exchange:
         sock = self._sock
         # TLS may have taken more from the socket than it has given out.
         if self._looped and self._calm and not (self._tls and sock.pending()):
-            yield Wait("read", self._quiet)
+            yield from self._until("read")
         data: bytes = yield from self._do("read", sock.recv, _MOST)
         return data
 
     def _do(self, kind: Any, act: Callable[..., T], *args: Any) -> Steps[T]:
         """Do what may have to wait for the socket."""
-        if not self._calm:
-            return (yield from self._away(act, *args))
-        while True:
+        while self._calm:
             try:
                 return act(*args)
             except ssl.SSLWantReadError:
-                wait = Wait("read", self._quiet)
+                need = "read"
             except ssl.SSLWantWriteError:
-                wait = Wait("write", self._quiet)
+                need = "write"
             except BlockingIOError:
-                wait = Wait(kind, self._quiet)
-            yield wait
+                need = kind
+            yield from self._until(need)
+        return (yield from self._away(act, *args))
+
+    def _until(self, kind: Any) -> Steps[None]:
+        """Wait for the socket in a loop, or find that it must be asked in threads."""
+        try:
+            yield Wait(kind, self._quiet)
+        except NotImplementedError:  # a loop that watches none, as one of Windows
+            self._calm = False
+            self._set_timeout()
 
     def _away(self, work: Callable[..., T], *args: Any) -> Steps[T]:
         """Do what blocks, for a loop in a thread."""

@@ -29,7 +29,7 @@ def framing(headers: Mapping[str, str]) -> "Chunks | Sized | Open":
         return Chunks()
     if length is None:
         return Open()
-    sizes = {size.strip() for size in length.split(",")}
+    sizes = {size.strip(" \t") for size in length.split(",")}
     size = sizes.pop()
     if sizes or not _SIZE.fullmatch(size):
         raise HTTPException(f"an answer of no one length: {length[:40]!r}")

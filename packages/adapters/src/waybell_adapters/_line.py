@@ -2,7 +2,10 @@
 
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
+from itertools import islice
+from os import getpid
 from time import monotonic
 
 from waybell_adapters._limits import DeadlineLike
@@ -15,10 +18,15 @@ class LineCut(OSError):
 class Line:
     """A call's socket, which any thread may shut whatever its owner is doing with it."""
 
-    __slots__ = ("_lock", "_sock", "_spare", "_waking", "cut", "reused", "up")
+    __slots__ = (
+        "_lock", "_pid", "_poked", "_sock", "_spare", "_waking", "cut", "reused", "up",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A finalizer may shut it while its own thread is in here.
+        self._lock = threading.RLock()
+        self._pid = 0
+        self._poked = False
         self._sock: socket.socket | None = None
         self._spare = False
         self._waking: Callable[[], object] | None = None
@@ -38,7 +46,7 @@ class Line:
                 if spare:
                     sock.close()
                 raise LineCut
-            self._sock, self._spare = sock, spare
+            self._sock, self._spare, self._pid = sock, spare, getpid()
 
     def free(self) -> bool:
         """Let the socket go; False if it was shut meanwhile."""
@@ -50,21 +58,25 @@ class Line:
         """End the call at once: now, or as soon as it tries to go on."""
         with self._lock:
             self.cut = True
-            if self._sock is not None:
+            # A child's copy of it is the parent's connection too.
+            if self._sock is not None and self._pid == getpid():
                 shutdown(self._sock)
         self.poke()
 
     def poke(self) -> None:
-        """Wake whoever waits with this line, for a look at what has changed."""
+        """Wake whoever waits with this line, or is about to, for a look at its state."""
+        self._poked = True
         waking = self._waking
         if waking is not None:
             waking()
 
     def watch(self, waking: Callable[[], object] | None) -> None:
-        """Call this, from any thread, when it is poked; at once if it was ended."""
+        """Call this, from any thread, when it is poked; at once if it was, or was cut."""
         self._waking = waking
-        if self.cut:
-            self.poke()
+        if waking is None:
+            self._poked = False
+        elif self._poked or self.cut:
+            waking()
 
     def fileno(self) -> int:
         """The number of the socket.
@@ -83,25 +95,20 @@ class Line:
             if self._sock is not None and self._sock.fileno() >= 0:
                 self._sock.settimeout(seconds)
 
-    def wait(self, event: threading.Event, seconds: float | None) -> None:
-        """Wait for an event, or so long.
+    def sleep(
+        self, seconds: float | None, event: threading.Event | None = None
+    ) -> None:
+        """Wait so long, or for an event.
 
         Raises:
             LineCut: The call was ended.
         """
+        event = event or threading.Event()
         self.watch(event.set)
         event.wait(seconds)
         self.watch(None)
         if self.cut:
             raise LineCut
-
-    def sleep(self, seconds: float) -> None:
-        """Wait so long.
-
-        Raises:
-            LineCut: The call was ended.
-        """
-        self.wait(threading.Event(), seconds)
 
     def _let_go(self) -> None:
         if self._sock is not None and self._spare:
@@ -126,39 +133,50 @@ class Turns:
         most: How many.
     """
 
-    __slots__ = ("_lock", "_most", "_running", "_waiting")
+    __slots__ = ("_left", "_lock", "_most", "_running", "_waiting")
 
     def __init__(self, most: int) -> None:
         self._most = most
-        # A finalizer may leave while its own thread is in here.
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._left: deque[Line] = deque()
         self._running: set[Line] = set()
         self._waiting: dict[Line, None] = {}
 
     def enter(self, line: Line) -> bool:
         """Whether it has its turn; if not, it is poked when it has."""
         with self._lock:
-            if line in self._running:
-                return True
-            if len(self._running) < self._most:
-                self._running.add(line)
-                return True
-            self._waiting[line] = None
-            return False
+            if line not in self._running:
+                self._waiting[line] = None
+            self._give()
+            entered = line in self._running
+            if entered:
+                line.watch(None)  # if it was poked, that was for this
+        self._pass_on()
+        return entered
 
     def leave(self, line: Line) -> None:
         """Give up the turn, or the wait for one."""
-        following = None
-        with self._lock:
+        self._left.append(line)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        # A finalizer, whose own thread may have the lock, must not wait for it.
+        while self._left and self._lock.acquire(blocking=False):
+            try:
+                self._give()
+            finally:
+                self._lock.release()
+
+    def _give(self) -> None:
+        while self._left:
+            line = self._left.popleft()
             self._waiting.pop(line, None)
-            if line in self._running:
-                self._running.discard(line)
-                following = next(iter(self._waiting), None)
-            if following is not None:
-                del self._waiting[following]
-                self._running.add(following)
-        if following is not None:
-            following.poke()
+            self._running.discard(line)
+        free = self._most - len(self._running)
+        for line in list(islice(self._waiting, free)):
+            del self._waiting[line]
+            self._running.add(line)
+            line.poke()
 
 
 class Watcher:
@@ -186,10 +204,10 @@ class Watcher:
         with self._changed:
             self._lines[line] = (due, deadline)
             if not self._running:
-                self._running = True
                 self._next = due
                 name = "waybell-deadlines"
                 threading.Thread(target=self._run, name=name, daemon=True).start()
+                self._running = True
             elif due < self._next:
                 self._next = due
                 self._changed.notify()

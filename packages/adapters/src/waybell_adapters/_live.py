@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from waybell_adapters._engine import Engine
     from waybell_adapters._retry import Terms
 
+_TAKEN = "another task or thread waits for a piece of this stream already"
+
 
 class Pieces:
     """The pieces of a call.
@@ -111,6 +113,11 @@ class LiveStream(ReplyStream):
             self._pieces.abandon()
             self._engine.lost.append(self.close)
 
+    def __next__(self) -> str:
+        if self._waiting:
+            raise RuntimeError(_TAKEN)
+        return super().__next__()
+
     async def aread(self) -> Reply:
         """Read to the end."""
         async with self:
@@ -139,8 +146,8 @@ class LiveStream(ReplyStream):
 
     async def _more(self) -> None:
         """Go on until the next piece, the end or an error is known."""
-        if self._waiting:
-            raise RuntimeError("another task waits for a piece of this stream already")
+        if not self._ended and (self._waiting or self._stepping.locked()):
+            raise RuntimeError(_TAKEN)
         pieces = self._pieces
         if pieces.ready or self._ended:
             return

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import TYPE_CHECKING
 
 
@@ -52,14 +53,16 @@ class Threads:
             self._start(more)
 
     def close(self, timeout: float = 1.0) -> None:
-        """End the threads, each after the job it has."""
+        """End the threads, each after the job it has; wait so long for all of them."""
         with self._lock:
             threads = list(self._threads)
         for _ in threads:
             self._jobs.put(None)
+        ends = monotonic() + timeout
         for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join(timeout)
+            # One that has not started yet ends as soon as it has.
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join(max(ends - monotonic(), 0))
 
     def _more(self) -> threading.Thread | None:
         """A thread to start, if there is work for one and none is starting.

@@ -9,9 +9,9 @@ from waybell_adapters._line import Line, LineCut
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
+    from concurrent.futures import Future
 
     from waybell_adapters._engine import Engine
-    from waybell_adapters._threads import Mailbox
 
 
 T = TypeVar("T")
@@ -42,6 +42,7 @@ async def until(wait: Wait, line: Line, engine: "Engine") -> Any:
 
     Raises:
         LineCut: The call was ended while its work was not.
+        NotImplementedError: The loop watches no sockets.
         TimeoutError: The socket was not ready in time.
     """
     import asyncio  # noqa: PLC0415 - a loop runs, so it is loaded already
@@ -50,126 +51,78 @@ async def until(wait: Wait, line: Line, engine: "Engine") -> Any:
     box, future = engine.mailbox(loop), loop.create_future()
 
     def wake(error: Exception | None = None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
+        if not future.done():
+            future.set_exception(error) if error else future.set_result(None)
 
-    source = _begin(wait, line, loop, box, wake)
-    if isinstance(source, _Job):
-        engine.threads.submit(partial(source.run, partial(box.post, wake)))
+    post = partial(box.post, wake)
+    if wait.kind in ("read", "write"):
+        ready = partial(box.put, wake)
+        work, stop = None, _watch(wait.kind, line.fileno(), loop, ready)
+    else:
+        work, stop = _begin(wait.work, wait.kind == "money", loop, engine, post)
     late = None if wait.kind == "pause" else TimeoutError("no answer in time")
     seconds = wait.seconds
     timer = None if seconds is None else loop.call_later(seconds, wake, late)
-    line.watch(partial(box.post, wake))
+    line.watch(post)
     try:
         await future
-        return source.result()
+        if work is not None and not work.done():
+            raise LineCut
+        return None if work is None else work.result()
     finally:
         line.watch(None)
         if timer is not None:
             timer.cancel()
-        source.stop()
+        stop()
 
 
-class _Source:
-    """What a wait is for."""
-
-    __slots__ = ("stop",)
-
-    def __init__(self, stop: Callable[[], object] = lambda: None) -> None:
-        self.stop = stop
-
-    def result(self) -> Any:
-        """What it gave."""
-
-
-class _Job(_Source):
-    """Work for a thread."""
-
-    __slots__ = ("_error", "_found", "_over", "_work")
-
-    def __init__(self, work: Callable[[], Any]) -> None:
-        super().__init__()
-        self._work = work
-        self._over = False
-        self._found: Any = None
-        self._error: BaseException | None = None
-
-    def run(self, wake: Callable[[], object]) -> None:
-        try:
-            self._found = self._work()
-        except BaseException as error:
-            self._error = error
-        self._over = True
-        wake()
-
-    def result(self) -> Any:
-        if not self._over:
-            raise LineCut
-        if self._error is not None:
-            raise self._error
-        return self._found
-
-
-class _Errand(_Source):
-    """Work of the loop's own."""
-
-    __slots__ = ("_task",)
-
-    def __init__(self, task: "Task[Any]", wake: Callable[[], object]) -> None:
-        super().__init__(self._end)
-        self._task = task
-        task.add_done_callback(lambda _: wake())
-
-    def result(self) -> Any:
-        if not self._task.done():
-            raise LineCut
-        return self._task.result()
-
-    def _end(self) -> None:
-        if not self._task.cancel() and not self._task.cancelled():
-            self._task.exception()  # else the loop complains that nobody looked
-
-
-def _begin(
-    wait: Wait,
-    line: Line,
-    loop: "AbstractEventLoop",
-    box: "Mailbox",
-    wake: Callable[[], object],
-) -> _Source:
-    """Have it begin, where a thread has not to do it."""
-    if wait.kind == "money":
-        return _Errand(loop.create_task(cast(Any, wait.work)()), wake)
-    if wait.work is not None:
-        return _Job(wait.work)
-    if wait.kind == "pause":
-        return _Source()
-    number = line.fileno()
+def _watch(
+    kind: str, number: int, loop: "AbstractEventLoop", ready: Callable[[], object]
+) -> Callable[[], object]:
+    """Tell once that a socket is ready; gives what ends that."""
     add, remove = (
         (loop.add_reader, loop.remove_reader)
-        if wait.kind == "read"
+        if kind == "read"
         else (loop.add_writer, loop.remove_writer)
     )
 
-    def ready() -> None:
+    def once() -> None:
         remove(number)
-        box.put(wake)
+        ready()
 
+    add(number, once)
+    return partial(remove, number)
+
+
+def _begin(
+    work: Callable[[], Any] | None,
+    own: bool,
+    loop: "AbstractEventLoop",
+    engine: "Engine",
+    over: Callable[[], object],
+) -> tuple[Any, Callable[[], object]]:
+    """Have it done by the loop's own task or a thread; gives what leaves it to itself."""
+    if work is None:
+        return None, lambda: None
+    if own:
+        task = loop.create_task(cast(Any, work)())
+        task.add_done_callback(lambda _: over())
+        return task, partial(_leave, task)
+    from concurrent.futures import Future  # noqa: PLC0415 - asyncio has loaded it
+
+    found: Future[Any] = Future()
+    found.add_done_callback(lambda _: over())
+    engine.threads.submit(partial(_do, found, work))
+    return found, lambda: None
+
+
+def _leave(task: "Task[Any]") -> None:
+    if not task.cancel() and not task.cancelled():
+        task.exception()  # else the loop complains that nobody looked
+
+
+def _do(found: "Future[Any]", work: Callable[[], Any]) -> None:
     try:
-        add(number, ready)
-    except NotImplementedError:  # a loop that watches no sockets, as one of Windows
-        return _Job(partial(_poll, number, wait))
-    return _Source(partial(remove, number))
-
-
-def _poll(number: int, wait: Wait) -> None:
-    from urllib3.util.wait import wait_for_socket  # noqa: PLC0415 - loaded already
-
-    read = wait.kind == "read"
-    sock = cast(Any, number)
-    if not wait_for_socket(sock, read=read, write=not read, timeout=wait.seconds):
-        raise TimeoutError("no answer in time")
+        found.set_result(work())
+    except BaseException as error:
+        found.set_exception(error)

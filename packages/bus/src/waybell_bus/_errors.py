@@ -61,7 +61,7 @@ class ReentrancyError(BusError, RuntimeError):
     limit: str
     size: int
     _names = ("limit", "size")
-    _says = "{} was re-entered by those who hold all of its places ({})"
+    _says = "{} was re-entered by those who hold all {} places: raise concurrency="
 
 
 class NestingError(BusError, RecursionError):
@@ -81,4 +81,4 @@ class QueueFullError(BusError):
     pattern: str
     maxsize: int
     _names = ("pattern", "maxsize")
-    _says = "the queue on {!r} is full with {} events"
+    _says = "the queue on {!r} is full with {} events: read faster, or raise maxsize="

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Container, Mapping
 from functools import partial
 from itertools import chain, count, zip_longest
-from typing import Any, Unpack, get_args, get_origin
+from typing import Any
 
 from waybell_bus import EventBus
 from waybell_deadline import Deadline
@@ -95,20 +95,16 @@ def _calling(target: Callable[..., Any], accepted: frozenset[str] | None) -> Cal
 
 def _accepted(target: Callable[..., Any]) -> frozenset[str] | None:
     """The keywords beyond the prompt that a callable takes; None if it takes all."""
-    told = frozenset[str]()
     try:
         parameters = list(inspect.signature(target).parameters.values())
     except (TypeError, ValueError):  # a builtin that does not say
         return frozenset()
-    for each in parameters:
-        if each.kind is each.VAR_KEYWORD:
-            if get_origin(each.annotation) is not Unpack:
-                return None
-            told |= {*get_args(each.annotation)[0].__annotations__}
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return None
     if parameters and parameters[0].kind is not parameters[0].KEYWORD_ONLY:
         del parameters[0]
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return told.union(each.name for each in parameters if each.kind in kinds)
+    return frozenset(each.name for each in parameters if each.kind in kinds)
 
 
 def handlers_of(bus: EventBus, topic: str) -> list[str]:

@@ -138,7 +138,7 @@ class Broadcast(Pattern[BroadcastResult]):
         if limits != sorted(limits):
             raise ValueError(f"{quorum=}, {first=}: not within 1 to {count} agents")
         if late not in ("cancel", "collect") or not 0 <= grace < inf:
-            raise ValueError(f"{late=}, {grace=}: not a way to be late")
+            raise ValueError(f"{late=}, {grace=}: not cancel or collect, or no seconds")
         self._grace = {"cancel": 0.0, "collect": grace}[late]
         self._aggregate = self._hire(aggregate, "aggregate") if aggregate else None
 

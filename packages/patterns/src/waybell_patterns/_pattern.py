@@ -13,6 +13,7 @@ from waybell_patterns._run import Pool, Run, Stage, Worker
 
 
 R = TypeVar("R")
+_MEANT = {"timeout": "give deadline=Deadline(seconds=...)"}
 
 
 class Limits(TypedDict, total=False):
@@ -46,7 +47,7 @@ class Pattern(ABC, Generic[R]):
         own: dict[str, Any] | None = type(self).__init__.__kwdefaults__
         _known(type(self).__name__, setting, [*Setting.__annotations__, *(own or ())])
         self._bus = setting.get("bus")
-        self._limits = _checked(setting)
+        self._limits = _checked(setting.get("budget"), setting.get("deadline"))
         self._observers = (setting.get("log"), setting.get("tracer"))
         self._pay: list[str] = []
 
@@ -64,30 +65,36 @@ class Pattern(ABC, Generic[R]):
             name = distinct(named(agent, f"{kind}{number}"), crew)
             stage = agent if isinstance(agent, Stage) else Stage(name, agent)
             if stage.name in crew:
-                raise ValueError(f"two agents are called {stage.name!r}")
+                raise ValueError(f"two agents are called {stage.name!r}: rename one")
             crew[stage.name] = self._hire(stage, kind)
         if not crew:
             raise ValueError(f"a {type(self).__name__} needs at least one agent")
         return crew
 
-    async def run(self, prompt: str, **limits: Unpack[Limits]) -> R:
+    async def run(
+        self,
+        prompt: str,
+        *,
+        budget: Pool | None = None,
+        deadline: Deadline | None = None,
+    ) -> R:
         """Run the pattern once.
 
         Args:
             prompt: What is asked.
-            **limits: `budget=`, the pool to spend from, and `deadline=`, the deadline
-                to keep, instead of the pattern's.
+            budget: The pool to spend from, instead of the pattern's.
+            deadline: The deadline to keep, instead of the pattern's.
 
         Raises:
-            TypeError: A limit is of another name or type.
+            TypeError: A limit is of another type.
             ValueError: A stage names what it may spend, and there is no pool.
         """
+        budget = self._limits[0] if budget is None else budget
+        deadline = self._limits[1] if deadline is None else deadline
+        _checked(budget, deadline)
         kind = type(self).__name__.casefold()
-        _known(f"{type(self).__name__}.run", limits, Limits.__annotations__)
-        pairs = zip(_checked(limits), self._limits, strict=True)
-        budget, deadline = (own if given is None else given for given, own in pairs)
         if budget is None and self._pay:
-            raise ValueError(f"limits are named for {self._pay}, but there is no pool")
+            raise ValueError(f"{self._pay} have limits, but no pool: give budget=")
         run = Run(budget, deadline, *self._observers)
         with run.observed(kind):
             try:
@@ -101,6 +108,7 @@ class Pattern(ABC, Generic[R]):
 
     def run_sync(self, prompt: str, **limits: Unpack[Limits]) -> R:
         """The same from sync code, on a loop of its own; RuntimeError inside of one."""
+        _known(f"{type(self).__name__}.run_sync", limits, Limits.__annotations__)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -117,9 +125,6 @@ class Pattern(ABC, Generic[R]):
     async def _run(self, run: Run, prompt: str) -> R: ...
 
 
-_MEANT = {"timeout": "give deadline=Deadline(seconds=...)"}
-
-
 def _known(taker: str, given: Iterable[str], known: Collection[str]) -> None:
     """Refuse a keyword that nobody knows, and say what may be meant."""
     for name in given:
@@ -128,8 +133,7 @@ def _known(taker: str, given: Iterable[str], known: Collection[str]) -> None:
             raise TypeError(f"{taker} does not take {name!r}; {hint}")
 
 
-def _checked(limits: Any) -> tuple[Any, Any]:
-    budget, deadline = limits.get("budget"), limits.get("deadline")
+def _checked(budget: Any, deadline: Any) -> tuple[Any, Any]:
     if not (budget is None or hasattr(budget, "charge")):
         raise TypeError(f"{budget=}: give a BudgetPool or a Budget")
     if not (deadline is None or hasattr(deadline, "remaining")):

@@ -81,8 +81,7 @@ class Router(Pattern[Routed]):
             raise ValueError("a router needs at least one route")
         for name in sorted(map(str, {*(examples or ()), default} - {*routes, None})):
             given = {default: "default="}.get(name, "examples=")
-            near = meant(name, routes)
-            raise ValueError(f"{given} names {name!r}, no route; {near}")
+            raise ValueError(f"{given} names {name!r}, no route; {meant(name, routes)}")
         if not 0.0 <= threshold <= 1.0:
             raise ValueError(f"threshold is a confidence, 0 to 1, not {threshold!r}")
         if examples is not None:

@@ -154,9 +154,7 @@ class Supervisor(Pattern[Supervised]):
                 verdict = await self._loop(run, prompt, drafts, reviews)
         except Exception as raised:
             verdict, error = "failed", raised
-            verdict = next(
-                (v for kind, v in _ENDS if isinstance(raised, kind)), verdict
-            )
+            verdict = next((v for cls, v in _ENDS if isinstance(raised, cls)), verdict)
         return Supervised(
             verdict=verdict, draft=drafts[-1] if drafts else None,
             reviews=tuple(map(Verdict.parse, reviews)), error=error, **run.spent(),

@@ -1,9 +1,10 @@
 """What changed between two runs, and whether it may."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from waybell_snap._diff import ABSENT, Difference
 from waybell_snap._errors import SnapMismatch
@@ -13,6 +14,9 @@ Kind: TypeAlias = Literal[
     "error", "output", "input", "tool set", "tool order", "calls", "order", "cost",
     "tokens", "latency", "budget",
 ]  # fmt: skip
+
+
+TOKENS = "max_tokens is a number of tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +83,20 @@ class Comparison:
         return "\n".join(lines + [f"  {one}" for one in self.changes])
 
 
-def limit_of(max_usd: Any) -> Decimal | None:
-    """An amount of US dollars, None for no limit.
-
-    Raises:
-        ValueError: It is none.
-    """
+def limit_of(given: Any, what: str = "max_usd is an amount of US dollars") -> Any:
+    """A limit as a Decimal, None for none; what is no limit is a `ValueError`."""
     try:
-        most = None if max_usd is None else Decimal(str(max_usd))
+        most = None if given is None else Decimal(str(given))
     except InvalidOperation:
         most = Decimal("NaN")
-    if most is not None and (most.is_nan() or most < 0):
-        raise ValueError(f"max_usd is an amount of US dollars, not {max_usd!r}")
+    if most is not None and not (most.is_finite() and most >= 0):
+        raise ValueError(f"{what}, not {given!r}")
     return most
+
+
+def allowed(kinds: Iterable[str]) -> frozenset[str]:
+    """The kinds of changes that may be; one that may never be is a `ValueError`."""
+    found = frozenset([kinds] if isinstance(kinds, str) else kinds)
+    if wrong := sorted(found - (set(get_args(Kind)) - {"error", "budget"})):
+        raise ValueError(f"allow has {wrong[0]!r}, which is no change or never allowed")
+    return found

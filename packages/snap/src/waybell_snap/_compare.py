@@ -1,35 +1,29 @@
 """Two runs beside each other: what is different, where, and of what kind."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias, get_args
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
 
-from waybell_snap._changes import Change, Comparison, Kind, limit_of
+from waybell_snap._changes import TOKENS, Change, Comparison, Kind, allowed, limit_of
 from waybell_snap._diff import differences, said_by, told_of, types_of
-from waybell_snap._match import Matcher, Matchers, canonical
-from waybell_snap._tree import Snapshot, label
-from waybell_snap._values import dumps
+from waybell_snap._match import Matcher, Matchers, canonical, without_numbers
+from waybell_snap._tree import Snapshot, label, lanes_of
+from waybell_snap._values import dumps, mark
 
 
-_NUMBER = re.compile(r"#\d+(?=[./]|$)")
-_NEVER = {"error", "budget"}  # allowed by nobody
 _PARTS: dict[str, Kind] = {"cost": "cost", "usage": "tokens"}  # of a reply
 _UNSEEN = ("message",)  # of a reply: what is sent back follows from the rest
 Tree: TypeAlias = Mapping[str, Any]
 
 
 def compare(
-    old: Snapshot,
-    new: Snapshot,
-    *,
-    matchers: Mapping[str, Matcher] | None = None,
-    allow: Iterable[str] = ("latency",),
-    max_usd: Decimal | str | float | None = None,
-    max_tokens: int | None = None,
-) -> Comparison:
+    old: Snapshot, new: Snapshot, *,
+    matchers: Mapping[str, Matcher] | None = None, allow: Iterable[str] = ("latency",),
+    max_usd: Decimal | str | float | None = None, max_tokens: int | None = None,
+) -> Comparison:  # fmt: skip
     r"""Compare two runs as trees.
 
     What one task did is in order, what several did at once is in none; order counts where
@@ -47,13 +41,12 @@ def compare(
     Raises:
         ValueError: A kind is unknown or may not be allowed.
     """
-    allowed = frozenset(allow)
-    if wrong := sorted(allowed - (set(get_args(Kind)) - _NEVER)):
-        raise ValueError(f"allow has {wrong[0]!r}, which is no change or never allowed")
+    may = allowed(allow)
     found = _Comparing(Matchers(matchers))
-    found.pair(old.root, new.root, "")
+    if old is not new:
+        found.run(old.root, new.root)
     changes = [*found.changes, *_spent(new, max_usd, max_tokens)]
-    return Comparison(tuple(changes), allowed)
+    return Comparison(tuple(changes), may)
 
 
 def _spent(run: Snapshot, max_usd: Any, max_tokens: int | None) -> Iterator[Change]:
@@ -61,8 +54,12 @@ def _spent(run: Snapshot, max_usd: Any, max_tokens: int | None) -> Iterator[Chan
     if most is not None and (run.usd is None or run.usd > most):
         cost = "unknown" if run.usd is None else str(run.usd)
         yield Change("budget", "run.usd", f"at most {most}", cost)
-    if max_tokens is not None and run.tokens > max_tokens:
+    top = limit_of(max_tokens, TOKENS)
+    if top is not None and run.tokens > top:
         yield Change("budget", "run.tokens", f"at most {max_tokens}", run.tokens)
+
+
+_Pair: TypeAlias = tuple[Tree | None, Tree | None, str]
 
 
 class _Place(NamedTuple):
@@ -74,29 +71,43 @@ class _Place(NamedTuple):
 
 
 class _Comparing:
-    """A comparison under way.
+    """A comparison under way."""
 
-    Args:
-        matchers: What may vary.
-    """
-
-    __slots__ = ("_matchers", "changes")
+    __slots__ = ("_forms", "_matchers", "changes")
 
     def __init__(self, matchers: Matchers) -> None:
         self._matchers = matchers
+        self._forms: dict[int, str] = {}
         self.changes: list[Change] = []
 
-    def pair(self, old: Tree, new: Tree, path: str) -> None:
-        """Compare two nodes that belong together, and all that is inside them."""
-        if dumps(old) == dumps(new):  # to Python, True is 1
-            return
+    def run(self, old: Tree, new: Tree) -> None:
+        """Compare two runs."""
+        self._learn([old, new])
+        rest: list[_Pair] = [(old, new, "")]
+        while rest:
+            one, two, path = rest.pop()
+            if one is None or two is None:
+                self._alone(one or two or {}, path, gone=two is None)
+            elif self._forms[id(one)] != self._forms[id(two)]:
+                rest.extend(reversed([*self._pair(one, two, path)]))
+
+    def _learn(self, roots: list[Tree]) -> None:
+        """Find the forms of all nodes, from the innermost outwards."""
+        order = [(root, "") for root in roots]
+        for node, path in order:  # which grows meanwhile
+            order += [(one, self._bare(path, one)) for one in chain(*lanes_of(node))]
+        for node, path in reversed(order):
+            self._forms[id(node)] = mark(dumps(self._form(node, path)))
+
+    def _pair(self, old: Tree, new: Tree, path: str) -> Iterator[_Pair]:
+        """Compare two nodes that belong together; give what is inside them, in pairs."""
         where = path or "run"
         self._values("input", f"{where}.given", _given(old), _given(new))
         self._outcome(old, new, where)
         classes = old.get("latency"), new.get("latency")
         if classes[0] != classes[1]:
             self._note("latency", f"{where}.latency", *classes)
-        self._children(old, new, path)
+        yield from self._children(old, new, path)
 
     def _outcome(self, old: Tree, new: Tree, where: str) -> None:
         one, two = old.get("error"), new.get("error")
@@ -107,43 +118,42 @@ class _Comparing:
         call = new["kind"] == "call"
         self._values("output", f"{where}.got", _got(old), _got(new), call=call)
 
-    def _values(
-        self, kind: Kind, path: str, old: Any, new: Any, *, call: bool = False
-    ) -> None:
-        bare = _bare(path)
-        one, two = (self._matchers.normal(bare, side) for side in (old, new))
+    def _values(self, kind: Kind, path: str, *pair: Any, call: bool = False) -> None:
+        bare = without_numbers(path)
+        one, two = (self._matchers.normal(bare, side) for side in pair)
         for found in differences(one, two, path):
-            if not self._matchers.same(_bare(found.path), found.old, found.new):
+            bare = without_numbers(found.path)
+            if not self._matchers.same(bare, found.old, found.new):
                 part = found.path.removeprefix(path).split(".")[1:2]
                 told = _PARTS.get("".join(part), kind) if call else kind
                 self._note(told, found.path, found.old, found.new)
 
+    def _bare(self, path: str, node: Tree) -> str:
+        """Where a node is for matchers, if there are any."""
+        return without_numbers(_join(path, node)) if self._matchers else ""
+
     def _note(self, kind: Kind, path: str, old: Any, new: Any) -> None:
         self.changes.append(Change(kind, path, old, new))
 
-    def _children(self, old: Tree, new: Tree, path: str) -> None:
-        one, two = self._unequal(old, new, path)
+    def _children(self, old: Tree, new: Tree, path: str) -> Iterator[_Pair]:
+        one, two = self._unequal(old, new)
         pairs = list[tuple[_Place, _Place]]()
-        for by in (self._key, self._asked, _label):
-            one, two = _matched(one, two, partial(by, path=path), pairs)
+        for by in (self._form_of, partial(self._asked, path=path), _sort):
+            one, two = _matched(one, two, by, pairs)
         self._order(pairs, path)
         numbers = {**_numbers(old), **_numbers(new)}
-        for left, right in pairs:
-            where = _join(path, right.node, numbers[id(right.node)])
-            self.pair(left.node, right.node, where)
-        for gone, places in ((True, one), (False, two)):
-            for node in (place.node for place in places):
-                self._alone(node, _join(path, node, numbers[id(node)]), gone=gone)
+        found: list[tuple[Tree | None, Tree | None]]
+        found = [(left.node, right.node) for left, right in pairs]
+        found += [(place.node, None) for place in one]
+        found += [(None, place.node) for place in two]
+        for left, right in found:
+            node: Tree = right or left or {}
+            yield left, right, _join(path, node, numbers[id(node)])
 
-    def _unequal(
-        self, old: Tree, new: Tree, path: str
-    ) -> tuple[list[_Place], list[_Place]]:
+    def _unequal(self, old: Tree, new: Tree) -> tuple[list[_Place], list[_Place]]:
         """The nodes of the lanes that have no equal lane in the other run."""
         sides = [
-            [
-                ("".join(self._key(one, path) for one in lane["nodes"]), lane)
-                for lane in tree.get("lanes", ())
-            ]
+            [("\n".join(map(self._form_of, lane)), lane) for lane in lanes_of(tree)]
             for tree in (old, new)
         ]
         counts = [Counter(key for key, _ in side) for side in sides]
@@ -165,44 +175,35 @@ class _Comparing:
         for one, two in pairs:
             lanes[one.lane, two.lane].append((one, two))
         for found in lanes.values():
-            was = sorted((one for one, _ in found), key=_at)
-            now = [one for one, _ in sorted(found, key=lambda pair: pair[1].at)]
-            tools = list(map(_tools, (was, now)))
+            was, now = (
+                [pair[0] for pair in sorted(found, key=lambda pair: pair[side].at)]
+                for side in (0, 1)
+            )
+            tools = [*map(_tools, (was, now))]
             where = path or "run"
             if _moved(*tools):
                 self._note("tool order", where, *map(_names, tools))
             if _moved(was, now) - {"tool"}:
                 self._note("order", where, _names(was), _names(now))
 
-    def _key(self, node: Tree, path: str) -> str:
+    def _form_of(self, node: Tree) -> str:
         """One text for nodes between which nothing is different."""
-        return dumps(self._form(node, path))
+        return self._forms[id(node)]
 
     def _form(self, node: Tree, path: str) -> list[Any]:
-        where = _bare(_join(path, node))
-        error: Tree = node.get("error") or {}
-        normal = self._matchers.normal
-        inner = [
-            [self._form(one, where) for one in lane["nodes"]]
-            for lane in node.get("lanes", ())
-        ]
-        return [
-            _label(node),
-            normal(f"{where}.given", _given(node)),
-            normal(f"{where}.got", _got(node)),
-            [types_of(error), normal(f"{where}.error.message", said_by(error))],
-            node.get("latency"),
-            sorted(inner, key=dumps),
-        ]
+        where, error, normal = path or "run", node.get("error"), self._matchers.normal
+        inner = sorted("\n".join(map(self._form_of, lane)) for lane in lanes_of(node))
+        said = normal(f"{where}.error.message", said_by(error))
+        given = normal(f"{where}.given", _given(node))
+        got = normal(f"{where}.got", _got(node))
+        failed = [types_of(error), said]
+        return [_sort(node), given, got, failed, node.get("latency"), inner]
 
     def _asked(self, node: Tree, path: str) -> str:
         """One text for nodes that were given the same."""
-        where = f"{_bare(_join(path, node))}.given"
-        return dumps([where, self._matchers.normal(where, _given(node), key=True)])
-
-
-def _at(place: _Place) -> Any:
-    return place.at
+        where = f"{self._bare(path, node)}.given"
+        asked = self._matchers.normal(where, _given(node), key=True)
+        return dumps([_sort(node), asked])
 
 
 def _tools(places: Sequence[_Place]) -> list[_Place]:
@@ -210,24 +211,20 @@ def _tools(places: Sequence[_Place]) -> list[_Place]:
 
 
 def _matched(
-    one: list[_Place],
-    two: list[_Place],
-    by: Callable[[Tree], str],
+    one: list[_Place], two: list[_Place], by: Callable[[Tree], str],
     pairs: list[tuple[_Place, _Place]],
-) -> tuple[list[_Place], list[_Place]]:
+) -> tuple[list[_Place], list[_Place]]:  # fmt: skip
     """Put the nodes that are the same by something into pairs; give those left over."""
     groups = defaultdict[str, tuple[list[_Place], list[_Place]]](lambda: ([], []))
     for side, places in enumerate((one, two)):
         for place in places:
             groups[by(place.node)][side].append(place)
-    for left, right in groups.values():
-        pairs.extend(zip(left, right, strict=False))
-    several = [(pair, min(map(len, pair))) for pair in groups.values()]
-    left, right = (
-        sorted(place for pair, size in several for place in pair[side][size:])
-        for side in (0, 1)
-    )
-    return left, right
+    rest: tuple[list[_Place], list[_Place]] = ([], [])
+    for pair in groups.values():
+        pairs.extend(zip(*pair, strict=False))
+        for left, places in zip(rest, pair, strict=True):
+            left.extend(places[min(map(len, pair)) :])
+    return sorted(rest[0]), sorted(rest[1])
 
 
 def _moved(was: Sequence[_Place], now: Sequence[_Place]) -> set[str]:
@@ -236,20 +233,20 @@ def _moved(was: Sequence[_Place], now: Sequence[_Place]) -> set[str]:
     return {one.node["kind"] for one, two in pairs if one is not two}
 
 
-def _left(side: Sequence[tuple[str, Tree]], equal: Counter[str]) -> list[_Place]:
+def _left(side: Sequence[tuple[str, Any]], equal: Counter[str]) -> list[_Place]:
     """The nodes of the lanes that are not among the equal ones."""
     found = list[_Place]()
     for number, (key, lane) in enumerate(side):
         if equal[key]:
             equal[key] -= 1
         else:
-            found += [_Place(number, at, node) for at, node in enumerate(lane["nodes"])]
+            found += [_Place(number, at, node) for at, node in enumerate(lane)]
     return found
 
 
 def _numbers(tree: Tree) -> dict[int, str]:
     """What sets apart the nodes of one label inside of one node."""
-    nodes = [node for lane in tree.get("lanes", ()) for node in lane["nodes"]]
+    nodes = [*chain(*lanes_of(tree))]
     many = Counter(map(_label, nodes))
     seen = Counter[str]()
     found: dict[int, str] = {}
@@ -264,13 +261,12 @@ def _join(path: str, node: Tree, number: str = "") -> str:
     return f"{path}/{own}" if path else own
 
 
-def _bare(path: str) -> str:
-    return _NUMBER.sub("", path)
-
-
-def _label(node: Tree, path: str = "") -> str:
-    del path
+def _label(node: Tree) -> str:
     return label(node["kind"], node["name"], node.get("op", ""))
+
+
+def _sort(node: Tree) -> str:
+    return f"{node['kind']} {_label(node)}"
 
 
 def _names(places: Iterable[_Place]) -> list[str]:
@@ -285,6 +281,8 @@ def _got(node: Tree) -> Any:
     got, call = node.get("got"), node["kind"] == "call"
     if call and got:
         got = {name: part for name, part in got.items() if name not in _UNSEEN}
+        if got.get("cost"):
+            got["cost"] = f"{Decimal(got['cost']).normalize():f}"
     return canonical(got, ids=call)
 
 

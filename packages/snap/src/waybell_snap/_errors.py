@@ -16,14 +16,9 @@ class RecordingMissing(LookupError):
     """
 
     def __init__(
-        self,
-        message: str = "",
-        *,
-        agent: Sequence[str] = (),
-        operation: str = "",
-        request: Any = None,
-        nearest: Any = None,
-    ) -> None:
+        self, message: str = "", *, agent: Sequence[str] = (), operation: str = "",
+        request: Any = None, nearest: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__(message)
         self.agent, self.operation = tuple(agent), operation
         self.request, self.nearest = request, nearest

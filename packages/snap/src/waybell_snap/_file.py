@@ -5,6 +5,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 from waybell_snap._values import within
 
 
-SCHEMA = 1
+SCHEMA = 2  # 1 has nothing too deep
+_LEVELS = 32  # of nodes inside of each other in the JSON of a file
 _BROKEN = (
     ValueError, TypeError, KeyError, AttributeError, RecursionError, ArithmeticError,
 )  # fmt: skip
@@ -28,10 +30,10 @@ def read(path: Path) -> Any:
         ValueError: It is no recording, or of a newer schema.
     """
     try:
-        data: Any = json.loads(path.read_text("utf-8"))
+        data: Any = json.loads(path.read_text("utf-8"), object_hook=_joined)
         schema = data["waybell_snap"]
         known = type(schema) is int and 0 < schema <= SCHEMA
-        run = _checked(_joined(data["run"])) if known else None
+        run = _checked(data["run"], data.get("deeper", ())) if known else None
     except _BROKEN as error:
         what = f"{path} is no recording ({error!r}): record it again"
         raise ValueError(what) from error
@@ -42,8 +44,9 @@ def read(path: Path) -> Any:
     return run
 
 
-def _checked(run: Any) -> Any:
-    """The run, if its nodes have all that is asked of nodes."""
+def _checked(run: Any, deeper: Iterable[Any]) -> Any:
+    """The run, made whole, if its nodes have all that is asked of nodes."""
+    parts = dict(enumerate(deeper))
     rest = [run]
     while rest:
         node = rest.pop()
@@ -55,8 +58,15 @@ def _checked(run: Any) -> Any:
             raise TypeError(f"a node has {texts!r}")
         if node["kind"] == "call":
             _check_figures(node.get("got") or {"usage": {}})
-        rest += chain.from_iterable(lane["nodes"] for lane in node.get("lanes", ()))
+        rest += chain.from_iterable(_whole(one, parts) for one in node.get("lanes", ()))
     return run
+
+
+def _whole(lane: Any, parts: dict[int, Any]) -> list[Any]:
+    """The nodes of a lane, with those that are elsewhere in the file."""
+    nodes: list[Any] = lane["nodes"]
+    nodes[:] = [parts.pop(n["$deeper"]) if "$deeper" in n else n for n in nodes]
+    return nodes
 
 
 def _check_figures(got: Any) -> None:
@@ -68,7 +78,9 @@ def _check_figures(got: Any) -> None:
 
 def write(path: Path, run: Any) -> None:
     """Put a run on file; a new file is its owner's only, an old one keeps its mode."""
-    data = {"waybell_snap": SCHEMA, "run": _split(run)}
+    told, deeper = _flat(run)
+    whole = {"waybell_snap": 1, "run": told}
+    data = {"waybell_snap": 2, "run": told, "deeper": deeper} if deeper else whole
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     text = _LONE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +98,24 @@ def write(path: Path, run: Any) -> None:
         raise
 
 
+def _flat(run: Any) -> tuple[Any, list[Any]]:
+    """The run, and beside it what is in it too deep for readers of JSON."""
+    top, deeper = list[Any](), list[Any]()
+    rest: list[Any] = [(run, 1, top)]  # nodes, how deep they are, and where they go
+    for part in rest:  # which grows meanwhile
+        node, level, place = part
+        lanes = node.get("lanes", ())
+        emptied: list[Any] = [{**lane, "nodes": []} for lane in lanes]
+        told = _split({**node, "lanes": emptied} if lanes else node)
+        if level > _LEVELS:
+            place.append({"$deeper": len(deeper)})
+            level, place = 1, deeper
+        place.append(told)
+        for lane, made in zip(lanes, told.get("lanes", ()), strict=True):
+            rest += [(one, level + 1, made["nodes"]) for one in lane["nodes"]]
+    return top[0], deeper
+
+
 def _split(data: Any) -> Any:
     """Long texts as their lines, which is what a diff compares."""
     if isinstance(data, str) and "\n" in data:
@@ -93,8 +123,5 @@ def _split(data: Any) -> Any:
     return within(data, lambda item, _: _split(item))
 
 
-def _joined(data: Any) -> Any:
-    found: Any = data
-    if isinstance(data, dict) and "$lines" in found:
-        return "\n".join(found["$lines"])
-    return within(data, lambda item, _: _joined(item))
+def _joined(data: dict[str, Any]) -> Any:
+    return "\n".join(data["$lines"]) if "$lines" in data else data

@@ -11,10 +11,9 @@ from waybell_snap._values import dumps, within
 
 
 # The names that vendors give to tool calls, and where such names are the user's own.
-_IDS, _OWN = (
-    ("id", "tool_call_id", "tool_use_id"),
-    ("arguments", "input", "tools", "options"),
-)
+_IDS = "id", "tool_call_id", "tool_use_id"
+_OWN = "arguments", "input", "tools", "options"
+_NUMBER = re.compile(r"#\d+(?=[./]|$)")
 _EXACT = 2**53  # up to here a float is one integer
 
 
@@ -147,15 +146,16 @@ class Matchers:
                 )
             self._rules.append((re.compile(translate(path)), matcher))
 
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
     def normal(self, path: str, value: Any, *, key: bool = False) -> Any:
         """The value without what varies at this path and below it."""
         for matcher in self._at(path):
             value = matcher.key(value) if key else matcher.normal(value)
         if not self._rules:
             return value
-        return within(
-            value, lambda item, name: self.normal(f"{path}.{name}", item, key=key)
-        )
+        return within(value, lambda v, name: self.normal(f"{path}.{name}", v, key=key))
 
     def same(self, path: str, old: Any, new: Any) -> bool:
         """Whether a matcher of this path takes the one for the other."""
@@ -168,9 +168,7 @@ class Matchers:
 def canonical(value: Any, *, ids: bool) -> Any:
     """The same JSON for equal requests: whole floats are integers.
 
-    Args:
-        value: JSON.
-        ids: Whether it is of messages, and ids in them are the vendor's.
+    With `ids` it is of messages, and ids in them are the vendor's.
     """
     return _canonical(value, {}, own=not ids)
 
@@ -191,6 +189,11 @@ def _canonical(value: Any, ids: dict[str, str], *, own: bool) -> Any:
     if isinstance(value, dict) and "$map" in made:
         made["$map"].sort(key=dumps)
     return made
+
+
+def without_numbers(path: str) -> str:
+    """A path as matchers know it."""
+    return _NUMBER.sub("", path)
 
 
 def _deep(value: Any, change: Callable[[str], str]) -> Any:

@@ -16,18 +16,18 @@ from waybell_adapters import (
     Usage,
     agenerate,
     astream,
-)
+)  # fmt: skip
 from waybell_adapters.testing import ModelRequest, RecordingAdapter
 from waybell_snap._scope import asked
 from waybell_snap._tree import Node
-from waybell_snap._values import decode_error
+from waybell_snap._values import decode_error, lasting
 
 
 if TYPE_CHECKING:
     from waybell_snap._session import Session
 
 _NOT_ASKED = ("idempotency_key", "request_id", "timeout")  # of a call, not of a model
-_VOLATILE = ("attempts", "request_id")
+_ASKED = ("messages", "system", "tools")
 Prompt = Any  # as the adapters take it
 
 
@@ -95,15 +95,10 @@ class _Call:
     def begin(self, request: ModelRequest) -> None:
         """Note what is asked."""
         options = {k: v for k, v in request.options.items() if k not in _NOT_ASKED}
-        given = {
-            "messages": request.messages,
-            "system": request.system,
-            "tools": request.tools,
-            "options": options,
-        }
+        given = {name: getattr(request, name) for name in _ASKED} | {"options": options}
         given = {name: part for name, part in given.items() if part}
         self._node = self._session._begin("call", self._name, request.operation, given)
-        self._started = self._session._now()
+        self._started = self._session.clock()
         self._played = self._session._play(self._node)
 
     def settle(self, _: ModelRequest, outcome: Reply | BaseException) -> None:
@@ -248,9 +243,9 @@ def _part(text: str, whole: Reply | None) -> Reply:
 
 def _told(reply: Reply) -> dict[str, Any]:
     """A reply without what is never the same, and what follows from the rest."""
-    told = reply.to_dict()
+    told = lasting(reply)
     plain = Reply(reply.text, tool_calls=reply.tool_calls)
     if plain.to_dict()["message"] == told["message"]:
         del told["message"]
     kept = ("text", "usage", "cost", "model", "stop_reason", "message")
-    return {k: v for k, v in told.items() if k not in _VOLATILE and (v or k in kept)}
+    return {k: v for k, v in told.items() if v or k in kept}

@@ -1,7 +1,8 @@
 """What to say of a call that was not recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
+from itertools import islice
 
 from waybell_snap._diff import differences, shown
 from waybell_snap._errors import RecordingMissing
@@ -15,16 +16,9 @@ _LONG = 4_000
 
 
 def missing(
-    node: Node, known: Sequence[Node], every: Sequence[Node], why: str
+    node: Node, known: Sequence[Node], every: Iterable[Node], why: str
 ) -> RecordingMissing:
-    """An error that says who asked what, and what was recorded instead.
-
-    Args:
-        node: The call.
-        known: Recorded calls that are the same to a replay; all of them are taken.
-        every: All that was recorded.
-        why: What is wrong.
-    """
+    """An error: who asked what, and what is recorded instead, if all `known` are taken."""
     near = None if known else _nearest(node, every)
     lines = [
         f"{node.kind} {node.where()} {_reason(node, known, why)}",
@@ -33,12 +27,9 @@ def missing(
         "  record the run again (pytest --waybell-update) if it is meant to ask this",
     ]
     return RecordingMissing(
-        "\n".join(lines),
-        agent=node.path(),
-        operation=f"{node.kind} {node.name} {node.op}".rstrip(),
-        request=node.given,
-        nearest=near and near.given,
-    )
+        "\n".join(lines), agent=node.path(), request=node.given,
+        operation=f"{node.kind} {node.name} {node.op}".rstrip(), nearest=near and near.given,
+    )  # fmt: skip
 
 
 def _reason(node: Node, known: Sequence[Node], why: str) -> str:
@@ -58,7 +49,7 @@ def _difference(node: Node, near: Node | None) -> list[str]:
     return [head, *(f"    {line}" for line in found)]
 
 
-def _nearest(node: Node, every: Sequence[Node]) -> Node | None:
+def _nearest(node: Node, every: Iterable[Node]) -> Node | None:
     """The recorded call of the same kind that is most like it."""
     text = dumps(node.given)[:_LONG]
 
@@ -67,5 +58,5 @@ def _nearest(node: Node, every: Sequence[Node]) -> Node | None:
         same = one.name == node.name and one.op == node.op
         return one.path() == node.path(), same, pair.quick_ratio()
 
-    alike = [one for one in every if one.kind == node.kind]
-    return max(alike[:_LOOKED_AT], key=likeness, default=None)
+    alike = (one for one in every if one.kind == node.kind)
+    return max(islice(alike, _LOOKED_AT), key=likeness, default=None)

@@ -91,9 +91,8 @@ class Runs:
     def run(self, name: str) -> Recording | Replay:
         """A further run of the same test, kept in a file of its own."""
         if not _PLAIN.fullmatch(name) or "--" in name:
-            raise ValueError(
-                f"a run's name is made of letters, digits and -_.=+, not {name!r}"
-            )
+            told = f"a run's name is made of letters, digits and -_.=+, not {name!r}"
+            raise ValueError(told)
         return self._begun(name)
 
     def __getattr__(self, name: str) -> Any:
@@ -136,7 +135,7 @@ class Runs:
         runs, self._runs = list(self._runs.values()), {}
         with self._stack:
             for run in runs:
-                run._close()
+                run._closed = True
             if passed:
                 self._finish(runs, first)
 
@@ -144,15 +143,12 @@ class Runs:
         for told in (told for each in self._quiet for told in each.refused):
             pytest.fail(told, pytrace=False)
         # Recordings last: they are kept only if all the rest is as it was.
-        for run in sorted(runs, key=_records):
+        for run in sorted(runs, key=lambda run: isinstance(run, Recording)):
             run._finish()
             seen = self._item.config.stash[_SEEN]
             seen.finished.add(first)
-            seen.tell("made" if _records(run) else "used", run.path)
-
-
-def _records(run: Recording | Replay) -> bool:
-    return isinstance(run, Recording)
+            made = isinstance(run, Recording)
+            seen.told["made" if made else "used"].add(str(run.path))
 
 
 def _recording(path: Path, settings: dict[str, Any]) -> Recording:
@@ -193,10 +189,6 @@ class Seen:
         self.finished: set[Path] = set()  # the first run of tests that have passed
         self.told: dict[str, set[str]] = {"made": set(), "used": set(), "unused": set()}
 
-    def tell(self, what: str, path: Path) -> None:
-        """Note something of a recording."""
-        self.told[what].add(str(path))
-
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Note the recording that a test may have, whether it will run or not."""
         if isinstance(item, pytest.Function):
@@ -220,7 +212,7 @@ class Seen:
         for home in {path.parent / HOME for path in self.files - partly}:
             for path in home.glob("*/*.json"):
                 if not self._owned(path, partly):
-                    self.tell("unused", path)
+                    self.told["unused"].add(str(path))
 
     def _owned(self, path: Path, partly: set[Path]) -> bool:
         """Whether this is a recording of a test, as far as can be told."""

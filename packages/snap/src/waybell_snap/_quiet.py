@@ -1,26 +1,23 @@
 """No network while a run is replayed: who goes past the recorded models is told."""
 
 import sys
+from functools import cache
 from ipaddress import ip_address
 from threading import Lock
-from types import TracebackType
 from typing import Any, Self
 
 
 _ASKING = {"socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname"}  # fmt: skip
 
 
-class _State:
-    """How many replays go on; the hook is set for good at the first, and then idle."""
-
-    __slots__ = ("hooked", "lock", "open")
-
-    def __init__(self) -> None:
-        self.hooked, self.lock = False, Lock()
-        self.open: list[Offline] = []
+_lock = Lock()
+_open: "list[Offline]" = []  # the replays that go on
 
 
-_state = _State()
+@cache
+def _hook() -> None:
+    """Watch sockets: for good, since no such hook can be taken away, but idle."""
+    sys.addaudithook(_refuse)
 
 
 class Offline:
@@ -35,22 +32,18 @@ class Offline:
         self.refused = list[str]()
 
     def __enter__(self) -> Self:
-        with _state.lock:
-            if not _state.hooked:
-                sys.addaudithook(_refuse)
-                _state.hooked = True
-            _state.open.append(self)
+        with _lock:
+            _hook()
+            _open.append(self)
         return self
 
-    def __exit__(
-        self, kind: object, error: object, trace: TracebackType | None
-    ) -> None:
-        with _state.lock:
-            _state.open.remove(self)
+    def __exit__(self, *_: object) -> None:
+        with _lock:
+            _open.remove(self)
 
 
 def _refuse(event: str, args: tuple[Any, ...]) -> None:
-    if _state.open and event in _ASKING:
+    if _open and event in _ASKING:
         place: Any = args[0] if event.startswith("socket.get") else args[1]
         found: Any = place
         host: Any = found[0] if isinstance(place, tuple) and found else found
@@ -59,7 +52,7 @@ def _refuse(event: str, args: tuple[Any, ...]) -> None:
                 f"a replay uses no network, and this wants {host!r} ({event}): give the "
                 "model to agent_run.adapter(...), or record the test again"
             )
-            for replay in [*_state.open]:
+            for replay in [*_open]:
                 replay.refused.append(told)
             raise PermissionError(told)
 

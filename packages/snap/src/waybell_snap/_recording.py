@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from waybell_snap._changes import Comparison
+from waybell_snap._changes import Comparison, allowed
 from waybell_snap._compare import compare
 from waybell_snap._errors import RecordingMissing
-from waybell_snap._match import canonical
+from waybell_snap._fit import Fits
+from waybell_snap._match import canonical, without_numbers
 from waybell_snap._near import missing
 from waybell_snap._session import Session
 from waybell_snap._tree import UNFINISHED, Node, Snapshot
@@ -19,7 +20,7 @@ from waybell_snap._values import NotReplayable, decode, decode_error, dumps
 
 _LIVE = 'run the tools for real with tools="live"'
 _WAS_CANCELLED = "it was cancelled when it was recorded"
-_TWINS, _APART = 3, 1000  # that belong together, and that belong to others
+_LOOKED_FOR = 5  # calls that were not recorded, of which the nearest is told
 _CANCELLED = ("asyncio.exceptions.CancelledError", UNFINISHED)
 
 
@@ -39,9 +40,8 @@ class Recording(Session):
             RuntimeError: Its secrets could not be taken out of something.
         """
         if self._unclean is not None:
-            raise RuntimeError(
-                "redact failed, so nothing was stored"
-            ) from self._unclean
+            told = "redact failed, so nothing was stored"
+            raise RuntimeError(told) from self._unclean
         self.snapshot.save(self.path)
 
     def _finish(self) -> None:
@@ -50,7 +50,8 @@ class Recording(Session):
         Raises:
             SnapMismatch: It is not, and nothing is written.
         """
-        compare(self.snapshot, self.snapshot, **self._limits).check()
+        run = self.snapshot
+        compare(run, run, **self._limits).check()
         self.save()
 
 
@@ -75,31 +76,23 @@ class Replay(Session):
     """
 
     __slots__ = (
-        "_allow", "_calls", "_check", "_free", "_missing", "_patience", "_tools", "recorded",
+        "_allow", "_calls", "_check", "_missing", "_patience", "_tools", "recorded",
     )  # fmt: skip
 
     def __init__(
-        self,
-        path: str | Path,
-        *,
-        tools: Literal["replay", "live"] = "replay",
-        check: bool = True,
-        allow: Iterable[str] = ("latency",),
-        patience: float = 10.0,
+        self, path: str | Path, *, tools: Literal["replay", "live"] = "replay",
+        check: bool = True, allow: Iterable[str] = ("latency",), patience: float = 10.0,
         **settings: Any,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if tools not in ("replay", "live"):
             raise ValueError(f"tools is 'replay' or 'live', not {tools!r}")
         super().__init__(path, **settings)
         self.recorded = Snapshot.load(path)
-        self._allow, self._check = tuple(allow), check
+        self._allow, self._check = allowed(allow), check
         self._patience, self._tools = patience, tools
         self._missing: list[RecordingMissing] = []
-        self._calls = defaultdict[Any, list[Node]](list)
-        for node in _inner(Node.from_dict(self.recorded.root)):
-            self._calls[self._key(node)].append(node)
-        free = {key: [*nodes] for key, nodes in self._calls.items()}
-        self._free = defaultdict(list, free)
+        known = Node.from_dict(self.recorded.root)
+        self._calls = Fits(self._root, known, self._key, self._asked)
 
     def compare(self) -> Comparison:
         """The run until now beside the recorded one."""
@@ -122,28 +115,17 @@ class Replay(Session):
             self.check()
 
     def _play(self, node: Node) -> Node | None:
-        """The recorded call with this key that fits best, which nobody had yet.
-
-        Raises:
-            RecordingMissing: There is none.
-        """
+        """The recorded call that fits best, which nobody had yet, or RecordingMissing."""
         if node.kind == "tool" and self._tools == "live":
             return None
         with self._lock:
-            key = self._key(node)
-            if free := self._free[key]:
-                played = _fitting(node, free)
-                free.remove(played)
-                _bind(node, played)
-                return played
-        raise self._missed(node, self._calls[key])
+            played = self._calls.take(node)
+        if played is None:
+            raise self._missed(node, self._calls.known.get(self._key(node), []))
+        return played
 
     def _answerable(self, node: Node, played: Node) -> None:
-        """Refuse what was cancelled when it was recorded, or is known by its type only.
-
-        Raises:
-            RecordingMissing: Nothing can be given.
-        """
+        """Refuse what was cancelled when it was recorded, or is known by its type only."""
         error = played.error
         why = _WAS_CANCELLED
         if error is None or error["type"] not in _CANCELLED:
@@ -170,61 +152,20 @@ class Replay(Session):
 
     def _key(self, node: Node) -> tuple[Any, ...]:
         """What a call is known by: who asks whom how for what."""
-        call = node.kind == "call"
-        given = self._matchers.normal(f"{node.where()}.given", node.given, key=True)
-        asked = dumps(canonical(given, ids=call))
-        op = node.op if call else ""
-        return node.path(), node.kind, node.name, op, asked
+        op = node.op if node.kind == "call" else ""
+        return node.around, node.kind, node.name, op, self._asked(node)
+
+    def _asked(self, node: Node) -> str:
+        """What a node was given, without what may vary."""
+        given = node.given
+        if self._matchers:
+            path = without_numbers(f"{node.where()}.given")
+            given = self._matchers.normal(path, given, key=True)
+        return dumps(canonical(given, ids=node.kind == "call"))
 
     def _missed(self, node: Node, known: list[Node], why: str = "") -> RecordingMissing:
-        every = [one for many in self._calls.values() for one in many]
+        many = len(self._missing) >= _LOOKED_FOR  # Who reads so many needs no more.
+        every = () if many else chain.from_iterable(self._calls.known.values())
         error = missing(node, known, every, why or f"{self.path} does not have it")
         self._missing.append(error)
         return error
-
-
-def _inner(node: Node) -> Iterator[Node]:
-    """The calls and the tools inside a node, in order."""
-    for lane in node.lanes.values():
-        for one in lane.nodes:
-            if one.kind in ("call", "tool"):
-                yield one
-            yield from _inner(one)
-
-
-def _around(node: Node) -> list[Any]:
-    """The lanes and nodes around a node, outermost first."""
-    return [*node.line()][::-1]
-
-
-def _fitting(node: Node, free: Sequence[Node]) -> Node:
-    """The recorded call around which most agrees with what is around this one.
-
-    Of those that fit equally well it is the first, as they were recorded.
-    """
-    around = _around(node)
-    best, most = free[0], -len(around) * _APART
-    for one in free:
-        fits = sum(map(_agreement, around, _around(one)))
-        if fits > most:
-            best, most = one, fits
-        if most == len(around) * _TWINS:
-            break
-    return best
-
-
-def _agreement(one: Any, two: Any) -> int:
-    """How well two nodes, or lanes, go together."""
-    if one.twin is two:
-        return _TWINS
-    if one.twin is None and two.twin is None:
-        return int(one.alike(two))
-    return -_APART
-
-
-def _bind(node: Node, known: Node) -> None:
-    """From now on a call belongs to a recorded one, and so does what is around them."""
-    around = zip(_around(node), _around(known), strict=False)
-    for one, two in ((node, known), *around):
-        if one.twin is None and two.twin is None:
-            one.twin, two.twin = two, one

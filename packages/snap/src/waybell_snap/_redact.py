@@ -6,16 +6,11 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from waybell_snap._values import within
+from waybell_snap._values import dumps, within
 
 
-Redact: TypeAlias = (
-    Callable[[str], str]
-    | Iterable[str | re.Pattern[str]]
-    | str
-    | re.Pattern[str]
-    | bool
-)
+_Some: TypeAlias = str | re.Pattern[str]
+Redact: TypeAlias = Callable[[str], str] | Iterable[_Some] | _Some | bool
 
 HIDDEN = "[redacted]"
 _NAMES = (
@@ -24,6 +19,7 @@ _NAMES = (
     r"secrets?|passwd|passwords?|passphrase|token|credentials?|cookies?|authorization)"
 )
 _NAME = re.compile(_NAMES, re.IGNORECASE)
+_VARIABLE = re.compile(rf"(?i)\w*?(?:{_NAMES}|_KEY|PASS|_PAT|_AUTH)(?:_?\d{{1,3}})?")
 _SECRETS = [
     re.compile(pattern)
     for pattern in (
@@ -38,21 +34,11 @@ _SECRETS = [
         # The rest of a header; of parts of addresses, what has a digit.
         r"(?i)(?<![\w-])(?:set-)?cookie:\s*(?P<value>[^\s=;\[]+=[^\r\n\"'\\]+)",
         r"(?i)authorization[\"'\\]*\s*[:=,]\s*[\"'\\]*[\w-]+ +(?P<value>(?=\S*\d)[^\s\"'\\,\[]{6,})",
-        (
-            r"(?i)(?<=[?&])(?:[\w.-]{0,40}(?:signature|key)|sig|code|auth)="
-            r"(?P<value>(?=[^\s&]*\d)[^\s&#\"'\\<>\[]{6,})"
-        ),
+        r"(?i)(?<=[?&])(?:[\w.-]{0,40}(?:signature|key)|sig|code|auth)=(?P<value>(?=[^\s&]*\d)[^\s&#\"'\\<>\[]{6,})",
         # Between quotes, of JSON in a text as well, all of it.
-        (
-            rf"(?i:(?<![A-Za-z0-9]){_NAMES})(?:\\*[\"'])\s*:\s*(?P<quote>\\*[\"'])"
-            r"(?P<value>(?!\[redacted)[^\n]{1,4000}?)(?=(?<!\\)(?P=quote))"
-        ),
+        rf"(?i:(?<![A-Za-z0-9]){_NAMES})(?:\\*[\"'])\s*:\s*(?P<quote>\\*[\"'])(?P<value>(?!\[redacted)[^\n]{{1,4000}}?)(?=(?<!\\)(?P=quote))",
         # In prose, what follows a colon is a secret only if it has a digit.
-        (
-            rf"(?i:(?<![A-Za-z0-9]){_NAMES})"
-            r"(?:[\\\"']{0,4}\s*=\s*[\\\"']{0,4}|[\\\"']{1,4}\s*:\s*[\\\"']{1,4}|\s*:\s*(?=\S*\d))"
-            r"(?P<value>(?!\[redacted)[^\s\"'\\,;&}\])]{6,})"
-        ),
+        rf"(?i:(?<![A-Za-z0-9]){_NAMES})(?:[\\\"']{{0,4}}\s*=\s*[\\\"']{{0,4}}|[\\\"']{{1,4}}\s*:\s*[\\\"']{{1,4}}|\s*:\s*(?=\S*\d))(?P<value>(?!\[redacted)[^\s\"'\\,;&}}\])]{{6,}})",
     )
 ]
 
@@ -71,26 +57,18 @@ class Redactor:
 
     __slots__ = ("_known", "_more", "_off", "_patterns")
 
-    def __init__(
-        self, more: Redact = True, environ: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, more: Redact = True, environ: Mapping[str, str] | None = None) -> None:  # fmt: skip
         self._off = more is False
         self._more = more if callable(more) else None
         self._patterns = [*_SECRETS, *_compiled(more)]
         given = os.environ if environ is None else environ
-        values = {
-            v
-            for k, v in given.items()
-            if _NAME.fullmatch(k) and len(v) >= 8 and k != "PWD"
-        }
-        self._known = sorted(values, key=len, reverse=True)
+        named = {v for k, v in given.items() if _VARIABLE.fullmatch(k) and k != "PWD"}
+        found = {v for v in named if len(v) >= 8 and not v.startswith("/")}
+        found |= {dumps(v)[1:-1] for v in found}  # as it stands in JSON
+        self._known = sorted(found, key=len, reverse=True)
 
     def __call__(self, data: Any) -> Any:
-        """The JSON without secrets.
-
-        Raises:
-            TypeError: The function of the user gave something else than text.
-        """
+        """The JSON without secrets."""
         if self._off:
             return data
         if isinstance(data, str):
@@ -105,17 +83,20 @@ class Redactor:
     def _mapping(self, data: dict[str, Any]) -> Any:
         if "$bytes" in data:
             return self._bytes(data)
+        if "$map" in data:
+            pairs = [[k, HIDDEN if v and _is_name(k) else v] for k, v in data["$map"]]
+            data = {"$map": pairs}
         cleaned = {self.text(name): item for name, item in _named(data)}
         return within(cleaned, self._item)
 
     def _bytes(self, data: dict[str, str]) -> dict[str, str]:
-        text = b64decode(data["$bytes"]).decode("latin-1")
+        text = _plain(data)
         clean = self.text(text)
         return data if clean == text else {"$bytes": b64encode(clean.encode()).decode()}
 
     def _item(self, item: Any, name: str | int) -> Any:
-        secret = isinstance(name, str) and _NAME.fullmatch(name)
-        return HIDDEN if secret and item and item is not True else self(item)
+        secret = _is_name(name) and item and item is not True
+        return HIDDEN if secret else self(item)
 
     def text(self, text: str) -> str:
         """The text without secrets."""
@@ -134,15 +115,27 @@ class Redactor:
 def _named(data: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     """The items, the value hidden of what is told as a name and its value."""
     name = data.get("name", data.get("key"))
-    secret = "value" in data and isinstance(name, str) and _NAME.fullmatch(name)
+    secret = "value" in data and _is_name(name)
     return {**data, "value": HIDDEN}.items() if secret else data.items()
 
 
-def _is_secret(name: object, value: object) -> bool:
+def _plain(data: Any) -> Any:
+    """The text of bytes; what else there is as it is."""
+    named: Any = data
+    found = isinstance(data, dict) and "$bytes" in data
+    return b64decode(named["$bytes"]).decode("latin-1") if found else named
+
+
+def _is_name(data: Any) -> bool:
+    """Whether secrets are called so."""
+    name = _plain(data)
+    return isinstance(name, str) and bool(_NAME.fullmatch(name))
+
+
+def _is_secret(name: Any, value: Any) -> bool:
     """Whether two items of a list are a secret's name and what looks like it."""
-    if not isinstance(name, str) or not isinstance(value, str):
-        return False
-    return bool(_NAME.fullmatch(name) and re.search(r"\d", value))
+    text = _plain(value)
+    return _is_name(name) and isinstance(text, str) and bool(re.search(r"\d", text))
 
 
 def _hidden(found: re.Match[str]) -> str:

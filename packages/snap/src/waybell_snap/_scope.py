@@ -3,17 +3,18 @@
 import asyncio
 import contextlib
 import re
+from bisect import bisect_left, insort
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from itertools import count
 from threading import get_ident
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from waybell_snap._tree import Node
 
 
+_Fail: TypeAlias = Callable[[Node, BaseException], object]
 _AUTO = re.compile(r"Task-(\d+)")  # what asyncio calls a task that nobody named
 
 
@@ -29,28 +30,15 @@ _around: ContextVar[_Frame | None] = ContextVar("waybell_snap_around", default=N
 # The last model call in this context, whose reply may ask for tools.
 asked: ContextVar[Node | None] = ContextVar("waybell_snap_asked", default=None)
 # A thread that came with a context, and what all it does in that context is known by.
-_thread: ContextVar[tuple[int, object] | None] = ContextVar(
-    "waybell_snap", default=None
-)
+_thread: ContextVar[Any] = ContextVar("waybell_snap_thread", default=None)
 
 
 class Inside:
-    """What happens in this block happens inside of a node, and may fail it.
-
-    Args:
-        root: The run.
-        begin: Gives the node.
-        fail: Told of the node and the error.
-    """
+    """What happens in this block of a run is inside of a node, and may fail it."""
 
     __slots__ = ("_begin", "_fail", "_node", "_root", "_token")
 
-    def __init__(
-        self,
-        root: Node,
-        begin: Callable[[], Node],
-        fail: Callable[[Node, BaseException], object],
-    ) -> None:
+    def __init__(self, root: Node, begin: Callable[[], Node], fail: _Fail) -> None:
         self._root, self._begin, self._fail = root, begin, fail
 
     def __enter__(self) -> Node:
@@ -58,9 +46,7 @@ class Inside:
         self._token = _around.set(_Frame(self._root, self._node, _around.get()))
         return self._node
 
-    def __exit__(
-        self, kind: object, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if kind is not GeneratorExit:  # From the collector, in whatever context.
             _around.reset(self._token)
         if error is not None:
@@ -79,21 +65,25 @@ class Tasks:
     """The tasks and threads of a run, each a lane.
 
     What several of them do is in no order: which is first is for the schedule to say.
+
+    Args:
+        effort: How many tasks may be looked at, to name others by their places.
     """
 
-    __slots__ = ("_count", "_home", "_known")
+    __slots__ = ("_count", "_effort", "_home", "_known")
 
-    def __init__(self) -> None:
+    def __init__(self, effort: int = 500_000) -> None:
         self._home = get_ident()
         self._count = count()
         self._known: WeakKeyDictionary[Any, tuple[int, str]] = WeakKeyDictionary()
+        self._effort = effort
 
     def lane(self, parent: Node) -> tuple[Hashable, str]:
         """What runs here, and its name: a task, or a thread while it has one context."""
         with contextlib.suppress(RuntimeError):  # No loop runs here.
             if (task := asyncio.current_task()) is not None:
                 if task not in self._known:
-                    name = task_name(task, parent.tasks)
+                    name = self._name(task, parent.tasks)
                     self._known[task] = next(self._count), name
                 return self._known[task]
         if (here := get_ident()) == self._home:
@@ -106,26 +96,28 @@ class Tasks:
             _thread.set(known)
         return known[1], ""
 
+    def _name(self, task: "asyncio.Task[Any]", alike: dict[str, list[int]]) -> str:
+        """A name that a task has in every schedule, or nearly.
 
-def task_name(task: "asyncio.Task[Any]", alike: dict[str, set[int]]) -> str:
-    """A name that a task has in every schedule, or nearly.
-
-    It is the one it was given, else that of its coroutine, and the how manieth it was
-    made of those that run the same.
-
-    Args:
-        task: The task that runs.
-        alike: By coroutine, the numbers of those that are known to have run.
-    """
-    own = _AUTO.fullmatch(task.get_name())
-    if own is None:
-        return task.get_name()
-    what = _what(task)
-    known = alike.setdefault(what, set())
-    names = [one.get_name() for one in asyncio.all_tasks() if _what(one) == what]
-    known.update(int(name[1]) for name in map(_AUTO.fullmatch, names) if name)
-    place = sorted(known).index(int(own[1]))
-    return f"{what.rpartition('.')[2]}#{place + 1}"
+        It is the one it was given, else that of its coroutine, and the how manieth it was
+        made of those that run the same: of all that live, while there is effort left for
+        looking at them, else of those that have run. `alike` has by coroutine the numbers
+        of those that are known.
+        """
+        if (own := _AUTO.fullmatch(task.get_name())) is None:
+            return task.get_name()
+        what, number = _what(task), int(own[1])
+        known = alike.setdefault(what, [])
+        self._effort += 64  # Many tasks cost no more than many.
+        if number not in known[(place := bisect_left(known, number)) : place + 1]:
+            insort(known, number)
+            living = asyncio.all_tasks() if self._effort > 0 else ()
+            self._effort -= len(living)
+            same = [t.get_name() for t in living if _what(t) == what]
+            if same:
+                names = map(_AUTO.fullmatch, same)
+                known[:] = sorted({*known, *(int(name[1]) for name in names if name)})
+        return f"{what.rpartition('.')[2]}#{bisect_left(known, number) + 1}"
 
 
 def _what(task: "asyncio.Task[Any]") -> str:

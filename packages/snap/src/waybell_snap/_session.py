@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from waybell_adapters import LLMAdapter
 from waybell_bus import Event, EventBus
-from waybell_snap._changes import limit_of
+from waybell_snap._changes import TOKENS, limit_of
 from waybell_snap._match import Matcher, Matchers
 from waybell_snap._model import Model
 from waybell_snap._redact import Redact, Redactor
@@ -45,38 +45,24 @@ class Session:
     """
 
     __slots__ = (
-        "_clock",
-        "_closed",
-        "_limits",
-        "_lock",
-        "_matchers",
-        "_redact",
-        "_root",
-        "_tasks",
-        "_unclean",
-        "path",
+        "_closed", "_limits", "_lock", "_matchers", "_redact", "_root", "_tasks",
+        "_unclean", "clock", "path",
     )  # fmt: skip
 
     def __init__(
-        self,
-        path: str | Path,
-        *,
-        redact: Redact = True,
+        self, path: str | Path, *, redact: Redact = True,
         matchers: Mapping[str, Matcher] | None = None,
-        max_usd: Decimal | str | float | None = None,
-        max_tokens: int | None = None,
+        max_usd: Decimal | str | float | None = None, max_tokens: int | None = None,
         clock: Callable[[], float] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.path = Path(path)
         self._matchers = Matchers(matchers)
-        self._limits: dict[str, Any] = {
-            "max_usd": limit_of(max_usd),
-            "max_tokens": max_tokens,
-        }
-        self._limits["matchers"] = matchers
+        self._limits: dict[str, Any] = {"matchers": matchers}
+        self._limits["max_usd"] = limit_of(max_usd)
+        self._limits["max_tokens"] = limit_of(max_tokens, TOKENS)
         self._redact = Redactor(redact)
         self._unclean: Exception | None = None
-        self._clock = clock or _now
+        self.clock = clock or _now
         self._closed = False
         self._root = Node("run", "run")
         self._lock = Lock()
@@ -136,11 +122,7 @@ class Session:
     def _begin(
         self, kind: str, name: str, op: str = "", given: Any = None, *, brief: bool = False
     ) -> Node:  # fmt: skip
-        """Note that something begins here and now.
-
-        Raises:
-            RuntimeError: The run is over.
-        """
+        """Note that something begins here and now, unless the run is over."""
         if self._closed:
             raise RuntimeError(
                 f"{name} was called after its run was over: await what you start inside "
@@ -151,9 +133,11 @@ class Session:
         if kind == "tool":
             parent = self._asking(parent, name, given)
         node = Node(kind, name, op, given, parent)
-        token, task = self._tasks.lane(parent)
         with self._lock:
-            parent.put(token, node, self._without_secrets(task))
+            token, task = self._tasks.lane(parent)
+        task = self._without_secrets(task)
+        with self._lock:
+            parent.put(token, node, task)
         return node
 
     def _end(self, node: Node, got: Any, started: float) -> None:
@@ -161,9 +145,7 @@ class Session:
         node.got = self._clean(got)
         node.latency = self._latency(started)
 
-    def _fail(
-        self, node: Node, error: BaseException, started: float | None = None
-    ) -> None:
+    def _fail(self, node: Node, error: BaseException, started: Any = None) -> None:
         """Note that it failed."""
         brief = node.kind not in ("call", "tool")
         told = outline(error) if brief else encode_error(error)
@@ -180,13 +162,9 @@ class Session:
         """The node of this run around what happens now."""
         return here(self._root)
 
-    def _now(self) -> float:
-        """A time to measure from."""
-        return self._clock()
-
     def _latency(self, started: float) -> str:
         """The class of the time since then."""
-        seconds = self._clock() - started
+        seconds = self.clock() - started
         under = (f"under {name}" for top, name in _CLASSES.items() if seconds < top)
         return next(under, "over 1 min")
 
@@ -225,10 +203,6 @@ class Session:
     async def _hang(self, node: Node, played: Node, deadline: Any) -> None:
         """Wait to be cancelled as that call was, if it was."""
 
-    def _close(self) -> None:
-        """End the run: what is asked from now on is refused."""
-        self._closed = True
-
     def _finish(self) -> None:
         """Do what is to be done at the end of a run without an error."""
 
@@ -236,7 +210,7 @@ class Session:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._close()
+        self._closed = True  # What is asked from now on is refused.
         if kind is None:
             self._finish()
 

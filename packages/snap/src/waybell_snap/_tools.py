@@ -32,9 +32,8 @@ class RecordedTools(ToolRegistry):
     __slots__ = ("_session",)
 
     def __init__(self, session: "Session", registry: ToolRegistry) -> None:
-        for (
-            name
-        ) in ToolRegistry.__slots__:  # All of it is shared, also what comes later.
+        # All of it is shared, also what comes later.
+        for name in ToolRegistry.__slots__:
             setattr(self, name, getattr(registry, name))
         self._session = session
 
@@ -67,7 +66,7 @@ class RecordedTools(ToolRegistry):
         """Note a call whose arguments do not fit: it gets no further."""
         if not self._entered(name):
             node = self._session._begin("tool", name, "", _parsed(given))
-            self._session._fail(node, error, self._session._now())
+            self._session._fail(node, error, self._session.clock())
 
     def _recorded(self, tool: Any) -> Any:
         fn, name = tool.fn, tool.name
@@ -84,9 +83,8 @@ class RecordedTools(ToolRegistry):
 
         async def arun(**arguments: Any) -> Any:
             begun = call(arguments)
-            return await (
-                begun.arun(lambda: fn(**arguments)) if begun else fn(**arguments)
-            )
+            work = partial(fn, **arguments)
+            return await (begun.arun(work) if begun else work())
 
         recorded: Any = arun if tool.is_async else run
         recorded.refused = partial(self._refused, name)
@@ -108,21 +106,14 @@ def _watched(kind: Any) -> Any:
 
 
 class _Call:
-    """One call of a tool.
-
-    Args:
-        session: The run.
-        name: The tool.
-        op: "call" through a registry, "" of the tool itself.
-        given: The arguments.
-    """
+    """One call of a tool; `op` is "call" through a registry, "" of the tool itself."""
 
     __slots__ = ("_node", "_played", "_session", "_started")
 
     def __init__(self, session: "Session", name: str, op: str, given: Any) -> None:
         self._session = session
         self._node = session._begin("tool", name, op, given)
-        self._started = session._now()
+        self._started = session.clock()
         self._played = session._play(self._node)
 
     def run(self, work: Callable[[], Any]) -> Any:
@@ -135,9 +126,7 @@ class _Call:
         self._session._end(self._node, value, self._started)
         return value
 
-    async def arun(
-        self, work: Callable[[], Awaitable[Any]], deadline: Any = None
-    ) -> Any:
+    async def arun(self, work: Callable[[], Awaitable[Any]], deadline: Any = None) -> Any:  # fmt: skip
         if self._played is not None:
             await asyncio.sleep(0)
             await self._session._hang(self._node, self._played, deadline)

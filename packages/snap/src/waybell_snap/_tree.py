@@ -1,17 +1,24 @@
 """A run as a tree: agents, their calls, and the tools that the calls asked for."""
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeAlias, TypeVar
 
 from waybell_snap._file import read, write
-from waybell_snap._values import dumps
+from waybell_snap._values import dumps, mark
 
 
 UNFINISHED = "unfinished"
-_PARTS = ("op", "given", "got", "error", "latency", "pieces")
+_NAMED = ("agent", "tool")  # whose names calls are known by
+_PARTS = ("kind", "name", "op", "given", "got", "error", "latency", "pieces")
+
+
+_Told: TypeAlias = tuple[str, dict[str, Any]]  # a text to sort it by, and as JSON
+_KEPT = ("name", "given", "got")  # an empty answer is an answer
+_T = TypeVar("_T")
 
 
 class Lane:
@@ -30,15 +37,12 @@ class Lane:
         self.nodes: list[Node] = []
         self.twin: Lane | None = None
 
-    def alike(self, other: "Lane") -> int:
-        """Whether this might be the same as another one."""
-        return bool(self.task) and self.task == other.task
-
-    def to_dict(self, *, alone: bool) -> dict[str, Any]:
+    def told(self, inner: "Mapping[Node, _Told]", *, alone: bool) -> "_Told":
         """As JSON; its task is called as in the recording."""
         task = self.task if self.twin is None else self.twin.task
         named = {} if alone or not task else {"task": task}
-        return {**named, "nodes": [node.to_dict() for node in self.nodes]}
+        texts, nodes = zip(*(inner[one] for one in self.nodes), strict=True)
+        return mark(dumps([texts, named])), {**named, "nodes": [*nodes]}
 
 
 class Node:
@@ -53,15 +57,19 @@ class Node:
     """
 
     __slots__ = (
-        "asked", "error", "given", "got", "kind", "lane", "lanes", "latency", "name", "op",
-        "parent", "pieces", "tasks", "twin",
+        "around", "asked", "depth", "error", "given", "got", "kind", "lane", "lanes",
+        "latency", "name", "op", "parent", "pieces", "tasks", "twin",
     )  # fmt: skip
 
     def __init__(
         self, kind: str, name: str, op: str = "", given: Any = None, parent: "Node | None" = None
     ) -> None:  # fmt: skip
         self.kind, self.name, self.op, self.given = kind, name, op, given
-        self.parent = parent
+        self.parent, self.depth, self.around = parent, 0, 0
+        if parent is not None:
+            self.depth, self.around = parent.depth + 1, parent.around
+            if parent.kind in _NAMED:  # One number for all the names of `path`.
+                self.around = hash((parent.around, parent.name))
         self.lane: Lane | None = None
         self.lanes: dict[Hashable, Lane] = {}
         self.got: Any = None
@@ -69,7 +77,7 @@ class Node:
         self.latency: str | None = None
         self.pieces: Any = None
         self.asked: list[tuple[str, str]] = []
-        self.tasks: dict[str, set[int]] = {}
+        self.tasks: dict[str, list[int]] = {}
         self.twin: Node | None = None
 
     def put(self, token: Hashable, node: "Node", task: str = "") -> None:
@@ -77,14 +85,10 @@ class Node:
         node.lane = self.lanes.setdefault(token, Lane(task))
         node.lane.nodes.append(node)
 
-    def alike(self, other: "Node") -> int:
-        """Whether this might be the same as another one."""
-        return (self.op, self.given) == (other.op, other.given)
-
     def path(self) -> tuple[str, ...]:
         """The names of the agents and tools around it, outermost first."""
         around = [one for one in self.line() if isinstance(one, Node)]
-        names = [one.name for one in around if one.kind in ("agent", "tool")]
+        names = [one.name for one in around if one.kind in _NAMED]
         return tuple(reversed(names))
 
     def where(self) -> str:
@@ -95,39 +99,62 @@ class Node:
 
     def line(self) -> Iterator["Node | Lane"]:
         """The lanes and nodes around it, innermost first."""
-        node: Node | None = self
-        while node is not None:
-            if node.lane is not None:
-                yield node.lane
+        node: Node = self
+        while node.lane is not None and node.parent is not None:
+            yield node.lane
             node = node.parent
-            if node is not None:
-                yield node
+            yield node
+
+    def nodes(self) -> Iterator["Node"]:
+        """This one and all inside it, in order, each before those inside it."""
+        return _each(self, _lanes)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, the unordered lanes in the order of what is in them."""
-        lanes = self.lanes.values()
-        inner = [lane.to_dict(alone=len(lanes) == 1) for lane in lanes]
-        found: dict[str, Any] = {"kind": self.kind, "name": self.name}
-        found |= {name: getattr(self, name) for name in _PARTS}
-        found["lanes"] = sorted(
-            inner, key=lambda one: (dumps(one["nodes"]), dumps(one))
-        )
+        told: dict[Node, _Told] = {}
+        for node in reversed([*self.nodes()]):
+            told[node] = node.told(told)
+        return told[self][1]
+
+    def told(self, inner: "Mapping[Node, _Told]") -> "_Told":
+        """As JSON, with what is inside of it as it was told."""
+        alone = len(self.lanes) == 1
+        told = [lane.told(inner, alone=alone) for lane in self.lanes.values()]
+        told.sort(key=itemgetter(0))
+        found: dict[str, Any] = {name: getattr(self, name) for name in _PARTS}
         if self.kind in ("call", "tool") and self.latency is None:
             found["error"] = {"type": UNFINISHED, "message": "it was still running"}
-        kept = ("name", "given", "got")  # an empty answer is an answer
-        return {k: v for k, v in found.items() if v or (k in kept and v is not None)}
+        found["lanes"] = [*map(itemgetter(1), told)]
+        found = {k: v for k, v in found.items() if v or (k in _KEPT and v is not None)}
+        return mark(dumps(found | {"lanes": [*map(itemgetter(0), told)]})), found
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], parent: "Node | None" = None) -> Self:
+    def from_dict(cls, data: Mapping[str, Any], parent: "Node | None" = None) -> "Node":
         """What `to_dict` described."""
         op, given = data.get("op", ""), data.get("given")
         node = cls(data["kind"], data["name"], op, given, parent)
         node.got, node.error = data.get("got"), data.get("error")
         node.latency, node.pieces = data.get("latency"), data.get("pieces")
-        for number, lane in enumerate(data.get("lanes", ())):
-            for inner in lane["nodes"]:
-                node.put(number, cls.from_dict(inner, node), lane.get("task", ""))
+        rest: list[tuple[Any, Node]] = [] if parent else [(data, node)]
+        for told, outer in rest:  # which grows meanwhile
+            for number, lane in enumerate(told.get("lanes", ())):
+                for inner in lane["nodes"]:
+                    rest.append((inner, cls.from_dict(inner, outer)))
+                    outer.put(number, rest[-1][1], lane.get("task", ""))
         return node
+
+
+def _lanes(node: Node) -> list[list[Node]]:
+    return [lane.nodes for lane in node.lanes.values()]
+
+
+def _each(root: _T, inner: Callable[[_T], Iterable[Sequence[_T]]]) -> Iterator[_T]:
+    """All nodes of a tree, however deep, each before those inside it."""
+    rest = [root]
+    while rest:
+        node = rest.pop()
+        yield node
+        rest.extend(reversed([one for lane in inner(node) for one in lane]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +186,7 @@ class Snapshot:
 
     def nodes(self) -> Iterator[Mapping[str, Any]]:
         """Every node, from the root down, each before those inside it."""
-        rest: list[Mapping[str, Any]] = [self.root]
-        while rest:
-            node = rest.pop()
-            yield node
-            inner = [one for lane in node.get("lanes", ()) for one in lane["nodes"]]
-            rest.extend(reversed(inner))
+        return _each(self.root, lanes_of)
 
     @property
     def usd(self) -> Decimal | None:
@@ -184,19 +206,29 @@ class Snapshot:
 
     def __str__(self) -> str:
         """The run in lines: who did what inside what, and what failed."""
-        return "\n".join(_outline(self.root, ""))
+        return "\n".join(_outline(self.root))
 
 
-def _outline(node: Mapping[str, Any], indent: str) -> Iterator[str]:
-    failed = f"  failed: {node['error']['type']}" if "error" in node else ""
-    yield f"{indent}{label(node['kind'], node['name'], node.get('op', ''))}{failed}"
-    lanes = node.get("lanes", ())
-    for lane in lanes:
-        mark = "- " if len(lanes) > 1 else ""
-        for inner in lane["nodes"]:
-            for line in _outline(inner, ""):
-                yield f"{indent}  {mark}{line}"
-                mark = mark and "  "
+def _outline(root: Mapping[str, Any]) -> Iterator[str]:
+    rest = [(root, "", "")]  # a node, what is before its line, and before those below
+    while rest:
+        node, first, more = rest.pop()
+        failed = f"  failed: {node['error']['type']}" if "error" in node else ""
+        yield f"{first}{label(node['kind'], node['name'], node.get('op', ''))}{failed}"
+        lanes = lanes_of(node)
+        head, tail = ("- ", "  ") if len(lanes) > 1 else ("", "")
+        for lane in reversed(lanes):
+            marks = [head, *[tail] * len(lane)]
+            found = [
+                (one, f"{more}  {now}", f"{more}  {tail}")
+                for one, now in zip(lane, marks, strict=False)
+            ]
+            rest.extend(reversed(found))
+
+
+def lanes_of(node: Mapping[str, Any]) -> list[Any]:
+    """The nodes of each lane inside of a node of JSON."""
+    return [lane["nodes"] for lane in node.get("lanes", ())]
 
 
 def label(kind: str, name: str, op: str) -> str:

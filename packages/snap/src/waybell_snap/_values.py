@@ -1,20 +1,24 @@
 """Any value as JSON, and back: what a recording holds."""
 
 import json
-import math
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
+from hashlib import sha256
 from importlib import import_module
+from math import isfinite
 from typing import Any, cast
 
 from waybell_adapters import AdapterError, Reply
 
 
 _DEEPEST, _LONGEST = 64, 13_000  # levels of a value, bits of a number
+_GROUPS = 16  # groups of errors inside of each other that are told
+_VOLATILE = {"attempts", "request_id"}  # of a reply, never the same again
+_MARK = 2_000  # characters that say where a text belongs among others
 
 
 class NotReplayable(TypeError):
@@ -51,6 +55,15 @@ def _inside(data: Any) -> list[Any]:
 
 
 def _encoded(value: Any, brief: bool) -> Any:
+    try:
+        return _form(value, brief)
+    except RecursionError:
+        raise
+    except Exception:  # of the user's own value
+        return {"$type": _named(value)}
+
+
+def _form(value: Any, brief: bool) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if is_dataclass(value) and not isinstance(value, type):
@@ -61,17 +74,14 @@ def _encoded(value: Any, brief: bool) -> Any:
     return {"$type": _named(value)}
 
 
+def lasting(reply: Reply) -> dict[str, Any]:
+    """A reply without what is never the same."""
+    return {k: v for k, v in reply.to_dict().items() if k not in _VOLATILE}
+
+
 def _record(names: Iterable[str], value: Any, brief: bool) -> dict[str, Any]:
     left = ("seconds",) if brief else ()
     return {n: _encoded(getattr(value, n), brief) for n in names if n not in left}
-
-
-def _reply(value: Reply, brief: bool) -> Any:
-    return str(value) if brief else {"$reply": value.to_dict()}
-
-
-def _float(value: float, _: bool) -> Any:
-    return float(value) if math.isfinite(value) else {"$float": str(float(value))}
 
 
 def _int(value: int, _: bool) -> Any:
@@ -88,39 +98,28 @@ def _mapping(value: Mapping[Any, Any], brief: bool) -> Any:
     return {"$map": [[_encoded(k, brief), _encoded(value[k], brief)] for k in value]}
 
 
-def _set(value: AbstractSet[Any], brief: bool) -> Any:
-    return sorted((_encoded(item, brief) for item in value), key=dumps)
-
-
 def _tuple(value: tuple[Any, ...], brief: bool) -> Any:
-    if not brief:
-        return {"$tuple": _list(value, brief)}
+    items = [_encoded(item, brief) for item in value]
     names: Any = getattr(value, "_fields", None)
-    return _record(names, value, brief) if names else _list(value, brief)
-
-
-def _list(value: Sequence[Any], brief: bool) -> Any:
-    return [_encoded(item, brief) for item in value]
+    if not brief:
+        return {"$tuple": items}
+    return _record(names, value, brief) if names else items
 
 
 def _named(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-_FORMS: dict[type[Any], Callable[[Any, bool], Any]] = {
-    Reply: _reply,
-    str: lambda value, _: str.__str__(value),
-    int: _int,
-    float: _float,
+_FORMS: dict[Any, Callable[[Any, bool], Any]] = {
+    Reply: lambda value, brief: str(value) if brief else {"$reply": lasting(value)},
+    str: lambda value, _: str.__str__(value), int: _int,
+    float: lambda value, _: float(value) if isfinite(value) else {"$float": str(float(value))},
     Decimal: lambda value, brief: str(value) if brief else {"$decimal": str(value)},
-    bytes: lambda value, _: {"$bytes": b64encode(value).decode()},
-    bytearray: lambda value, _: {"$bytes": b64encode(value).decode()},
-    BaseException: _error,
-    tuple: _tuple,
-    Mapping: _mapping,
-    AbstractSet: _set,
-    Sequence: _list,
-}
+    (bytes, bytearray): lambda value, _: {"$bytes": b64encode(value).decode()},
+    BaseException: _error, tuple: _tuple, Mapping: _mapping,
+    AbstractSet: lambda value, brief: sorted((_encoded(v, brief) for v in value), key=dumps),
+    Sequence: lambda value, brief: [_encoded(item, brief) for item in value],
+}  # fmt: skip
 
 
 def within(data: Any, change: Callable[[Any, Any], Any]) -> Any:
@@ -134,25 +133,13 @@ def within(data: Any, change: Callable[[Any, Any], Any]) -> Any:
 
 
 def decode(data: Any) -> Any:
-    """The value that `encode` was given, lists for other sequences.
-
-    Raises:
-        NotReplayable: It had no form in JSON.
-    """
+    """The value that `encode` was given, lists for other sequences, or NotReplayable."""
     found: Any = data
     if isinstance(data, dict) and len(found) == 1:
         ((name, inner),) = found.items()
         if name in _MADE:
             return _MADE[name](inner)
     return within(data, lambda item, _: decode(item))
-
-
-def _dict(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    return {decode(key): decode(value) for key, value in pairs}
-
-
-def _made_tuple(items: list[Any]) -> tuple[Any, ...]:
-    return tuple(decode(items))
 
 
 def _refuse(name: str) -> Any:
@@ -164,27 +151,27 @@ def encode_error(error: BaseException) -> dict[str, Any]:
     if isinstance(error, AdapterError):
         return {**outline(error), "adapter": encode(error.to_dict())}
     state = {name: part for name, part in vars(error).items() if name != "__notes__"}
-    made: Any = error.__reduce__()  # An OSError keeps less in its args than it takes.
-    args = made[1] if made[0] is type(error) else error.args
+    args: Any = error.args
+    with suppress(Exception):  # An OSError keeps less in its args than it takes.
+        made: Any = error.__reduce__()
+        args = made[1] if made[0] is type(error) else args
     found = {"args": encode(list(args)), "state": encode(state)}
     return {**outline(error), **{name: part for name, part in found.items() if part}}
 
 
-def outline(error: BaseException) -> dict[str, Any]:
+def outline(error: BaseException, most: int = _GROUPS) -> dict[str, Any]:
     """The type and the message of an exception, and of those that it groups."""
-    told: dict[str, Any] = {"type": _named(error), "message": str(error)}
-    if isinstance(error, BaseExceptionGroup):
+    told: dict[str, Any] = {"type": _named(error), "message": ""}
+    with suppress(Exception):  # of the user's own error
+        told["message"] = str(error)
+    if isinstance(error, BaseExceptionGroup) and most:
         several: Any = cast("Any", error).exceptions
-        told["inner"] = sorted(map(outline, several), key=dumps)
+        told["inner"] = sorted((outline(one, most - 1) for one in several), key=dumps)
     return told
 
 
 def decode_error(data: Mapping[str, Any]) -> BaseException:
-    """The exception again, of the same class.
-
-    Raises:
-        NotReplayable: Its class cannot be found, or made of what was recorded.
-    """
+    """The exception again, of the same class, or NotReplayable."""
     kind = _class_of(data["type"])
     if issubclass(kind, AdapterError):
         known = AdapterError.from_dict(decode(data["adapter"]))
@@ -195,7 +182,7 @@ def decode_error(data: Mapping[str, Any]) -> BaseException:
         args, state = _parts(data.get("args", [])), _parts(data.get("state", {}))
     try:
         error = kind(*args)
-    except TypeError:  # it wants more than its `args` keep
+    except Exception:  # it wants something else than its `args` keep
         error = kind.__new__(kind, *args)
     vars(error).update(state)
     return error
@@ -224,9 +211,8 @@ def _class_of(name: str) -> type[BaseException]:
             continue
         if isinstance(found, type) and issubclass(found, BaseException):
             return found
-    raise NotReplayable(
-        f"no exception {name} to raise again: is its module importable?"
-    )
+    told = f"no exception {name} to raise again: is its module importable?"
+    raise NotReplayable(told)
 
 
 def dumps(data: Any) -> str:
@@ -234,13 +220,17 @@ def dumps(data: Any) -> str:
     return json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-_MADE: dict[str, Any] = {
-    "$bytes": b64decode,
-    "$decimal": Decimal,
-    "$error": decode_error,
-    "$float": float,
-    "$map": _dict,
-    "$reply": Reply.from_dict,
-    "$tuple": _made_tuple,
+def mark(text: str) -> str:
+    """The text, and for one that is long its beginning and a digest."""
+    if len(text) <= _MARK:
+        return text
+    rest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return text[:_MARK] + rest
+
+
+_MADE: dict[str, Callable[[Any], Any]] = {
+    "$bytes": b64decode, "$decimal": Decimal, "$error": decode_error, "$float": float,
+    "$map": lambda pairs: {decode(key): decode(value) for key, value in pairs},
+    "$reply": Reply.from_dict, "$tuple": lambda items: tuple(map(decode, items)),
     "$type": _refuse,
-}
+}  # fmt: skip

@@ -55,8 +55,7 @@ def check_url(url: str, sent: str, ports: Container[int]) -> None:
     place = re.match(r"https?://([^/?#]+)", url, re.IGNORECASE)
     parts = urlsplit(sent)
     host = (parts.hostname or "").rstrip(".")
-    port = 443 if parts.scheme == "https" else 80
-    port = port if parts.port is None else parts.port
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     number = re.search(r"(?:^|\.)(?:\d+|0x[0-9a-f]*)$", host) and not _QUAD.match(host)
     faults = {
         "only http and https are allowed": place is None,

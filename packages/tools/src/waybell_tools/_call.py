@@ -77,8 +77,7 @@ class Call:
         with self._counted():
             title, here = f"approval of {name}", is_async(self.approve)
             self._decide(asked and await self._made(_LONG, title, self._ask, here))
-        here = self.tool.is_async
-        return await self._made(self.tool.timeout, name, self._run, here)
+        return await self._made(self.tool.timeout, name, self._run, self.tool.is_async)
 
     def _ask(self) -> Any:
         return cast("Approve", self.approve)(self.tool.name, self.given)
@@ -126,6 +125,7 @@ class Call:
 
     def _decide(self, answer: Any) -> None:
         if answer is True or self.approve is False:
+            seconds_left(0, self.deadline)  # to say so may have taken long
             return
         name, reason = self.tool.name, "not approved"
         if not callable(self.approve):

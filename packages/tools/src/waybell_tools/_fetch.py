@@ -73,8 +73,7 @@ class Fetch:
     def __init__(self, rules: Rules, seconds: float) -> None:
         self._rules, self._end = rules, monotonic() + min(seconds, _LONGEST)
         self._sockets: list[socket.socket] = []
-        self._stopped: Future[None] = Future()
-        self._url = ""
+        self._stopped: Future[Any] = Future()
 
     def get(self, url: str) -> dict[str, Any]:
         """Read it.
@@ -136,8 +135,7 @@ class Fetch:
             if port not in self._rules.ports:
                 self._refuse(ToolDenied, f"port {port} is not allowed")
             found = DAEMONS.submit(lambda: list(self._rules.resolve(host, port)))
-            either: list[Future[Any]] = [found, self._stopped]
-            wait(either, self.patience(), FIRST_COMPLETED)
+            wait([found, self._stopped], self.patience(), FIRST_COMPLETED)
             self.patience()
             addresses = list(dict.fromkeys(found.result(0)))
             for address in addresses:
@@ -187,8 +185,7 @@ class Fetch:
         }
 
     def _body(self, response: requests.Response, unpack: Any) -> bytes:
-        most, size = self._rules.max_bytes, 0
-        body = bytearray()
+        most, size, body = self._rules.max_bytes, 0, bytearray()
         while data := response.raw.read(65536, decode_content=False):
             size += len(data)
             body += unpack.decompress(data, most + 1 - len(body)) if unpack else data

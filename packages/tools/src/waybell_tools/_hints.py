@@ -111,7 +111,7 @@ class Reader:
         for name, hint, needed, default, note in parts:
             try:
                 schema, convert = self.shape(hint)
-            except TypeError as error:
+            except (TypeError, NameError, RecursionError) as error:
                 raise TypeError(f"parameter {name}: {error}") from error
             if text := note or about.get(name):
                 schema = {"description": text, **schema}

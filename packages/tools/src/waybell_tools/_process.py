@@ -1,5 +1,6 @@
 """A program that ends in time, with all that it started, and whose output is bounded."""
 
+import atexit
 import os
 import selectors
 import signal
@@ -18,6 +19,7 @@ from waybell_tools._threads import HALT
 
 _MARK = "WAYBELL_SHELL"  # in the environment of all that belongs to one call
 _TICK = 0.05
+_LIVE: set[tuple[int, int, str]] = set()  # whose programs run, and as for `_kill_all`
 
 
 def run(
@@ -49,10 +51,12 @@ def run(
             start_new_session=True,
         )
     with process, closing(_Drain(process, keep)) as drain:
+        _LIVE.add(live := (os.getpid(), process.pid, mark))
         try:
             in_time = _waited(process.pid, drain, end)
         finally:
             _kill_all(process.pid, mark)
+            _LIVE.discard(live)
         drain.rest()
     if not in_time:
         raise ToolTimeoutError(f"{name}: took longer than {seconds:g} s")
@@ -79,6 +83,14 @@ def _kill_all(pid: int, mark: str) -> None:
         others = Path("/proc").glob("[0-9]*")  # none where there is no /proc
         if not sum(_kill_marked(path, mark) for path in others):
             return
+
+
+@atexit.register
+def _kill_rest() -> None:
+    """At the exit, which waits for no thread of ours."""
+    for owner, pid, mark in tuple(_LIVE):
+        if owner == os.getpid():
+            _kill_all(pid, mark)
 
 
 def _kill_marked(path: Path, mark: str) -> bool:

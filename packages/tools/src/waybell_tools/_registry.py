@@ -48,7 +48,7 @@ class ToolRegistry:
         max_output: Characters that a call may return where a tool says nothing.
         approve: Asked, with name and arguments, for tools of `approve=True`: it
             returns or awaits True, or the call is denied (text says why).
-        max_abandoned: Calls left behind and still running at which no other starts.
+        max_abandoned: Calls of a tool left behind and running at which no other starts.
         max_threads: Awaited calls of a sync tool at once; others wait their turn first.
         clock: What `rate` goes by, the running loop's or the monotonic time if None.
     """
@@ -275,7 +275,8 @@ class ToolRegistry:
         tool = self[name]
         given = tool.check(arguments)
         seconds_left(tool.timeout, deadline)
-        left = sum(job.abandoned for job in self._alive()) if self._jobs else 0
+        names = name, f"approval of {name}"
+        left = sum(job.abandoned and job.name in names for job in self._alive())
         if left >= self._max:
             raise ToolLimitError(f"{name}: {left} abandoned calls still run", tool=name)
         filled: dict[str, Any] = {}

@@ -67,7 +67,7 @@ def shell(
     if not wrap and not unsandboxed:
         why = "no sandbox: bubblewrap (bwrap) is missing or does not work here"
         raise ToolDenied(f"{why}; unsandboxed=True runs programs without one")
-    cap = positive(timeout, "timeout")
+    cap, named = positive(timeout, "timeout"), ", ".join(sorted(programs))
 
     def shell(
         argv: list[str], stdin: str = "", *, deadline: DeadlineLike | None = None
@@ -80,7 +80,6 @@ def shell(
             deadline: When to stop.
         """
         if not argv or argv[0] not in programs:
-            named = ", ".join(sorted(programs))
             raise ToolDenied(f"{argv[:1]} is not one of the programs: {named}")
         if any("\0" in part for part in argv):
             raise ToolDenied("an argument has a NUL in it")
@@ -94,9 +93,8 @@ def shell(
             name=argv[0],
         )
 
-    shell.__doc__ = f"{shell.__doc__}".replace(
-        "variables.", f"variables. Programs: {', '.join(sorted(programs))}."
-    )
+    doc = f"{shell.__doc__}"  # for the model
+    shell.__doc__ = doc.replace("variables.", f"variables. Programs: {named}.")
     return shell
 
 

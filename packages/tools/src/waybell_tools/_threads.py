@@ -24,10 +24,10 @@ log = logging.getLogger("waybell_tools")
 class Halt:
     """Asks work in a thread, `depth` calls deep, to end, since nobody waits for it."""
 
-    __slots__ = ("_callbacks", "_lock", "asked", "depth")
+    __slots__ = ("_callbacks", "_lock", "asked", "depth", "over")
 
     def __init__(self, depth: int = 1) -> None:
-        self.asked, self.depth = False, depth
+        self.asked, self.over, self.depth = False, False, depth
         self._callbacks: list[Callable[[], object]] = []
         self._lock = Lock()
 
@@ -170,7 +170,8 @@ class Job:
 
     def __call__(self) -> Any:
         """Run it, unless nobody waits for it, or for what calls it, already."""
-        if outer := self._context.get(HALT):
+        outer = self._context.get(HALT)
+        if outer and not outer.over:  # else this belongs to what it began, and lives on
             outer.call(self.halt.ask)
         if self.halt.asked:
             raise ToolTimeoutError(f"{self.name}: nobody waits for it", tool=self.name)
@@ -181,6 +182,7 @@ class Job:
         except StopIteration as error:  # which no asyncio future would carry
             raise RuntimeError(f"{self.name} raised StopIteration") from error
         finally:
+            self.halt.over = True
             self._jobs.discard(self)
             if outer:
                 outer.forget(self.halt.ask)

@@ -2,7 +2,7 @@
 
 from contextvars import ContextVar
 from http.client import HTTPException, HTTPResponse
-from io import BufferedReader, RawIOBase
+from io import BufferedReader
 from socket import socket
 from typing import Any
 
@@ -19,24 +19,6 @@ _MOST_LINES = 1_000_000  # bytes of headers, sizes of chunks and trailers
 def _dialled(self: HTTPConnection) -> Any:
     """SNI, the certificate and the Host header go by the host's name all the same."""
     return DOWNLOAD.get().dial(self)
-
-
-class _Wire(RawIOBase):
-    """What comes over a socket, each piece of it only while there is time."""
-
-    def __init__(self, sock: socket, raw: RawIOBase) -> None:
-        self._sock, self._raw, self._patience = sock, raw, DOWNLOAD.get().patience
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int | None:
-        self._sock.settimeout(self._patience())
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
 
 
 class _Reader(BufferedReader):
@@ -60,7 +42,15 @@ class _Reader(BufferedReader):
 class _Answer(HTTPResponse):
     def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        self.fp: Any = _Reader(_Wire(sock, self.fp.detach()))
+        wire: Any = self.fp.detach()
+        read, patience = wire.readinto, DOWNLOAD.get().patience
+
+        def readinto(buffer: Any) -> Any:  # each piece only while there is time
+            sock.settimeout(patience())
+            return read(buffer)
+
+        wire.readinto = readinto
+        self.fp: Any = _Reader(wire)
 
 
 def _pool(pool: type[HTTPConnectionPool], connection: type[HTTPConnection]) -> type:

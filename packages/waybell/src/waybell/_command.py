@@ -16,10 +16,6 @@ GROUP = "waybell.commands"
 _REPORTS = {"chrome", "decisions", "report", "show", "stats", "tail"}  # not always here
 
 
-def _commands() -> dict[str, EntryPoint]:
-    return {point.name: point for point in sorted(entry_points(group=GROUP))}
-
-
 def _summary(point: EntryPoint) -> str:
     """The first line of a command's docstring, without loading it and what it needs."""
     package, _, rest = point.module.partition(".")
@@ -42,10 +38,6 @@ def _summary(point: EntryPoint) -> str:
         "",
     )
     return text.partition("\n")[0]
-
-
-def _distribution(error: ModuleNotFoundError) -> str:
-    return (error.name or "a package").partition(".")[0].replace("_", "-")
 
 
 def _usage(commands: dict[str, EntryPoint]) -> str:
@@ -101,7 +93,7 @@ def _ready() -> None:
 
 
 def _main(words: list[str]) -> int:
-    commands = _commands()
+    commands = {point.name: point for point in sorted(entry_points(group=GROUP))}
     if not words or words[0] in ("-h", "--help", "help"):
         print(_usage(commands))
         return 0
@@ -117,7 +109,7 @@ def _main(words: list[str]) -> int:
     try:
         command = point.load()
     except ModuleNotFoundError as error:
-        missing = _distribution(error)
+        missing = (error.name or "a package").partition(".")[0].replace("_", "-")
         why = f"waybell {words[0]} needs {missing}: pip install {missing}"
         print(why, file=sys.stderr)
         return 2

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from waybell._guard import guarded, late, seconds
+from waybell._guard import OUT, guarded, late, seconds
 
 
 _ABOUT = """\
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     add("--budget", metavar="USD", default="0.50", help="most to spend [0.50]")
     add("--deadline", metavar="SECONDS", type=seconds, default=60.0,
         help="most to wait [60]")
-    add("--out", metavar="DIR", type=Path, default=Path("waybell-out"),
+    add("--out", metavar="DIR", type=Path, default=OUT,
         help="where the files go [waybell-out]")
     add("--seed", metavar="N", type=int, default=1, help="of the injected faults [1]")
     return words

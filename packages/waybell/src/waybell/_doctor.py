@@ -18,7 +18,7 @@ from typing import Final, Literal
 from rich.text import Text
 
 from waybell._console import safe_console
-from waybell._guard import guarded
+from waybell._guard import OUT, guarded
 from waybell._names import HOMES
 
 
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     words.add_argument("--json", action="store_true", help="machine-readable")
-    words.add_argument("--out", metavar="DIR", type=Path, default=Path("waybell-out"),
+    words.add_argument("--out", metavar="DIR", type=Path, default=OUT,
                        help="the folder that runs are written to [waybell-out]")  # fmt: skip
     return words
 

@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeAlias
 
 
+OUT = Path("waybell-out")  # where files go, if nothing else is said
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 
 

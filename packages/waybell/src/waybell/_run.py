@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from waybell._guard import guarded, late, seconds
+from waybell._guard import OUT, guarded, late, seconds
 
 
 _ABOUT = """\
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
         "task's id if it waits for one thing only")
     add("--retry-failed", action="store_true",
         help="do again what failed in the journal's run, and what that skipped")
-    add("--out", metavar="DIR", type=Path, default=Path("waybell-out"),
+    add("--out", metavar="DIR", type=Path, default=OUT,
         help="where the files go [waybell-out]")
     return words
 # fmt: on

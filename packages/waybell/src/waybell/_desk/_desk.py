@@ -212,9 +212,12 @@ class Desk:
         return doubt(question, sources.values()) if by_words else ""
 
     def _share(self, stage: str) -> Decimal | None:
-        """What a stage may spend at the most; None where nothing limits the pool."""
+        """What a stage may spend at the most; None to leave it to the pool.
+
+        A part of nothing would be no limit: a stage that costs 0 is taken for free.
+        """
         cap = self.pool.snapshot().usd_cap
-        return None if cap is None else cap * _TENTHS[stage] / 10
+        return cap * _TENTHS[stage] / 10 if cap else None
 
     async def _ask_model(self, name: str, event: Event) -> Reply:
         """One turn of an agent: a model call, traced and paid for."""

@@ -102,7 +102,8 @@ def _line(agent: _Agent) -> Text:
         (f"  {mark} ", style),
         f"{agent.name:<20} {calls:>8} {seconds(spent):>9}",
         (f"  {agent.error}" if agent.error else "", style),
-    )
+        no_wrap=True, overflow="ellipsis",
+    )  # fmt: skip
 
 
 def _reason(error: BaseException) -> str:

@@ -190,8 +190,8 @@ def agents(console: Console, traces: str) -> None:
 def budget(console: Console, pool: BudgetPool, priced_as: str | None) -> None:
     """Print how the pool stands."""
     now = pool.snapshot()
-    cap = "no cap" if now.usd_cap is None else f"cap {_dollars(now.usd_cap)}"
-    over = f", {_dollars(now.usd_overdrawn)} overdrawn" if now.usd_overdrawn else ""
+    cap = "no cap" if now.usd_cap is None else f"cap {dollars(now.usd_cap)}"
+    over = f", {dollars(now.usd_overdrawn)} overdrawn" if now.usd_overdrawn else ""
     priced = (
         f"as if {priced_as} had run" if priced_as
         else "free: the model runs offline" if not (now.usd_spent or now.unreported)
@@ -199,11 +199,11 @@ def budget(console: Console, pool: BudgetPool, priced_as: str | None) -> None:
     )  # fmt: skip
     if now.unreported:
         priced += f"; {_count(now.unreported, 'call')} of unknown cost"
-    spent, held = _dollars(now.usd_spent), _dollars(now.usd_held)
+    spent, held = dollars(now.usd_spent), dollars(now.usd_held)
     _line(console, "Budget", f"{spent} spent, {held} held, {cap}{over} ({priced})")
 
 
-def _dollars(usd: Decimal) -> str:
+def dollars(usd: Decimal) -> str:
     """All digits, and cents in any case."""
     return "$" + max(f"{usd:.2f}", f"{usd:f}", key=len)
 
@@ -216,7 +216,7 @@ def _agent(span: SpanRecord) -> str | None:
 
 def _cells(stats: Stats) -> list[str]:
     usd = stats.usage.usd
-    cost = "-" if usd is None else _dollars(usd) if usd else "free"
+    cost = "-" if usd is None else dollars(usd) if usd else "free"
     tokens = f"{stats.usage.tokens:,}" if usd is not None else "-"
     times = (stats.percentile(50), stats.percentile(100))
     shown = ("-" if time is None else seconds(time) for time in times)

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from waybell._desk._report import plain
+from waybell._desk._report import dollars, plain
 from waybell_agents import Team
 from waybell_scheduler import RunResult, TaskResult
 
@@ -31,7 +31,7 @@ def spent(agents: Spending) -> str:
 
 
 def _usd(amount: Decimal | None) -> str:
-    return "unknown" if amount is None else f"${amount.normalize():f}"
+    return "unknown" if amount is None else dollars(amount)
 
 
 def show(
@@ -47,7 +47,8 @@ def show(
         console.print(_table(agents))
     counts = ", ".join(f"{many} {status}" for status, many in result.summary().items())
     console.print(f"{result.status.capitalize()}: {counts}; {spent(agents)}")
-    console.print(f"Files  {out}: {', '.join(FILES)}, traces.jsonl, decisions.jsonl")
+    named = f"Files  {out}: {', '.join(FILES)}, traces.jsonl, decisions.jsonl"
+    console.print(plain(named), soft_wrap=True)
 
 
 def _table(agents: Spending) -> Table:

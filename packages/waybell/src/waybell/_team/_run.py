@@ -12,7 +12,7 @@ from typing import Any
 
 from waybell._console import SafeConsole, safe_console
 from waybell._desk._report import plain
-from waybell._guard import Refused
+from waybell._guard import OUT, Refused
 from waybell._out import FILES, files, refuse_unwritable
 from waybell._team import _report as report
 from waybell._team._live import Progress
@@ -203,7 +203,9 @@ def _many(tracer: Tracer, log: DecisionLog, *, asks: bool) -> OpenMultiAgent:
 def _goes_on(options: Namespace, result: RunResult) -> Iterator[str]:
     """How to go on with what is suspended, or failed."""
     words = ["waybell", "run", str(options.file), "--journal", str(options.journal)]
-    words += ["--model", options.model] if options.model else []
+    for name in ("model", "budget", "deadline", "out"):
+        said = getattr(options, name)
+        words += [] if said in (None, OUT) else [f"--{name}", str(said)]
     if result.status in ("failed", "stopped") and options.journal is not None:
         again = shlex.join([*words, "--retry-failed"])
         yield f"Again  {plain(again)}"

@@ -1,0 +1,200 @@
+"""Many agents at once, and many inside of each other: work grows with the run only."""
+
+import asyncio
+import contextlib
+import sys
+
+import pytest
+
+from waybell_adapters import Reply, agenerate
+from waybell_snap import Recording, Replay, SnapMismatch, Snapshot, compare
+from waybell_snap._scope import Tasks
+from waybell_snap._tree import Node
+
+
+DEEP = 5_000
+
+
+class Echo:
+    """A model that gives back what it was asked, and lets others run meanwhile."""
+
+    async def agenerate(self, prompt, **options):
+        await asyncio.sleep(0)
+        return Reply(f"to {prompt}")
+
+    def generate(self, prompt, **options):
+        return Reply(f"to {prompt}")
+
+    stream = None
+
+
+@contextlib.contextmanager
+def counted():
+    """Count what the interpreter executes meanwhile: operations, not seconds."""
+    steps = [0]
+
+    def trace(frame, event, _):
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        steps[0] += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield steps
+    finally:
+        sys.settrace(before)
+
+
+async def crowd(run, many, *, given=(), named=False, apart=False):
+    """Agents that are started at once and ask the same, twice."""
+    model = run.adapter(Echo(), name="m")
+
+    async def worker(number):
+        with run.agent("worker", **dict.fromkeys(given, number)):
+            await agenerate(model, "go")
+            await agenerate(model, "on")
+
+    async def unnamed(number):
+        await agenerate(model, "go")
+
+    work = unnamed if apart else worker
+    tasks = [
+        asyncio.create_task(work(n), name=f"t{n}" if named else None)
+        for n in range(many)
+    ]
+    await asyncio.gather(*tasks)
+
+
+CROWDS = {
+    "equal agents": {},
+    "equal calls of tasks": {"apart": True},
+    "agents given different things": {"given": ["n"]},
+    "tasks of different names": {"named": True},
+}
+
+
+def run_all(path, many, settings):
+    """What recording, replaying and comparing take."""
+
+    async def main():
+        async with Recording(path) as first:
+            await crowd(first, many, **settings)
+        async with Replay(path, check=False) as again:
+            await crowd(again, many, **settings)
+        changed = Snapshot.load(path)
+        for lane in changed.root["lanes"]:
+            lane["nodes"][0]["got"] = {"text": "new", "usage": {}, "cost": "0"}
+        assert len(compare(again.snapshot, changed).failures) >= many
+        return again
+
+    with counted() as steps:
+        again = asyncio.run(main())
+    assert again.compare().changes == ()
+    return steps[0]
+
+
+@pytest.mark.parametrize("kind", CROWDS)
+def test_twice_as_many_equal_agents_at_once_are_twice_the_work(tmp_path, kind):
+    small, large = (
+        run_all(tmp_path / f"{many}.json", many, CROWDS[kind]) for many in (25, 125)
+    )
+    assert large < 5.2 * small
+
+
+def test_a_crowd_whose_tasks_and_inputs_are_new_is_no_more_than_linear(tmp_path):
+    def replayed(many):
+        path = tmp_path / f"{many}.json"
+
+        async def main(begin, name):
+            async with begin(path) as run:
+                await crowd(run, many, given=[name])
+            return run
+
+        asyncio.run(main(Recording, "n"))
+        with counted() as steps, pytest.raises(SnapMismatch, match="input"):
+            asyncio.run(main(Replay, "other"))
+        return steps[0]
+
+    small, large = replayed(25), replayed(125)
+    assert large < 5.6 * small
+
+
+def test_tasks_that_start_one_after_another_and_all_live_are_named_in_linear_work():
+    def named(many):
+        lanes, parent = Tasks(effort=1_000), Node("run", "run")
+
+        async def one(ends):
+            lanes.lane(parent)
+            await ends.wait()
+
+        async def main():
+            ends = asyncio.Event()
+            tasks = []
+            for _ in range(many):
+                tasks += [asyncio.create_task(one(ends)), asyncio.create_task(other())]
+                await asyncio.sleep(0)
+            ends.set()
+            await asyncio.gather(*tasks)
+
+        async def other():
+            pass
+
+        with counted() as steps:
+            asyncio.run(main())
+        return steps[0]
+
+    small, large = named(200), named(1_000)
+    assert large < 6 * small
+
+
+def nest(run, depth=DEEP, *, last="end"):
+    """Agents inside of agents, each of which asks a model."""
+    model = run.adapter(Echo(), name="m")
+    with contextlib.ExitStack() as stack:
+        for number in range(depth):
+            stack.enter_context(run.agent("a", n=number))
+            if number % 10 == 0:
+                model.generate("go")
+        run.output(last)
+
+
+def test_agents_nest_deeper_than_python_calls(tmp_path):
+    path = tmp_path / "run.json"
+    with Recording(path) as first:
+        nest(first)
+    with Replay(path) as again:
+        nest(again)
+    assert str(again.snapshot).count("\n") == DEEP + DEEP // 10
+    again.snapshot.save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+    assert path.stat().st_size < 10_000_000
+    with Replay(path, check=False) as other:
+        nest(other, last="another end")
+    (change,) = other.compare().changes
+    assert (change.kind, change.old, change.new) == ("output", "end", "another end")
+    assert change.path == "/".join(["a"] * DEEP) + ".got"
+    with Replay(path, check=False) as other:
+        nest(other, DEEP - 1)
+    assert {change.kind for change in other.compare().changes} == {"calls", "output"}
+
+
+async def test_a_chain_of_tasks_nests_as_deep(tmp_path):
+    async def chain(run, left, ends):
+        with run.agent("turn"):
+            if left:
+                asyncio.get_running_loop().call_soon(
+                    lambda: tasks.append(
+                        asyncio.create_task(chain(run, left - 1, ends))
+                    )
+                )
+            else:
+                ends.set()
+            await ends.wait()
+
+    for begin in (Recording, Replay):
+        async with begin(tmp_path / "run.json") as run:
+            tasks, ends = [], asyncio.Event()
+            await chain(run, 400, ends)
+            await asyncio.gather(*tasks)
+    assert len([*run.snapshot.nodes()]) == 402
