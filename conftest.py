@@ -27,6 +27,7 @@ _prose = Sybil(
         SkipParser(),
     ],
     patterns=["README.md", "packages/*/README.md", "docs/*.md", "docs/**/*.md"],
+    excludes=["docs/_build/**"],
 )
 _docstrings = Sybil(
     parsers=[DocTestParser(_OPTIONS)], patterns=["packages/*/src/**/*.py"]
