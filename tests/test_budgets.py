@@ -25,7 +25,7 @@ LINES = {
     "scheduler": 4800,  # queue, fair pool, breaker, journal and steps, pictures
     "snap": 2950,  # recording, replay, comparison, redaction, a pytest plugin
     "tools": 2660,  # every built-in is a wall against a hostile prompt
-    "trace": 1500,  # the encoder and the reader
+    "trace": 1510,  # the encoder and the reader
     "waybell": 2950,  # the research desk is an application of its own; run, doctor
 }
 NAMES = {"adapters": 20, "patterns": 16, "scheduler": 4800}

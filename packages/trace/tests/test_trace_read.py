@@ -448,3 +448,15 @@ def test_a_tracer_reads_what_another_left_behind(path):
         pass
     traces = read_traces(path)
     assert ([s.name for s in traces.spans], traces.torn) == (["s0", "next"], 1)
+
+
+def test_an_agents_span_right_inside_another_of_its_name_is_the_same_call(tmp_path):
+    tracer = Tracer(export_path=tmp_path / "t.jsonl")
+    with tracer.agent("x"), tracer.agent("x") as span:
+        span.record_usage(model="m", input_tokens=1, output_tokens=2, usd=1)
+        with tracer.tool("again"), tracer.agent("x"):
+            pass
+    tracer.close()
+    stats = read_traces(tmp_path / "t.jsonl").agents()["x"]
+    assert stats.calls == 2  # the one told twice, and the one inside a tool
+    assert stats.usage.usd == 1

@@ -100,6 +100,9 @@ class Traces:
     def by(self, key: Callable[[SpanRecord], str | None]) -> dict[str, Stats]:
         """The same for groups of another kind, say models.
 
+        A span right inside one of its group is the same call, told by two: an agent that
+        has a span of its own, in a pattern that gives it one.
+
         Args:
             key: Names the group of a span; None for a span that only adds its usage to
                 the group of the nearest span above it, or to "" if there is none.
@@ -107,9 +110,10 @@ class Traces:
         calls: dict[str, list[SpanRecord]] = defaultdict(list)
         used: dict[str, SpanUsage] = defaultdict(SpanUsage)
         owner: dict[Id, str] = {}
+        said: dict[Id, str | None] = {}
         for span in self._order:
-            name = key(span)
-            if name is not None:
+            name = said[_id(span)] = key(span)
+            if name is not None and name != said.get(_above(span)):
                 calls[name].append(span)
             mine = owner[_id(span)] = name or owner.get(_above(span), "")
             used[mine] = used[mine].plus(self._used[_id(span)])
