@@ -1,6 +1,7 @@
 import gc
 import gzip
 import math
+import re
 import socket
 import ssl
 import threading
@@ -365,3 +366,23 @@ def test_a_timeout_may_be_endless(loopback, answers) -> None:
         on(server, timeout=math.inf)(f"http://site.example:{server.port}/")["status"]
         == 200
     )
+
+
+def test_a_download_leaves_nothing_for_the_collector(loopback, answers) -> None:
+    def left() -> int:
+        ours = re.compile("waybell_tools|urllib3|requests|http.client|socket")
+        found = (str(type(thing)) for thing in gc.get_objects())
+        return sum(ours.search(name) is not None for name in found)
+
+    server = loopback(answers.page(b"fine"))
+    fetch, url = on(server), f"http://site.example:{server.port}/"
+    fetch(url)
+    gc.collect()
+    gc.disable()
+    try:
+        before = left()
+        for _ in range(20):
+            fetch(url)
+        assert left() < before + 20
+    finally:
+        gc.enable()

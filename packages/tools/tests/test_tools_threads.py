@@ -339,3 +339,32 @@ async def test_what_a_call_left_running_may_call_tools_when_that_has_ended() -> 
         await asyncio.to_thread(registry.call, "outer")
     go.set()
     assert await asyncio.wrap_future(tasks[0]) == "fine"
+
+
+@pytest.mark.simulate(seeds=100)
+async def test_no_turn_is_lost_whatever_is_cancelled_when(rng) -> None:
+    registry, ran = ToolRegistry(max_threads=2, timeout=3), []
+
+    async def approve(name: str, arguments: object) -> bool:
+        await asyncio.sleep(rng.choice([0, 0, 1]))
+        return True
+
+    @registry.tool(approve=approve, max_uses=100)
+    def work(n: int) -> int:
+        ran.append(n)
+        return n
+
+    tasks = [
+        asyncio.create_task(registry.acall("work", {"n": n}))
+        for n in range(rng.randint(1, 12))
+    ]
+    for task in tasks:
+        if rng.random() < 0.5:
+            await asyncio.sleep(rng.choice([0, 0, 1]))
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    used = 100 - registry["work"].quota.left
+    assert len(ran) <= used <= len(tasks)
+    assert await asyncio.gather(
+        *(registry.acall("work", {"n": n}) for n in range(5))
+    ) == list(range(5))

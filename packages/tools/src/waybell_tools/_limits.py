@@ -1,6 +1,6 @@
 """What bounds a call: the time that is left, how often, and how much comes back."""
 
-import sys
+from asyncio import events
 from collections import deque
 from collections.abc import Callable
 from json import JSONEncoder
@@ -36,11 +36,8 @@ def seconds_left(cap: float, deadline: DeadlineLike | None) -> float:
 
 def now() -> float:
     """The running loop's time, which a simulation may shift, else the monotonic one."""
-    if (events := sys.modules.get("asyncio.events")) is not None:
-        loop = events._get_running_loop()  # noqa: SLF001 - the one that does not raise
-        if loop is not None:
-            return float(loop.time())
-    return monotonic()
+    loop = events._get_running_loop()  # noqa: SLF001 - the one that does not raise
+    return monotonic() if loop is None else float(loop.time())
 
 
 def positive(value: Any, name: str) -> float:

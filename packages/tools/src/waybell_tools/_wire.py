@@ -3,7 +3,7 @@
 from contextvars import ContextVar
 from http.client import HTTPException, HTTPResponse
 from io import BufferedReader
-from socket import socket
+from socket import SocketIO, socket
 from typing import Any
 
 from requests.adapters import HTTPAdapter
@@ -39,17 +39,21 @@ class _Reader(BufferedReader):
         return line
 
 
+class _Wire(SocketIO):
+    """What comes over a socket, each piece of it only while there is time."""
+
+    _sock: Any  # as its class calls it
+
+    def readinto(self, b: Any) -> int | None:
+        self._sock.settimeout(DOWNLOAD.get().patience())
+        return super().readinto(b)
+
+
 class _Answer(HTTPResponse):
     def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         wire: Any = self.fp.detach()
-        read, patience = wire.readinto, DOWNLOAD.get().patience
-
-        def readinto(buffer: Any) -> Any:  # each piece only while there is time
-            sock.settimeout(patience())
-            return read(buffer)
-
-        wire.readinto = readinto
+        wire.__class__ = _Wire
         self.fp: Any = _Reader(wire)
 
 
