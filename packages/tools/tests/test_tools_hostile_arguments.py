@@ -191,3 +191,10 @@ def test_an_alias_of_itself_is_refused_with_its_parameter() -> None:
     exec("type Json = int | list[Json]\ndef f(a: Json): ...", names)
     with pytest.raises(TypeError, match="parameter a: "):
         ToolRegistry([names["f"]])
+
+
+@pytest.mark.parametrize(("count", "told"), [(1_000, 100), (2_000, 1)])
+def test_problems_are_listed_unless_that_would_stall_a_loop(count, told) -> None:
+    def f(a: list[int | bool | None]) -> None: ...
+
+    assert len(refused(registry_of(f), {"a": ["x"] * count})) == told
