@@ -1,7 +1,10 @@
 """The file: what a diff shows, what old ones say, and what is no recording."""
 
+import contextlib
 import json
 import os
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -240,6 +243,77 @@ def test_a_file_of_schema_1_still_replays(tmp_path):
     run.snapshot.save(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
     assert json.loads(path.read_text("utf-8"))["waybell_snap"] == 1
+
+
+def deep(session):
+    """The run in golden/schema_2.json: deeper than the JSON of a file goes."""
+    model = session.adapter(ScriptedAdapter(["Found."], repeat=True), name="m")
+    with contextlib.ExitStack() as stack:
+        for number in range(40):
+            stack.enter_context(session.agent("digger", at=f"{number}\nmetres"))
+            if number % 20 == 0:
+                model.generate("Dig.")
+    session.output("done")
+
+
+def test_a_file_of_schema_2_still_replays_and_is_used_for_deep_runs_only(tmp_path):
+    path = GOLDEN / "schema_2.json"
+    if os.environ.get("WAYBELL_GOLDEN") == "write":
+        with Recording(path, clock=lambda: 0.0) as run:
+            deep(run)
+    with Replay(path) as run:
+        deep(run)
+    run.snapshot.save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+    data = json.loads(path.read_text("utf-8"))
+    assert (data["waybell_snap"], len(data["deeper"])) == (2, 1)
+
+
+@pytest.mark.parametrize("place", [0, 1, 7, "x", None])
+def test_a_deep_file_whose_parts_are_missing_or_inside_themselves_is_none(
+    tmp_path, place
+):
+    data = json.loads((GOLDEN / "schema_2.json").read_text("utf-8"))
+    node = data["deeper"][-1]
+    while "lanes" in node:
+        node = node["lanes"][0]["nodes"][-1]
+    node["lanes"] = [{"nodes": [{"$deeper": place}]}]
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=r"run\.json is no recording"):
+        Snapshot.load(path)
+
+
+WRITER = """
+import sys
+from waybell_adapters import ScriptedAdapter
+from waybell_snap import Recording, Snapshot
+path, name = sys.argv[1:]
+while True:
+    with Recording(path) as run:
+        run.adapter(ScriptedAdapter(["x" * 200_000])).generate(name)
+    print(len([*Snapshot.load(path).nodes()]), flush=True)
+"""
+
+
+@pytest.mark.soak
+def test_writers_that_are_killed_or_write_at_once_leave_a_whole_file(tmp_path):
+    path = tmp_path / "run.json"
+    for kill in range(int(os.environ.get("WAYBELL_KILLS", "20")) // 5):
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", WRITER, str(path), str(number)],
+                stdout=subprocess.PIPE,
+            )
+            for number in range(2)
+        ]
+        for writer in writers:
+            for _ in range(kill + 1):
+                assert writer.stdout.readline() == b"2\n"
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+        assert len([*Snapshot.load(path).nodes()]) == 2
 
 
 def test_the_outline_of_a_run_shows_what_failed_and_what_was_at_once():

@@ -438,3 +438,50 @@ def test_options_of_any_kind_are_passed_on_and_known_by_their_type(tmp_path):
     assert model.calls[0].options["lock"] is lock
     with Replay(tmp_path / "run.json") as run:
         run.adapter(Unasked()).generate("go", lock=threading.Lock())
+
+
+class Endless(Unasked):
+    """A model that says two words, and then nothing for ever."""
+
+    async def astream(self, prompt, **options):
+        return Stuck("Big ", "Ben")
+
+
+class Stuck(ReplyStream):
+    def __init__(self, *pieces):
+        super().__init__(())
+        self.pieces = list(pieces)
+
+    async def __anext__(self):
+        if not self.pieces:
+            await asyncio.Event().wait()
+        return self.pieces.pop(0)
+
+
+async def test_a_stream_that_was_cancelled_gives_its_pieces_before_it_waits_for_that(
+    tmp_path,
+):
+    async def listen(run, model):
+        heard, enough = [], asyncio.Event()
+
+        async def reader():
+            async with await astream(run.adapter(model), "go") as stream:
+                async for piece in stream:
+                    heard.append(piece)
+                    if piece == "Ben":
+                        enough.set()
+
+        task = asyncio.create_task(reader(), name="reader")
+        await enough.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return heard
+
+    async with Recording(tmp_path / "run.json") as run:
+        assert await listen(run, Endless()) == ["Big ", "Ben"]
+    async with Replay(tmp_path / "run.json", patience=60) as run:
+        assert await listen(run, Unasked()) == ["Big ", "Ben"]
+    assert run.snapshot.root == run.recorded.root
+    with pytest.raises(RecordingMissing, match="it was cancelled when it was recorded"):
+        async with Replay(tmp_path / "run.json", patience=0.01) as run:
+            await (await astream(run.adapter(Unasked()), "go")).aread()

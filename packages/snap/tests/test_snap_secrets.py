@@ -278,3 +278,14 @@ def test_paths_in_the_environment_are_no_secrets():
     assert (
         Redactor(environ={"SSL_KEY": "/etc/ssl/own.pem"})("/etc/ssl/own.pem")[0] == "/"
     )
+
+
+def test_the_pieces_of_a_stream_that_nobody_finished_are_not_stored_as_they_came(
+    tmp_path,
+):
+    with Recording(tmp_path / "run.json") as run:
+        stream = run.adapter(Leaky()).stream("tell")
+        assert "sk-te" in next(stream)
+        assert "st-0123" in next(stream)
+    assert "sk-te" not in (tmp_path / "run.json").read_text()
+    stream.close()

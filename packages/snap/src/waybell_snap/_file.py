@@ -23,12 +23,7 @@ _LONE = re.compile("[\ud800-\udfff]")
 
 
 def read(path: Path) -> Any:
-    """The run in a file, of this or an older schema.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no recording, or of a newer schema.
-    """
+    """The run in a file of this or an older schema; what is none is a `ValueError`."""
     try:
         data: Any = json.loads(path.read_text("utf-8"), object_hook=_joined)
         schema = data["waybell_snap"]

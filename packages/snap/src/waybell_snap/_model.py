@@ -5,7 +5,8 @@
 # pyright: reportPrivateUsage=false
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from waybell_adapters import (
@@ -19,7 +20,7 @@ from waybell_adapters import (
 )  # fmt: skip
 from waybell_adapters.testing import ModelRequest, RecordingAdapter
 from waybell_snap._scope import asked
-from waybell_snap._tree import Node
+from waybell_snap._tree import CANCELLED, Node
 from waybell_snap._values import decode_error, lasting
 
 
@@ -77,16 +78,21 @@ class Model:
 
 
 class _Call:
-    """One call: what answers it, and what is noted of it.
+    """One call, through the seam of the adapters: what answers it, what is noted of it."""
 
-    It is asked through the seam of the adapters, which tells it of the request before it
-    asks, and of the outcome.
-    """
-
-    __slots__ = ("_adapter", "_name", "_node", "_played", "_session", "_started")
+    __slots__ = (
+        "_adapter",
+        "_name",
+        "_node",
+        "_noted",
+        "_played",
+        "_session",
+        "_started",
+    )
 
     def __init__(self, session: "Session", adapter: LLMAdapter, name: str) -> None:
         self._session, self._adapter, self._name = session, adapter, name
+        self._noted: list[str] | None = None
 
     @property
     def model(self) -> Any:
@@ -113,8 +119,8 @@ class _Call:
             asked.set(node)
         if self._played is not None:
             node.latency, node.pieces = self._played.latency, self._played.pieces
-        elif node.pieces is not None:
-            node.pieces = self._sizes(node.pieces, outcome)
+        elif self._noted is not None:
+            node.pieces = self._sizes(self._noted, outcome)
 
     def _sizes(self, pieces: list[str], outcome: object) -> list[Any]:
         """The pieces as lengths, where the reply has them; never one half of a secret."""
@@ -141,15 +147,22 @@ class _Call:
 
     def stream(self, prompt: Prompt, **options: Any) -> ReplyStream:
         if self._played is None:
-            return _Tapped(self._adapter.stream(prompt, **options), self._node)
+            return self._tapped(self._adapter.stream(prompt, **options))
         self._session._answerable(self._node, self._played)
         return self._pieces(options)
 
     async def astream(self, prompt: Prompt, **options: Any) -> ReplyStream:
         if self._played is None:
-            return _Tapped(await astream(self._adapter, prompt, **options), self._node)
+            return self._tapped(await astream(self._adapter, prompt, **options))
+        if self._known.pieces and (self._known.error or {}).get("type") in CANCELLED:
+            hang = partial(self._turn, options)
+            return _Cancelled([piece for piece in self._known.pieces if piece], hang)
         await self._turn(options)
         return self._pieces(options)
+
+    def _tapped(self, stream: ReplyStream) -> ReplyStream:
+        self._noted = []
+        return _Tapped(stream, self._noted)
 
     async def _turn(self, options: dict[str, Any]) -> None:
         """Let others run, as while a model works; as long as it takes to be cancelled."""
@@ -196,10 +209,9 @@ class _Tapped(ReplyStream):
 
     __slots__ = ("_noted", "_stream")
 
-    def __init__(self, stream: ReplyStream, node: Node) -> None:
+    def __init__(self, stream: ReplyStream, noted: list[str]) -> None:
         super().__init__(())
-        self._stream = stream
-        self._noted = node.pieces = list[str]()
+        self._stream, self._noted = stream, noted
 
     @property
     def reply(self) -> Reply:
@@ -217,6 +229,22 @@ class _Tapped(ReplyStream):
         piece = await anext(self._stream)
         self._noted.append(piece)
         return piece
+
+
+class _Cancelled(ReplyStream):
+    """A stream that waits, after its pieces, to be cancelled as it was."""
+
+    __slots__ = ("_hang", "_left")
+
+    def __init__(self, pieces: list[str], hang: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(())
+        self._left, self._hang = iter(pieces), hang
+
+    async def __anext__(self) -> str:
+        for piece in self._left:
+            return piece
+        await self._hang()
+        raise StopAsyncIteration
 
 
 def cut(text: str, pieces: list[Any] | None) -> Iterator[str]:

@@ -14,14 +14,13 @@ from waybell_snap._fit import Fits
 from waybell_snap._match import canonical, without_numbers
 from waybell_snap._near import missing
 from waybell_snap._session import Session
-from waybell_snap._tree import UNFINISHED, Node, Snapshot
+from waybell_snap._tree import CANCELLED, Node, Snapshot
 from waybell_snap._values import NotReplayable, decode, decode_error, dumps
 
 
 _LIVE = 'run the tools for real with tools="live"'
 _WAS_CANCELLED = "it was cancelled when it was recorded"
 _LOOKED_FOR = 5  # calls that were not recorded, of which the nearest is told
-_CANCELLED = ("asyncio.exceptions.CancelledError", UNFINISHED)
 
 
 class Recording(Session):
@@ -45,11 +44,7 @@ class Recording(Session):
         self.snapshot.save(self.path)
 
     def _finish(self) -> None:
-        """Put the run on file, if it is within its budget.
-
-        Raises:
-            SnapMismatch: It is not, and nothing is written.
-        """
+        """Put the run on file, if it is within its budget."""
         run = self.snapshot
         compare(run, run, **self._limits).check()
         self.save()
@@ -128,7 +123,7 @@ class Replay(Session):
         """Refuse what was cancelled when it was recorded, or is known by its type only."""
         error = played.error
         why = _WAS_CANCELLED
-        if error is None or error["type"] not in _CANCELLED:
+        if error is None or error["type"] not in CANCELLED:
             try:
                 decode(played.got) if error is None else decode_error(error)
             except NotReplayable as unknown:
@@ -139,7 +134,7 @@ class Replay(Session):
 
     async def _hang(self, node: Node, played: Node, deadline: Any) -> None:
         """Wait to be cancelled as that call was, if it was, within deadline and patience."""
-        if played.error is None or played.error["type"] not in _CANCELLED:
+        if played.error is None or played.error["type"] not in CANCELLED:
             return
         left = self._patience if deadline is None else deadline.timeout(self._patience)
         with contextlib.suppress(TimeoutError):

@@ -50,9 +50,6 @@ class Redactor:
         more: Patterns, or a function of a text that returns it without its secrets; False
             for storing everything as it is.
         environ: Values of its variables that are named like secrets are secrets too.
-
-    Raises:
-        TypeError: `more` is neither.
     """
 
     __slots__ = ("_known", "_more", "_off", "_patterns")

@@ -65,9 +65,7 @@ class Tasks:
     """The tasks and threads of a run, each a lane.
 
     What several of them do is in no order: which is first is for the schedule to say.
-
-    Args:
-        effort: How many tasks may be looked at, to name others by their places.
+    At most `effort` tasks are looked at, to name others by their places.
     """
 
     __slots__ = ("_count", "_effort", "_home", "_known")

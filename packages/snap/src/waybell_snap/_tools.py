@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 
 
 class RecordedTools(ToolRegistry):
-    """The tools of a registry in a run: one set of tools, seen through both.
-
-    Args:
-        session: The run.
-        registry: Where the tools are, and new ones go.
-    """
+    """The tools of a registry in a run: one set of tools, seen through both."""
 
     __slots__ = ("_session",)
 

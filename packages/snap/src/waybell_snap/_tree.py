@@ -12,6 +12,7 @@ from waybell_snap._values import dumps, mark
 
 
 UNFINISHED = "unfinished"
+CANCELLED = ("asyncio.exceptions.CancelledError", UNFINISHED)
 _NAMED = ("agent", "tool")  # whose names calls are known by
 _PARTS = ("kind", "name", "op", "given", "got", "error", "latency", "pieces")
 
@@ -25,9 +26,6 @@ class Lane:
     """What one task or thread did inside a node, in its order.
 
     `twin` is, in a replay, the same lane in the other of the two runs.
-
-    Args:
-        task: What the task is called.
     """
 
     __slots__ = ("nodes", "task", "twin")
