@@ -115,7 +115,7 @@ def test_a_team_is_its_agents_by_name():
     )
     with pytest.raises(KeyError, match="no agent 'bb'; did you mean 'b'"):
         team["bb"]
-    with pytest.raises(ValueError, match="two agents named 'a'"):
+    with pytest.raises(ValueError, match="two agents 'a': rename one"):
         Team("t", (AgentConfig("a"), AgentConfig("a")))
     with pytest.raises(ValueError, match="has no agent"):
         Team("t", ())

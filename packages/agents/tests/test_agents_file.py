@@ -1,6 +1,7 @@
 """A team and its tasks from a file, and every problem of it at once."""
 
 import json
+import re
 import tempfile
 from decimal import Decimal
 from pathlib import Path
@@ -217,6 +218,70 @@ def missing(load):
     return found
 
 
+AS_IN_PYTHON = {
+    "team": "name",
+    "model": "adapter",
+    "output_schema": "output_type",
+    "usd": "budget",
+    "seconds": "deadline",
+}
+
+
+def renamed(text):
+    for own, pythons in AS_IN_PYTHON.items():
+        text = re.sub(rf"^{own} =", f"{pythons} =", text, flags=re.MULTILINE)
+    return text
+
+
+def test_a_file_may_use_the_names_of_python_and_of_the_shell(load):
+    text = renamed(GOOD)
+    assert not any(f"\n{own} = " in text for own in AS_IN_PYTHON)
+    one, same = load(GOOD), load(text)
+    assert (one.name, repr(one.tasks)) == (same.name, repr(same.tasks))
+    assert one.limits == same.limits
+    for name in one:
+        assert repr(one[name].adapter) == repr(same[name].adapter)
+        assert one[name].output_type == same[name].output_type
+
+
+def test_what_is_wrong_is_told_by_the_name_that_the_file_has_for_it(load):
+    text = """
+    adapter = "ofline"
+    limits = { budget = "much", deadline = 0 }
+    tasks = [{ id = "t", description = "Go." }]
+    [[agents]]
+    name = "a"
+    adapter = "nobody"
+    [[agents]]
+    name = "b"
+    output_type = { type = "strin" }
+    """
+    told = problems(load, text)
+    assert told.keys() == {
+        "adapter", "limits.budget", "limits.deadline", "agents[0].adapter",
+        "agents[1].output_type", "tasks[0].agent",
+    }  # fmt: skip
+    assert told["limits.budget"] == "is dollars from 0 up, not 'much'"
+
+
+def test_one_thing_said_under_two_names_is_refused(load):
+    text = """
+    model = "offline"
+    adapter = "offline"
+    limits = { usd = 1, budget = 2, deadline = 3 }
+    tasks = [{ id = "t", description = "Go." }]
+    [[agents]]
+    name = "a"
+    output_type = { type = "string" }
+    output_schema = { type = "string" }
+    """
+    assert problems(load, text) == {
+        "adapter": "says the same as 'model': give one of them",
+        "limits.budget": "says the same as 'usd': give one of them",
+        "agents[0].output_type": "says the same as 'output_schema': give one of them",
+    }
+
+
 def test_a_cycle_is_told_as_a_path(load):
     text = """
     [[agents]]
@@ -290,7 +355,11 @@ def test_names_that_would_tear_a_line_are_refused(load, odd):
 def test_options_that_are_not_the_models_are_told_by_their_path(load):
     agents = [{"name": "a", "options": {"tools": []}}]
     found = problems(load, json.dumps({"agents": agents, "tasks": []}))
-    assert found == {"agents[0].options": "'tools' is not for the model to be told"}
+    told = found.pop("agents[0].options")
+    assert told.startswith(
+        "'tools' is not for the model to be told: system_prompt= and"
+    )
+    assert not found
 
 
 def test_a_task_that_asks_for_nothing_is_a_problem(load):

@@ -154,8 +154,11 @@ class Plain:
 @pytest.mark.parametrize(
     ("use", "told"),
     [
-        (lambda: Agent("a"), "an agent is given as AgentConfig(...), not 'a'"),
-        (lambda: OpenMultiAgent().run_agent("a", "go"), "an agent is given as AgentC"),
+        (lambda: Agent("a"), "an agent is AgentConfig('name', ...), not 'a'"),
+        (
+            lambda: OpenMultiAgent().run_agent("a", "go"),
+            "an agent is AgentConfig('name'",
+        ),
         (lambda: OpenMultiAgent().run_tasks([], team="t"), "agents are AgentConfig"),
         (
             lambda: OpenMultiAgent().run_tasks("ab", team=[A]),
@@ -163,11 +166,11 @@ class Plain:
         ),
         (
             lambda: Agent(A).run_sync("go", deadline="3"),
-            "deadline is a Deadline, or sec",
+            "deadline is seconds, such as 30",
         ),
         (
             lambda: Agent(A).run_sync("go", budget=3),
-            "budget is a BudgetPool, or a hold",
+            "budget is BudgetPool(usd=...) or a hold",
         ),
         (
             lambda: OpenMultiAgent(adapter=3).run_agent(AgentConfig("a"), "go"),
@@ -175,7 +178,7 @@ class Plain:
         ),
         (
             lambda: Agent(AgentConfig("a", adapter=Plain())).run_sync("go"),
-            "Plain answers with a Reply, not 'plain'",
+            "Plain must return Reply(...), not 'plain'",
         ),
     ],
 )

@@ -1,5 +1,6 @@
 """Inside a journaled task nothing is paid for twice, and what is unclear waits."""
 
+import re
 from collections import Counter
 from decimal import Decimal
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from waybell_adapters import (
 )
 from waybell_agents import Agent, AgentConfig, OpenMultiAgent, OutputError
 from waybell_budget import BudgetExceeded, BudgetPool
-from waybell_scheduler import JournalError, Pending, Steps, Task
+from waybell_scheduler import JournalError, Pending, SchedulerError, Steps, Task
 from waybell_tools import ToolRegistry
 
 
@@ -184,7 +185,8 @@ def test_an_approval_may_outlive_the_process(runs, decision, told):
     result, _ = runs(wanted, [registry, look], approve=ask)
     assert (result.status, sent) == ("suspended", [])
     (key, waits), *_ = result.pending.items()
-    assert (waits.reason, waits.data) == ("may it be sent?", {"to": "Ann"})
+    assert waits.reason == "may it be sent?"
+    assert waits.data == {"to": "Ann", "tool": "send"}
     result, model = runs(
         ["fin"], [registry, look], approve=ask, decisions={key: decision}
     )
@@ -192,6 +194,106 @@ def test_an_approval_may_outlive_the_process(runs, decision, told):
     assert told in model.calls[0].prompt[-2]["content"]
     assert model.calls[0].prompt[-1]["content"] == "seen"
     assert sent == (["Ann"] if decision is True else [])
+
+
+@pytest.fixture
+def asking(runs):
+    """Runs an agent that wants to call `send`, which waits for its approval."""
+    registry, sent = ToolRegistry(), []
+
+    @registry.tool(approve=True)
+    def send(to: str) -> None:
+        sent.append(to)
+
+    def run(replies, **terms):
+        def ask(name, arguments):
+            return Pending(f"may {name} be called?")
+
+        return runs(replies, registry, approve=ask, **terms)[0]
+
+    run.sent = sent
+    return run
+
+
+def wish(*values):
+    return [ToolCall(f"id-{value}", "send", {"to": value}) for value in values]
+
+
+@pytest.mark.parametrize("name", ["send", "t"])
+def test_a_decision_may_name_the_tool_or_the_task(asking, name):
+    assert asking([wish("a")]).status == "suspended"
+    assert asking(["fin"], decisions={name: True})["t"].value == "fin"
+    assert asking.sent == ["a"]
+
+
+def test_a_decision_may_name_a_tool_whose_call_has_an_unknown_outcome(runs):
+    done = []
+
+    def pay() -> str:
+        done.append(1)
+        if len(done) == 1:
+            raise Died
+        return "paid"
+
+    with pytest.raises(Died):
+        runs([[call("pay")]], [pay])
+    assert runs([], [pay])[0].status == "suspended"
+    result, _ = runs(["fin"], [pay], decisions={"pay": "repeat"})
+    assert (result["t"].value, len(done)) == ("fin", 2)
+
+
+def test_a_tool_of_which_several_calls_wait_must_not_be_named_alone(asking):
+    first, second = asking([wish("a", "b")]).pending
+    told = f"several calls of 'send' wait: name {first!r} or {second!r}"
+    for answers in ({"send": True}, {first: False, "send": True}):
+        with pytest.raises(JournalError, match=re.escape(told)):
+            asking([], decisions=answers)
+    half = asking([], decisions={first: False})
+    assert [*half.pending] == [second]
+    with pytest.raises(JournalError, match="is decided twice"):
+        asking([], decisions={second: True, "send": True})
+    with pytest.raises(JournalError, match="is decided twice"):
+        asking([], decisions={"t": True, "send": True})
+    assert asking(["fin"], decisions={"send": True}).ok  # only one waits now
+    assert asking.sent == ["b"]
+
+
+def test_a_name_that_nothing_waits_for_is_refused_with_the_names_of_what_waits(asking):
+    with pytest.raises(JournalError, match="does not wait for 'send', but for nothing"):
+        asking([], decisions={"send": True})
+    (key,) = asking([wish("a")]).pending
+    with pytest.raises(JournalError, match=f"'sned', but for '{re.escape(key)}'"):
+        asking([], decisions={"sned": True})
+    asking(["fin"], decisions={key: True})
+    with pytest.raises(JournalError, match="does not wait for 'send'"):
+        asking([], decisions={"send": True})
+
+
+def test_a_task_goes_before_a_tool_of_its_name(asking):
+    tasks = [Task("t", "go"), Task("send", "go, too")]
+    result = asking([wish("a"), wish("b")], tasks=tasks)
+    key = next(key for key in result.pending if key.startswith("send/"))
+    result = asking(["fin"], tasks=tasks, decisions={"send": False})
+    assert result["send"].value == "fin"
+    assert asking.sent == []
+    assert key not in result.pending
+    assert len(result.pending) == 1
+
+
+def test_a_decision_by_a_tools_name_leaves_a_damaged_journal_to_its_reader(
+    asking, tmp_path
+):
+    (tmp_path / "j").write_text('{"waybell_journal": 1}\nnonsense\n[1]\n')
+    with pytest.raises(JournalError, match="damaged"):
+        asking([], decisions={"send": True})
+
+
+@pytest.mark.parametrize("terms", [{"decisions": ["send"]}, {"journal": None}, {}])
+def test_decisions_that_are_none_are_the_schedulers_to_refuse(tmp_path, terms):
+    given = {"journal": tmp_path / "j", "decisions": {"send": True}} | terms
+    config = AgentConfig("a", adapter=ScriptedAdapter([]))
+    with pytest.raises((SchedulerError, TypeError), match=r"decisions|wait for"):
+        OpenMultiAgent().run_tasks([Task("t", "go")], team=[config], **given)
 
 
 def test_without_a_journal_a_pending_approval_is_a_refusal_that_says_why():

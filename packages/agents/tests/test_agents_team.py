@@ -69,7 +69,7 @@ async def test_what_cannot_work_is_said_before_anything_starts():
     model = ScriptedAdapter([])
     many = OpenMultiAgent(adapter=model)
     with pytest.raises(
-        AgentError, match="'writr', whom team 'desk' does not have; did you mean"
+        AgentError, match="'writr', who is not in team 'desk'; did you mean"
     ):
         await many.arun_tasks([Task("a", "x", "writr")], team=two())
     with pytest.raises(AgentError, match="task 'a' names no agent"):

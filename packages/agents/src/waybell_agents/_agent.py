@@ -1,16 +1,16 @@
 """An agent: a model with instructions and tools, that answers a prompt or an event."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Unpack, cast
+from typing import Any, Generic, Self, TypeAlias, Unpack, cast
 
 from waybell_adapters import LLMAdapter, Reply
 from waybell_agents._box import Approve
-from waybell_agents._config import AgentConfig
+from waybell_agents._config import AgentConfig, Model
 from waybell_agents._data import with_results
 from waybell_agents._feed import Feed
 from waybell_agents._reply import AgentReply
-from waybell_agents._settings import Attempts
+from waybell_agents._settings import Attempts, T_co
 from waybell_agents._sync import run_blocking
 from waybell_agents._turns import Feeder, Turns
 from waybell_bus import EventBus
@@ -19,7 +19,10 @@ from waybell_scheduler import Pending
 from waybell_tools import ToolRegistry
 
 
-class AgentStream(Feed[str, AgentReply]):
+Prompt: TypeAlias = str | Sequence[Mapping[str, Any]]
+
+
+class AgentStream(Feed[str, AgentReply[T_co]], Generic[T_co]):
     """The pieces of an agent's text as they are written, then its `reply`.
 
     `async with agent.stream(prompt) as stream: async for piece in stream: ...`; leaving
@@ -29,7 +32,7 @@ class AgentStream(Feed[str, AgentReply]):
     __slots__ = ()
 
     @property
-    def reply(self) -> AgentReply:
+    def reply(self) -> AgentReply[T_co]:
         """The answer.
 
         Raises:
@@ -47,19 +50,18 @@ def walled(deadline: Any) -> Deadline:
         return Deadline(deadline.remaining())
     if isinstance(deadline, int | float):
         return Deadline(deadline)
-    raise TypeError(f"deadline is a Deadline, or seconds, not {deadline!r}")
+    raise TypeError(f"deadline is seconds, such as 30, or a Deadline, not {deadline!r}")
 
 
 def _task_prompt(event: Mapping[str, Any]) -> str:
     """What a task asks, and what it is given; empty if it is given nothing."""
-    asked: Any = event.get("description")
-    given: Any = event.get("results")
+    asked, given = event.get("description"), event.get("results")
     if not (isinstance(asked, str) and isinstance(given, Mapping) and given):
         return ""
     return with_results(asked, cast("Mapping[str, Any]", given))
 
 
-class Agent:
+class Agent(Generic[T_co]):
     """A model with instructions and tools; `agent:<name>` on a bus, when registered.
 
     Args:
@@ -77,17 +79,12 @@ class Agent:
     __slots__ = ("_adapter", "_box", "_meter", "_model", "_tracer", "config")
 
     def __init__(
-        self,
-        config: AgentConfig,
-        *,
-        adapter: LLMAdapter | str | None = None,
-        registry: ToolRegistry | None = None,
-        approve: Approve | None = None,
-        tracer: Any = None,
-        meter: Callable[[str, Sequence[Reply]], object] | None = None,
-    ) -> None:
+        self, config: AgentConfig[T_co], *, adapter: Model = None,
+        registry: ToolRegistry | None = None, approve: Approve | None = None,
+        tracer: Any = None, meter: Callable[[str, Sequence[Reply]], object] | None = None,
+    ) -> None:  # fmt: skip
         if not isinstance(config, AgentConfig):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"an agent is given as AgentConfig(...), not {config!r}")
+            raise TypeError(f"an agent is AgentConfig('name', ...), not {config!r}")
         self.config = config
         self._adapter, self._tracer, self._meter = adapter, tracer, meter
         self._box = config.box(registry, approve)
@@ -110,13 +107,9 @@ class Agent:
         return self._model
 
     async def run(
-        self,
-        prompt: str | Sequence[Mapping[str, Any]],
-        *,
-        budget: Any = None,
-        deadline: Any = None,
+        self, prompt: Prompt, *, budget: Any = None, deadline: Any = None,
         attempts: int | None = None,
-    ) -> AgentReply:
+    ) -> AgentReply[T_co]:  # fmt: skip
         """Answer a prompt.
 
         Inside a task of a journaled run, each model reply and each tool's result is
@@ -142,24 +135,18 @@ class Agent:
         """
         return await self._run(prompt, deadline, budget=budget, attempts=attempts)
 
-    def run_sync(
-        self, prompt: str | Sequence[Mapping[str, Any]], **limits: Unpack[Attempts]
-    ) -> AgentReply:
+    def run_sync(self, prompt: Prompt, **limits: Unpack[Attempts]) -> AgentReply[T_co]:
         """`run` for code that cannot await; it works inside a running loop, too."""
         return run_blocking(self.run(prompt, **limits))
 
     def stream(
-        self,
-        prompt: str | Sequence[Mapping[str, Any]],
-        *,
-        budget: Any = None,
-        deadline: Any = None,
-    ) -> AgentStream:
+        self, prompt: Prompt, *, budget: Any = None, deadline: Any = None
+    ) -> AgentStream[T_co]:
         """`run`, with the model's text as it comes; see `AgentStream`."""
         limits = {"budget": budget, "deadline": deadline}
-        return AgentStream(lambda pieces: self.run_into(pieces.put)(prompt, **limits))
+        return AgentStream(lambda pieces: self.run_into(pieces.put, prompt, **limits))
 
-    async def _run(self, prompt: Any, deadline: Any, **facts: Any) -> AgentReply:
+    async def _run(self, prompt: Any, deadline: Any, **facts: Any) -> AgentReply[T_co]:
         turns = Turns(self.config, self.model, self._box, self._tracer, **facts)
         wall = nullcontext(Deadline.current()) if deadline is None else walled(deadline)
         tracer = self._tracer
@@ -176,30 +163,27 @@ class Agent:
             if self._meter is not None:
                 self._meter(self.name, turns.paid)
 
-    def run_into(self, feed: Feeder) -> Callable[..., Awaitable[AgentReply]]:
+    async def run_into(
+        self, feed: Feeder, prompt: Prompt, *, budget: Any = None, deadline: Any = None
+    ) -> AgentReply[T_co]:
         """`run` with pieces of text given to an async function as they come."""
+        return await self._run(prompt, deadline, budget=budget, feed=feed)
 
-        async def run(
-            prompt: Any, budget: Any = None, deadline: Any = None
-        ) -> AgentReply:
-            return await self._run(prompt, deadline, budget=budget, feed=feed)
-
-        return run
-
-    async def handle(self, event: Mapping[str, Any]) -> AgentReply:
+    async def handle(self, event: Mapping[str, Any]) -> AgentReply[T_co]:
         """Answer an event: its `prompt`, within its `budget` and its `deadline`.
 
         A scheduled task's `results` are given to the model as data, fenced off.
         """
         prompt: Any = event.get("prompt")
         if prompt is None:
-            raise ValueError(f"agent {self.name!r} answers events that have a prompt")
+            has = ", ".join(map(repr, event)) or "nothing"
+            raise ValueError(f"agent {self.name!r} wants prompt=: the event has {has}")
         if "task" in event:
             prompt = _task_prompt(event) or prompt
         facts = {name: event.get(name) for name in ("budget", "attempts")}
         return await self._run(prompt, event.get("deadline"), **facts)
 
-    def register(self, bus: EventBus, **settings: Any) -> "Agent":
+    def register(self, bus: EventBus, **settings: Any) -> Self:
         """Answer the bus's events at `agent:<name>`; `bus.on`'s settings are taken."""
         bus.on(f"agent:{self.name}", self.handle, **settings)
         return self

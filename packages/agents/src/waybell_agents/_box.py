@@ -1,11 +1,11 @@
 """The tools of one agent, from wherever they come, and who approves of their calls."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from waybell_tools import ToolRegistry
 
@@ -14,15 +14,8 @@ Tools: TypeAlias = ToolRegistry | Iterable[ToolRegistry | Callable[..., Any] | s
 Approve: TypeAlias = Callable[[str, Mapping[str, Any]], Any]
 
 
-class Gate(Protocol):
-    """What a call must pass between the check of its arguments and its start."""
-
-    async def open(
-        self, ask: Approve | None, name: str, arguments: Mapping[str, Any]
-    ) -> Any:
-        """Ask who must approve, if anybody must, and note that the call starts."""
-
-
+# What a call must pass between the check of its arguments and its start.
+Gate: TypeAlias = Callable[[Approve | None, str, Mapping[str, Any]], Awaitable[Any]]
 gate: ContextVar[Gate] = ContextVar("waybell_agents_gate")
 
 
@@ -45,16 +38,16 @@ class Toolbox(ToolRegistry):
     __slots__ = ()
 
     def __init__(
-        self,
-        given: Tools = (),
-        registry: ToolRegistry | None = None,
+        self, given: Tools = (), registry: ToolRegistry | None = None,
         approve: Approve | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         items = (given,) if isinstance(given, ToolRegistry) else given
         for home, name in chain.from_iterable(_homes(each, registry) for each in items):
             if name in self._tools:
-                raise ValueError(f"there are two tools {name!r}")
+                raise ValueError(
+                    f"there are two tools {name!r}: give one another name="
+                )
             tool = home[name]
             passing = partial(_pass, _asked(home, tool.approve, approve))
             self._tools[name] = replace(tool, approve=passing)
@@ -81,14 +74,12 @@ def _homes(
         own = ToolRegistry([item])
         yield own, next(iter(own))
     else:
-        raise TypeError(
-            "tools are functions, ToolRegistry objects and names of a registry's "
-            f"tools, not {item!r}"
-        )
+        known = "functions, ToolRegistry objects and names of a registry's tools"
+        raise TypeError(f"tools are {known}, not {item!r}")
 
 
 async def _pass(ask: Approve | None, name: str, arguments: Mapping[str, Any]) -> Any:
-    return await gate.get().open(ask, name, arguments)
+    return await gate.get()(ask, name, arguments)
 
 
 def _nobody(name: str, arguments: Mapping[str, Any]) -> str:

@@ -4,16 +4,18 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, Unpack, overload
 
 from waybell_adapters import LLMAdapter, adapter
 from waybell_agents._box import Approve, Toolbox, Tools
 from waybell_agents._errors import NoModelError
 from waybell_agents._keys import COUNT, NUMBER, ONE, STR, TABLE, Kind, perhaps
 from waybell_agents._output import Output
+from waybell_agents._settings import Choices, T_co
 from waybell_tools import ToolRegistry
 
 
+Model: TypeAlias = LLMAdapter | str | None
 _BAD = re.compile(r"[:.*\s]")
 _OWN = frozenset({"system", "tools", "budget", "deadline", "attempts"})
 _MODEL_RULE = "a model with generate(), or a spec 'provider:model'"
@@ -21,7 +23,7 @@ MODEL = "WAYBELL_MODEL"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AgentConfig:
+class AgentConfig(Generic[T_co]):
     """What an agent is: its name, its instructions, its model and its tools.
 
     Args:
@@ -54,7 +56,7 @@ class AgentConfig:
 
     name: str
     system_prompt: str = ""
-    adapter: LLMAdapter | str | None = None
+    adapter: Model = None
     tools: Tools = ()
     _: KW_ONLY
     max_steps: int = 10
@@ -65,7 +67,26 @@ class AgentConfig:
     max_tokens: int | None = None
     temperature: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    output: Output | None = field(init=False, repr=False)
+    output: Output[T_co] | None = field(init=False, repr=False)
+
+    if TYPE_CHECKING:  # the one that is made says nothing of the value's type
+        # fmt: off
+        @overload
+        def __init__(
+            self, name: str, system_prompt: str = "", adapter: Model = None, tools: Tools = (),
+            *, output_type: type[T_co] | None = None, **more: Unpack[Choices],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: "AgentConfig[Any]", name: str, system_prompt: str = "", adapter: Model = None,
+            tools: Tools = (), *, output_type: object, **more: Unpack[Choices],
+        ) -> None: ...
+        def __init__(self, *args: Any, **more: Any) -> None: ...
+        # fmt: on
+    else:
+
+        def __class_getitem__(cls, kind):  # Generic's would set an attribute of each
+            return cls
 
     def __post_init__(self) -> None:
         try:
@@ -73,9 +94,8 @@ class AgentConfig:
             tools = self.tools
             items: Any = (tools,) if isinstance(tools, ToolRegistry) else tuple(tools)
             object.__setattr__(self, "tools", items)
-            known = [
-                t for t in items if self.registry is not None or t.__class__ is not str
-            ]
+            all_known = self.registry is not None
+            known = [t for t in items if all_known or t.__class__ is not str]
             Toolbox(known, self.registry)  # which says what is wrong with tools
             made = None if self.output_type is None else Output(self.output_type)
             object.__setattr__(self, "output", made)
@@ -93,7 +113,10 @@ class AgentConfig:
                 "'-' and '_', without ':', '.', '*' or blanks"
             )
         if taken := _OWN.intersection(self.options):
-            raise ValueError(f"options: {min(taken)!r} is not for the model to be told")
+            raise ValueError(
+                f"options: {min(taken)!r} is not for the model to be told: system_prompt= "
+                "and tools= are the AgentConfig's; budget=, deadline= and attempts=, run()'s"
+            )
         if isinstance(self.adapter, str):
             adapter(self.adapter)  # which says what is wrong with a spec
 
@@ -102,7 +125,7 @@ class AgentConfig:
         registry = registry if self.registry is None else self.registry
         return Toolbox(self.tools, registry, self.approve or approve)
 
-    def model(self, default: LLMAdapter | str | None) -> LLMAdapter:
+    def model(self, default: Model) -> LLMAdapter:
         """Its model: its own, the default, or what WAYBELL_MODEL names.
 
         Raises:
@@ -131,9 +154,8 @@ class AgentConfig:
 def _model(value: Any) -> bool:
     if value is None or isinstance(value, str):
         return True
-    return callable(
-        getattr(value, "agenerate", None) or getattr(value, "generate", None)
-    )
+    verbs = (getattr(value, verb, None) for verb in ("agenerate", "generate"))
+    return callable(next(filter(None, verbs), None))
 
 
 def _list(value: Any) -> bool:

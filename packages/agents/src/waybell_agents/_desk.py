@@ -3,6 +3,7 @@
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from typing import Any
 
 from waybell_agents._agent import Agent
 from waybell_agents._errors import AgentError
@@ -20,12 +21,12 @@ class Desk:
 
     def __init__(self, shared: EventBus | None) -> None:
         self.shared = shared
-        self._agents: dict[str, tuple[Agent, int]] = {}  # with the number of runs
+        self._agents: dict[str, tuple[Agent[Any], int]] = {}  # with the number of runs
         self._lock = threading.Lock()
 
     @asynccontextmanager
     async def answering(
-        self, agents: Sequence[Agent]
+        self, agents: Sequence[Agent[Any]]
     ) -> AsyncGenerator[EventBus, None]:
         """A bus on which these agents answer inside the block.
 
@@ -44,20 +45,18 @@ class Desk:
                 stack.callback(self._leave, self.shared, agent)
             yield self.shared
 
-    def _enter(self, bus: EventBus, agent: Agent) -> None:
+    def _enter(self, bus: EventBus, agent: Agent[Any]) -> None:
         with self._lock:
             there, runs = self._agents.get(agent.name, (agent, 0))
             if there.config is not agent.config:
-                raise AgentError(
-                    f"another agent {agent.name!r} answers on this bus now: name it "
-                    "otherwise, or use another bus",
-                    agent=agent.name,
-                )
+                wrong = f"another agent {agent.name!r} answers on this bus now"
+                remedy = "name it otherwise, or use another bus"
+                raise AgentError(f"{wrong}: {remedy}", agent=agent.name)
             if there is agent:
                 agent.register(bus)
             self._agents[agent.name] = there, runs + 1
 
-    def _leave(self, bus: EventBus, agent: Agent) -> None:
+    def _leave(self, bus: EventBus, agent: Agent[Any]) -> None:
         with self._lock:
             there, runs = self._agents.pop(agent.name)
             if runs > 1:

@@ -27,13 +27,9 @@ class AgentError(Exception):
     status = 424
 
     def __init__(
-        self,
-        message: str = "",
-        *,
-        agent: str | None = None,
-        reply: Any = None,
+        self, message: str = "", *, agent: str | None = None, reply: Any = None,
         problems: Iterable[tuple[str, str]] = (),
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(message)
         self.agent, self.reply = agent, reply
         self.problems = tuple(problems)

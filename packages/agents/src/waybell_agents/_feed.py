@@ -9,11 +9,11 @@ from waybell_agents._together import stopped
 
 
 T = TypeVar("T")
-R = TypeVar("R")
-Work = Callable[[asyncio.Queue[T]], Awaitable[R]]
+R_co = TypeVar("R_co", covariant=True)
+Work = Callable[[asyncio.Queue[T]], Awaitable[R_co]]
 
 
-class Feed(Generic[T, R]):
+class Feed(Generic[T, R_co]):
     """The items of some work as they come, then its result.
 
     Use it as a block, `async with` or `with` (then its work runs on a loop in a thread
@@ -26,18 +26,18 @@ class Feed(Generic[T, R]):
 
     __slots__ = ("_items", "_task", "_thread", "_work")
 
-    def __init__(self, work: Work[T, R], *, ahead: int = 64) -> None:
+    def __init__(self, work: Work[T, R_co], *, ahead: int = 64) -> None:
         self._work = work
         self._items: asyncio.Queue[T] = asyncio.Queue(ahead)
-        self._task: asyncio.Future[R] | None = None
+        self._task: asyncio.Future[R_co] | None = None
         self._thread: LoopThread | None = None
 
-    def _result(self) -> R:
+    def _result(self) -> R_co:
         if self._task is None or not self._task.done():
             raise RuntimeError("not ended yet: read it to its end or leave its block")
         return self._task.result()
 
-    async def _start(self) -> "asyncio.Future[R]":
+    async def _start(self) -> "asyncio.Future[R_co]":
         if self._task is None:
             self._task = asyncio.ensure_future(self._work(self._items))
         return self._task
@@ -51,9 +51,7 @@ class Feed(Generic[T, R]):
 
     async def aclose(self) -> None:
         """End the work, and wait until it has ended."""
-        await stopped(
-            [await self._start()]
-        )  # whoever wants to know asks for the result
+        await stopped([await self._start()])  # its result is asked for elsewhere
 
     def __aiter__(self) -> Self:
         return self

@@ -3,82 +3,70 @@
 import json
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
-from waybell_adapters import LLMAdapter, adapter
-from waybell_agents._config import AgentConfig
+import waybell_tools
+from waybell_adapters import adapter
+from waybell_agents import _keys as k
+from waybell_agents._config import AgentConfig, Model
 from waybell_agents._errors import TeamFileError
-from waybell_agents._keys import (
-    COUNT,
-    FLAG,
-    LINE,
-    LIST,
-    NUMBER,
-    ONE,
-    RUN_IF,
-    SECONDS,
-    TABLE,
-    TEXT,
-    TEXTS,
-    TOOLS,
-    USD,
-    WHOLE,
-    Checker,
-    Kind,
-    Table,
-    near,
-    unique,
-)
+from waybell_agents._keys import Checker, Kind, Table, near, unique
 from waybell_scheduler import CyclicDependencyError, Task, TaskQueue
-from waybell_tools import (
-    ToolRegistry,
-    http_get,
-    list_files,
-    read_file,
-    shell,
-    write_file,
+from waybell_tools import ToolRegistry
+
+
+Found: TypeAlias = tuple[str, list[AgentConfig[Any]], tuple[Task, ...], Table]
+_KINDS = {  # what each key is, wherever it may stand
+    key: kind
+    for kind, keys in {
+        k.TEXT: "name system_prompt model description agent use rate root",
+        k.LINE: "team id", k.TEXTS: "depends_on allow readable", k.USD: "usd",
+        k.COUNT: "tokens repairs retries max_redirects", k.SECONDS: "seconds timeout",
+        k.ONE: "max_concurrent max_steps max_tokens max_uses max_bytes max_entries max_output",
+        k.FLAG: "stop_on_failure partial safe_to_repeat approve hard_links overwrite writable"
+        " unsandboxed",
+        k.NUMBER: "temperature", k.WHOLE: "priority", k.RUN_IF: "run_if", k.TOOLS: "tools",
+        k.LIST: "agents tasks", k.TABLE: "limits output_schema options",
+    }.items()
+    for key in keys.split()
+}  # fmt: skip
+
+
+def _of(keys: str) -> dict[str, Kind]:
+    return {key: _KINDS[key] for key in keys.split()}
+
+
+_TOP = _of("team model limits agents tasks")
+_LIMITS = _of("usd tokens seconds max_concurrent stop_on_failure")
+_AGENT = _of(
+    "name system_prompt model tools max_steps max_tokens temperature repairs "
+    "output_schema options"
 )
-
-
-_TOP = {"team": LINE, "model": TEXT, "limits": TABLE, "agents": LIST, "tasks": LIST}
-_LIMITS = {
-    "usd": USD, "tokens": COUNT, "seconds": SECONDS, "max_concurrent": ONE,
-    "stop_on_failure": FLAG,
-}  # fmt: skip
-_AGENT = {
-    "name": TEXT, "system_prompt": TEXT, "model": TEXT, "tools": TOOLS, "max_steps": ONE,
-    "max_tokens": ONE, "temperature": NUMBER, "repairs": COUNT, "output_schema": TABLE,
-    "options": TABLE,
-}  # fmt: skip
-_TASK = {
-    "id": LINE, "description": TEXT, "agent": TEXT, "depends_on": TEXTS, "priority": WHOLE,
-    "retries": COUNT, "timeout": SECONDS, "usd": USD, "tokens": COUNT, "run_if": RUN_IF,
-    "partial": FLAG, "safe_to_repeat": FLAG,
+_TASK = _of(
+    "id description agent depends_on priority retries timeout usd tokens run_if partial "
+    "safe_to_repeat"
+)
+# What Python and the shell call the same; said of a file is the name to its right.
+_ALSO = {
+    "name": "team", "adapter": "model", "output_type": "output_schema", "budget": "usd",
+    "deadline": "seconds",
 }  # fmt: skip
 _ASKING = {"description", "depends_on"}  # a task needs one of them
-_SETTINGS = {
-    "use": TEXT, "name": TEXT, "approve": FLAG, "rate": TEXT, "max_uses": ONE,
-    "safe_to_repeat": FLAG,
-}  # fmt: skip
-# What makes each built-in, whether a second call does no harm, and what it takes.
-_BUILT: Mapping[str, tuple[Callable[..., Any], bool, Mapping[str, Kind]]] = {
-    "read_file": (read_file, True, {"root": TEXT, "max_bytes": ONE, "hard_links": FLAG}),
-    "list_files": (list_files, True, {"root": TEXT, "max_entries": ONE}),
-    "write_file": (write_file, False, {"root": TEXT, "max_bytes": ONE, "overwrite": FLAG}),
-    "http_get": (http_get, True, {"timeout": SECONDS, "max_bytes": ONE, "max_redirects": COUNT}),
-    "shell": (shell, False, {
-        "allow": TEXTS, "root": TEXT, "writable": FLAG, "unsandboxed": FLAG,
-        "readable": TEXTS, "timeout": SECONDS, "max_output": ONE,
-    }),
+_SETTINGS = _of("use name approve rate max_uses safe_to_repeat")
+# Of each built-in: whether a second call does no harm, and what it takes.
+_BUILT = {
+    "read_file": (True, _of("root max_bytes hard_links")),
+    "list_files": (True, _of("root max_entries")),
+    "write_file": (False, _of("root max_bytes overwrite")),
+    "http_get": (True, _of("timeout max_bytes max_redirects")),
+    "shell": (False, _of("allow root writable unsandboxed readable timeout max_output")),
 }  # fmt: skip
 
 
-def read(
-    path: str | os.PathLike[str], model: LLMAdapter | str | None
-) -> tuple[str, list[AgentConfig], tuple[Task, ...], Table]:
+def read(path: str | os.PathLike[str], model: Model) -> Found:
     """The name, agents, tasks and limits that a file describes; see `Team.load`."""
     place = Path(path)
     file = _File(place, model)
@@ -92,8 +80,7 @@ def _parsed(place: Path) -> Any:
     content = place.read_bytes()
     try:
         text = content.decode("utf-8-sig")
-        is_json = place.suffix == ".json" or text.lstrip()[:1] == "{"
-        if is_json:
+        if place.suffix == ".json" or text.lstrip()[:1] == "{":
             return json.loads(text, object_pairs_hook=unique)
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -108,24 +95,45 @@ def _error(place: Path, problems: list[tuple[str, str]]) -> TeamFileError:
 class _File(Checker):
     """One file being read, and what is wrong with it so far."""
 
-    __slots__ = ("_folder", "_model", "_name")
+    __slots__ = ("_folder", "_model", "_name", "_spelled")
 
-    def __init__(self, place: Path, model: LLMAdapter | str | None) -> None:
+    def __init__(self, place: Path, model: Model) -> None:
         self._folder, self._name, self._model = place.parent, place.stem, model
+        self._spelled: dict[str, str] = {}
         super().__init__()
 
-    def team(self, data: Any) -> tuple[str, list[AgentConfig], tuple[Task, ...], Table]:
+    def wrong(self, path: str, what: str) -> None:
+        """Keep a problem, under the name that the file has for what is wrong."""
+        super().wrong(self._spelled.get(path, path), what)
+
+    def table(
+        self, given: Any, path: str, kinds: Mapping[str, Kind], needed: Iterable[str] = ()
+    ) -> Table:  # fmt: skip
+        """See `Checker`; a key may be that of Python, too."""
+        pythons = sorted(_ALSO.keys() - kinds.keys())
+        also = {key: _ALSO[key] for key in pythons if _ALSO[key] in kinds}
+        known = {**kinds, **{key: kinds[own] for key, own in also.items()}}
+        table, lead = super().table(given, path, known, needed), path and f"{path}."
+        for key, own in also.items():
+            if key in table and own in table:
+                del table[key]
+                said = f"says the same as {own!r}: give one of them"
+                self.wrong(f"{lead}{key}", said)
+            elif key in table:
+                table[own] = table.pop(key)
+                self._spelled[f"{lead}{own}"] = f"{lead}{key}"
+        return table
+
+    def team(self, data: Any) -> Found:
         top = self.table(data, "", _TOP, ("agents", "tasks"))
         self._spec(top, "model")
         if top.get("agents") == []:
-            self.wrong("agents", "is empty")
+            self.wrong("agents", "is empty: a team has one at least")
         limits = self.table(top.get("limits", {}), "limits", _LIMITS)
         members = self._tables(top, "agents", _AGENT, "name")
         agents = [self._agent(each, f"agents[{n}]") for n, each in enumerate(members)]
         model = self._model or top.get("model")
-        given = [
-            replace(a, adapter=a.adapter or model) for a in agents if a is not None
-        ]
+        given = [replace(a, adapter=a.adapter or model) for a in filter(None, agents)]
         jobs = self._tables(top, "tasks", _TASK, "id")
         self._check_tasks(jobs, [str(each.get("name")) for each in members])
         tasks = () if self.problems else self._tasks(jobs)
@@ -154,7 +162,7 @@ class _File(Checker):
                 self.wrong(f"{path}{key}", str(error))
                 del table[key]
 
-    def _agent(self, table: Table, path: str) -> AgentConfig | None:
+    def _agent(self, table: Table, path: str) -> AgentConfig[Any] | None:
         before = len(self.problems)
         self._spec(table, "model", f"{path}.")
         registry = ToolRegistry()
@@ -168,10 +176,8 @@ class _File(Checker):
         except (TypeError, ValueError) as error:
             key, _, what = str(error).partition(": ")
             known = key in ("name", "options")
-            self.wrong(
-                f"{path}.{key if known else 'output_schema'}",
-                what if known else str(error),
-            )
+            place = f"{path}.{key if known else 'output_schema'}"
+            self.wrong(place, what if known else str(error))
         return None
 
     def _tool(self, given: Any, path: str, registry: ToolRegistry) -> None:
@@ -181,7 +187,7 @@ class _File(Checker):
             said = f"no built-in tool {use!r}{near(use, _BUILT)}"
             self.wrong(path, said if use else 'is a name, or a table with use = "..."')
             return
-        kinds = _BUILT[use][2]
+        kinds = _BUILT[use][1]
         needed = [key for key in ("root", "allow") if key in kinds]
         before = len(self.problems)
         table = self.table(wanted, path, {**_SETTINGS, **kinds}, needed)
@@ -189,8 +195,8 @@ class _File(Checker):
             self._define(table, path, registry)
 
     def _define(self, table: Table, path: str, registry: ToolRegistry) -> None:
-        make, safe, _ = _BUILT[table.pop("use")]
-        settings: Table = {"safe_to_repeat": safe}
+        make = getattr(waybell_tools, table["use"])
+        settings: Table = {"safe_to_repeat": _BUILT[table.pop("use")][0]}
         settings |= {key: table.pop(key) for key in _SETTINGS if key in table}
         if "root" in table:
             table["root"] = self._folder / table["root"]

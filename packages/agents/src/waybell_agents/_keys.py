@@ -3,20 +3,22 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, TypeAlias, TypeGuard, cast
+
+from waybell_budget import BudgetPool
 
 
 Table: TypeAlias = dict[str, Any]
 Kind: TypeAlias = tuple[Callable[[Any], bool], str]
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _count_from(least: int) -> Kind:
-    return (
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= least,
-        f"a whole number from {least} up",
-    )
+    return (lambda v: _is_whole(v) and v >= least), f"a whole number from {least} up"
 
 
 def _number(value: Any) -> bool:
@@ -25,12 +27,10 @@ def _number(value: Any) -> bool:
 
 def _amount(value: Any) -> bool:
     try:
-        money = (
-            Decimal(str(value)) if _number(value) or isinstance(value, str) else None
-        )
-    except ArithmeticError:
+        BudgetPool(usd=value)
+    except (TypeError, ValueError):
         return False
-    return money is not None and money.is_finite() and money >= 0
+    return value is not None
 
 
 def _is_list(value: Any) -> TypeGuard[list[Any]]:
@@ -56,10 +56,7 @@ SECONDS: Kind = (lambda v: _number(v) and 0 < v < math.inf), "seconds above 0"
 NUMBER: Kind = _number, "a number"
 USD: Kind = _amount, "dollars from 0 up"
 COUNT, ONE = _count_from(0), _count_from(1)
-WHOLE: Kind = (
-    (lambda v: isinstance(v, int) and not isinstance(v, bool)),
-    "a whole number",
-)
+WHOLE: Kind = _is_whole, "a whole number"
 RUN_IF: Kind = (lambda v: v in ("success", "always")), "'success' or 'always'"
 TOOLS: Kind = (lambda v: isinstance(v, list)), "a list of names and tables"
 
@@ -77,12 +74,8 @@ class Checker:
         self.problems.append((path, what))
 
     def table(
-        self,
-        given: Any,
-        path: str,
-        kinds: Mapping[str, Kind],
-        needed: Iterable[str] = (),
-    ) -> Table:
+        self, given: Any, path: str, kinds: Mapping[str, Kind], needed: Iterable[str] = ()
+    ) -> Table:  # fmt: skip
         """What of a table is as it must be; the rest is a problem."""
         if not isinstance(given, dict):
             self.wrong(path or "file", f"is a table, not {given!r:.60}")
@@ -125,7 +118,9 @@ def unique(pairs: list[tuple[str, Any]]) -> Table:
     made = dict(pairs)
     if len(made) < len(pairs):
         ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"the key {twice!r} is given twice in one object")
+        raise ValueError(
+            f"the key {twice!r} is given twice in one object: give it once"
+        )
     return made
 
 

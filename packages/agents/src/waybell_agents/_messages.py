@@ -10,7 +10,10 @@ def opening(prompt: Any) -> list[Any]:
         return [said(str(prompt))]
     if isinstance(prompt, Sequence) and prompt:
         return [*prompt]  # pyright: ignore[reportUnknownVariableType]
-    raise TypeError(f"a prompt is text or a list of messages, not {prompt!r}")
+    form = "{'role': 'user', 'content': 'Hi'}"
+    raise TypeError(
+        f"a prompt is text, or messages such as {form}, not {prompt!r:.200}"
+    )
 
 
 def said(text: str) -> dict[str, Any]:
@@ -33,13 +36,5 @@ def result(call: Any, outcome: Any) -> Mapping[str, Any]:
 
 def failed(call: Any, kind: str, message: str) -> dict[str, Any]:
     error = {"type": kind, "message": message}
-    return {
-        "id": call.id,
-        "name": call.name,
-        "error": error,
-        "text": f"{kind}: {message}",
-    }
-
-
-def kind(result: Mapping[str, Any]) -> str | None:
-    return result["error"]["type"] if "error" in result else None
+    text = f"{kind}: {message}"
+    return {"id": call.id, "name": call.name, "error": error, "text": text}

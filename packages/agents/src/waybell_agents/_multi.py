@@ -9,18 +9,19 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, TypeAlias, Unpack
 
-from waybell_adapters import LLMAdapter, Reply
+from waybell_adapters import Reply
 from waybell_agents._agent import Agent, AgentStream
 from waybell_agents._box import Approve
-from waybell_agents._config import AgentConfig
+from waybell_agents._config import AgentConfig, Model
 from waybell_agents._desk import Desk
 from waybell_agents._errors import AgentError
 from waybell_agents._feed import Feed
 from waybell_agents._keys import near
 from waybell_agents._reply import AgentReply, totals
 from waybell_agents._settings import Limits, Settings
-from waybell_agents._sync import run_blocking
+from waybell_agents._sync import T, run_blocking
 from waybell_agents._team import Team
+from waybell_agents._waits import whole
 from waybell_budget import BudgetPool
 from waybell_bus import EventBus
 from waybell_scheduler import AgentPool, RunResult, Task, arun
@@ -28,6 +29,7 @@ from waybell_tools import ToolRegistry
 
 
 Tasks: TypeAlias = Iterable[Task | Mapping[str, Any]]
+Crew: TypeAlias = Team | Iterable[AgentConfig[Any]]
 
 
 class TeamStream(Feed[dict[str, Any], RunResult]):
@@ -72,17 +74,11 @@ class OpenMultiAgent:
     )  # fmt: skip
 
     def __init__(
-        self,
-        pool: AgentPool | None = None,
-        adapter: LLMAdapter | str | None = None,
-        bus: EventBus | None = None,
-        budget: BudgetPool | None = None,
-        *,
-        registry: ToolRegistry | None = None,
-        approve: Approve | None = None,
-        tracer: Any = None,
-        log: Any = None,
-    ) -> None:
+        self, pool: AgentPool | None = None, adapter: Model = None,
+        bus: EventBus | None = None, budget: BudgetPool | None = None, *,
+        registry: ToolRegistry | None = None, approve: Approve | None = None,
+        tracer: Any = None, log: Any = None,
+    ) -> None:  # fmt: skip
         self.pool = AgentPool() if pool is None else pool
         self._adapter, self._desk, self._budget = adapter, Desk(bus), budget
         self._registry, self._approve = registry, approve
@@ -92,19 +88,14 @@ class OpenMultiAgent:
 
     @staticmethod
     def create_team(
-        name: str, configs: Iterable[AgentConfig], *, tasks: Iterable[Task] = ()
+        name: str, configs: Iterable[AgentConfig[Any]], *, tasks: Iterable[Task] = ()
     ) -> Team:
         """A team of agents; callable on the class, too."""
         return Team(name, tuple(configs), tuple(tasks))
 
     async def arun_agent(
-        self,
-        config: AgentConfig,
-        task: str,
-        *,
-        budget: Any = None,
-        deadline: Any = None,
-    ) -> AgentReply:
+        self, config: AgentConfig[T], task: str, *, budget: Any = None, deadline: Any = None
+    ) -> AgentReply[T]:  # fmt: skip
         """Have one agent do something; see `Agent.run` for what it raises.
 
         Args:
@@ -118,42 +109,32 @@ class OpenMultiAgent:
         """
         async with self._desk.answering([self._agent(config)]) as bus:
             topic, limits = f"agent:{config.name}", self._limits(budget, deadline)
-            reply: AgentReply = await self.pool.acall(
+            reply: AgentReply[T] = await self.pool.acall(
                 bus.request, topic, prompt=task, **limits
             )
             return reply
 
     def run_agent(
-        self, config: AgentConfig, task: str, **limits: Unpack[Limits]
-    ) -> AgentReply:
+        self, config: AgentConfig[T], task: str, **limits: Unpack[Limits]
+    ) -> AgentReply[T]:
         """`arun_agent` for code that cannot await; it works in a running loop, too."""
         return run_blocking(self.arun_agent(config, task, **limits))
 
     def stream_agent(
-        self,
-        config: AgentConfig,
-        task: str,
-        *,
-        budget: Any = None,
-        deadline: Any = None,
-    ) -> AgentStream:
+        self, config: AgentConfig[T], task: str, *, budget: Any = None, deadline: Any = None
+    ) -> AgentStream[T]:  # fmt: skip
         """`arun_agent`, with the text as it comes, for `async for` and `for`."""
         agent = self._agent(config)
 
-        async def work(pieces: asyncio.Queue[str]) -> AgentReply:
-            run = agent.run_into(pieces.put)
+        async def work(pieces: asyncio.Queue[str]) -> AgentReply[T]:
             limits = self._limits(budget, deadline)
-            reply: AgentReply = await self.pool.acall(run, task, **limits)
-            return reply
+            run = partial(agent.run_into, pieces.put, task, **limits)
+            return await self.pool.acall(run)
 
         return AgentStream(work)
 
     async def arun_tasks(
-        self,
-        tasks: Tasks | None = None,
-        *,
-        team: Team | Iterable[AgentConfig],
-        **settings: Unpack[Settings],
+        self, tasks: Tasks | None = None, *, team: Crew, **settings: Unpack[Settings]
     ) -> RunResult:
         """Run tasks, each as soon as those it depends on are done.
 
@@ -185,7 +166,9 @@ class OpenMultiAgent:
             if "budget" not in settings:
                 terms["budget"] = await self._purse(team, work, stack)
             bus = await stack.enter_async_context(self._desk.answering(agents))
-            result: RunResult = await partial(arun, work, bus=bus)(**terms)
+            result: RunResult = await partial(arun, work, bus=bus)(
+                **whole(terms, {task.id for task in work})
+            )
             return result
 
     async def _purse(
@@ -203,21 +186,13 @@ class OpenMultiAgent:
         return BudgetPool(usd, tokens) if limited or capped else None
 
     def run_tasks(
-        self,
-        tasks: Tasks | None = None,
-        *,
-        team: Team | Iterable[AgentConfig],
-        **settings: Unpack[Settings],
+        self, tasks: Tasks | None = None, *, team: Crew, **settings: Unpack[Settings]
     ) -> RunResult:
         """`arun_tasks` for code that cannot await; it works in a running loop, too."""
         return run_blocking(self.arun_tasks(tasks, team=team, **settings))
 
     def stream_tasks(
-        self,
-        tasks: Tasks | None = None,
-        *,
-        team: Team | Iterable[AgentConfig],
-        **settings: Unpack[Settings],
+        self, tasks: Tasks | None = None, *, team: Crew, **settings: Unpack[Settings]
     ) -> TeamStream:
         """`arun_tasks`, with its progress as it happens, for `async for` and `for`."""
         too = settings.get("on_event")
@@ -253,7 +228,7 @@ class OpenMultiAgent:
         own = self._budget if budget is None else budget
         return {"budget": own, "deadline": deadline}
 
-    def _agent(self, config: AgentConfig) -> Agent:
+    def _agent(self, config: AgentConfig[T]) -> Agent[T]:
         """An agent that is ready to run: it has a model."""
         agent = Agent(
             config, adapter=self._adapter, registry=self._registry,
@@ -262,7 +237,7 @@ class OpenMultiAgent:
         _ = agent.model  # raises if there is none
         return agent
 
-    def _agents(self, work: Sequence[Task], team: Team) -> list[Agent]:
+    def _agents(self, work: Sequence[Task], team: Team) -> list[Agent[Any]]:
         """The agents that tasks want, ready to run."""
         if not work:
             raise AgentError(f"team {team.name!r} has no task: give tasks")
@@ -282,7 +257,7 @@ class OpenMultiAgent:
         task = given if isinstance(given, Task) else Task(**given)
         if task.run is None and task.agent is None and len(team) == 1:
             return replace(task, agent=team.agents[0].name)
-        if task.run is None and task.agent not in team:
+        if task.run is None and task.agent not in {*team}:
             self._check_topic(task, team)
         return task
 
@@ -293,8 +268,6 @@ class OpenMultiAgent:
         elif self._desk.shared is not None and ":" in task.agent:
             return
         else:
-            wrong = (
-                f"is for agent {task.agent!r}, whom team {team.name!r} does not have"
-            )
+            wrong = f"is for agent {task.agent!r}, who is not in team {team.name!r}"
             wrong += near(task.agent, team)
         raise AgentError(f"task {task.id!r} {wrong}", agent=task.agent)

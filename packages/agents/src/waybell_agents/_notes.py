@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from waybell_adapters import Reply, ToolCall, Usage
+from waybell_agents._reply import LAST
 from waybell_scheduler import Steps
 
 
@@ -66,11 +67,6 @@ class Notes:
         if self.steps is not None:
             self.steps.record(key, value)
 
-    def keep(self, key: str, reply: Reply) -> None:
-        """Record a reply."""
-        if self.steps is not None:
-            self.steps.record(key, packed(reply))
-
     def fail(self) -> None:
         """Begin anew the next time."""
         self.record(f"{self._prefix}/failed", True)
@@ -79,15 +75,10 @@ class Notes:
 def packed(reply: Reply) -> dict[str, Any]:
     """A reply as JSON, but for the attempts it took."""
     return {
-        "text": reply.text,
+        **{name: getattr(reply, name) for name in ("text", *LAST)},
         "usage": [{**reply.usage}, reply.usage.estimated],
         "cost": None if reply.cost is None else str(reply.cost),
-        "model": reply.model,
         "calls": [[c.id, c.name, dict(c.arguments)] for c in reply.tool_calls],
-        "stop_reason": reply.stop_reason,
-        "request_id": reply.request_id,
-        "partial": reply.partial,
-        "message": reply.message,
     }
 
 
@@ -95,9 +86,6 @@ def unpacked(kept: Mapping[str, Any]) -> Reply:
     """The reply that `packed` kept."""
     facts = dict(kept)
     counts, estimated = facts.pop("usage")
-    return Reply(
-        facts.pop("text"),
-        usage=Usage(**counts, estimated=estimated),
-        tool_calls=[ToolCall(*call) for call in facts.pop("calls")],
-        **facts,
-    )
+    facts["usage"] = Usage(**counts, estimated=estimated)
+    facts["tool_calls"] = [ToolCall(*call) for call in facts.pop("calls")]
+    return Reply(facts.pop("text"), **facts)

@@ -3,9 +3,10 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn, cast
+from typing import Any, Generic, NoReturn, cast
 
 from waybell_agents._keys import unique
+from waybell_agents._settings import T_co
 from waybell_tools import ToolArgumentsError, ToolRegistry
 
 
@@ -15,7 +16,7 @@ _WORK = 500_000  # characters that are tried in vain
 _MOST = 20  # values of one answer that are tried
 
 
-class Output:
+class Output(Generic[T_co]):
     """What an agent's answer must be.
 
     The tools' own reading of types and their validator do the work: an answer is the
@@ -53,7 +54,7 @@ class Output:
         schema = json.dumps(self.schema, ensure_ascii=False)
         return f"Answer with JSON only, an object that fits this JSON schema:\n{schema}"
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str) -> T_co:
         """The value that an answer stands for: the last one in the text that fits.
 
         Raises:
@@ -64,7 +65,7 @@ class Output:
             opener = _OBJECT if self.schema.get("type") == "object" else _EITHER
             for found in _candidates(text, opener):
                 try:
-                    return self._fitting(found)
+                    return cast("T_co", self._fitting(found))
                 except ToolArgumentsError as error:
                     wrong = wrong or error
         except (ValueError, RecursionError) as error:
@@ -78,9 +79,8 @@ class Output:
             return self._checker.check(found if asked else {"value": found})["value"]
         except ToolArgumentsError as error:
             cut = 0 if asked else len("value.")
-            raise _wrong(
-                [(p[cut:] or "answer", t) for p, t in error.problems]
-            ) from None
+            problems = [(p[cut:] or "answer", t) for p, t in error.problems]
+            raise _wrong(problems) from None
 
 
 def _wrong(problems: list[tuple[str, str]]) -> ToolArgumentsError:

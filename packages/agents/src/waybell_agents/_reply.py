@@ -3,9 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 from waybell_adapters import Reply, Usage
+from waybell_agents._settings import T_co
+
+
+_NONE: Any = None
+LAST = "model", "stop_reason", "request_id", "partial", "message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class AgentStep:
     recalled: bool = False
 
 
-class AgentReply(Reply):
+class AgentReply(Reply, Generic[T_co]):
     """An agent's answer: the last reply's text, and what all of the run used.
 
     Args:
@@ -39,18 +44,13 @@ class AgentReply(Reply):
 
     __slots__ = ("agent", "steps", "value")
     agent: str
-    value: Any
+    value: T_co
     steps: tuple[AgentStep, ...]
 
     def __new__(
-        cls,
-        text: str = "",
-        *,
-        agent: str = "",
-        value: Any = None,
-        steps: Iterable[AgentStep] = (),
-        **facts: Any,
-    ) -> Self:
+        cls, text: str = "", *, agent: str = "", value: T_co = _NONE,
+        steps: Iterable[AgentStep] = (), **facts: Any,
+    ) -> Self:  # fmt: skip
         self = super().__new__(cls, text, **facts)
         own = {"agent": agent, "value": value, "steps": tuple(steps)}
         for name, item in own.items():
@@ -62,18 +62,9 @@ class AgentReply(Reply):
         """The answer that the last reply gives, with the sums of all that were paid."""
         replies = tuple(replies)
         usage, cost = totals(replies)
-        return cls(
-            reply.text,
-            **own,
-            usage=usage,
-            cost=cost,
-            model=reply.model,
-            stop_reason=reply.stop_reason,
-            attempts=[attempt for each in replies for attempt in each.attempts],
-            request_id=reply.request_id,
-            partial=reply.partial,
-            message=reply.message,
-        )
+        tries = [attempt for each in replies for attempt in each.attempts]
+        own |= {name: getattr(reply, name) for name in LAST}
+        return cls(reply.text, **own, usage=usage, cost=cost, attempts=tries)
 
     def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:
         args, facts = super().__getnewargs_ex__()

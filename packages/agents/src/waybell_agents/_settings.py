@@ -2,10 +2,34 @@
 
 from collections.abc import Callable, Mapping
 from os import PathLike
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from waybell_agents._box import Approve
 from waybell_deadline import Deadline
 from waybell_scheduler import AgentPool
+from waybell_tools import ToolRegistry
+
+
+if TYPE_CHECKING:  # of an answer's `value`, which is None without `output_type`
+    from typing_extensions import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True, default=None)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
+
+
+class Choices(TypedDict, total=False):
+    """What an `AgentConfig` may be told besides, for those who check types."""
+
+    max_steps: int
+    approve: Approve | None
+    registry: ToolRegistry | None
+    repairs: int
+    max_tokens: int | None
+    temperature: float | None
+    options: Mapping[str, Any]
 
 
 class Limits(TypedDict, total=False):

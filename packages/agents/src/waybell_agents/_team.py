@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from waybell_adapters import LLMAdapter
-from waybell_agents._config import AgentConfig
+from waybell_agents._config import AgentConfig, Model
 from waybell_agents._keys import near
 from waybell_scheduler import Task
+
+
+_MONEY = "usd", "tokens"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +31,7 @@ class Team:
     """
 
     name: str
-    agents: tuple[AgentConfig, ...]
+    agents: tuple[AgentConfig[Any], ...]
     tasks: tuple[Task, ...] = ()
     limits: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -45,14 +47,12 @@ class Team:
         many = Counter(names).most_common(1)
         twice = next((name for name, count in many if count > 1), None)
         if twice is not None:
-            raise ValueError(f"team {self.name!r} has two agents named {twice!r}")
+            raise ValueError(f"team {self.name!r} has two agents {twice!r}: rename one")
         if not names:
-            raise ValueError(f"team {self.name!r} has no agent")
+            raise ValueError(f"team {self.name!r} has no agent: give it one")
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], *, model: LLMAdapter | str | None = None
-    ) -> "Team":
+    def load(cls, path: str | os.PathLike[str], *, model: Model = None) -> "Team":
         """Read a team, its tasks and its limits from a file of TOML or JSON.
 
         Args:
@@ -70,13 +70,10 @@ class Team:
 
     def terms(self) -> dict[str, Any]:
         """Its limits as settings of a run, but for money."""
-        known = ("max_concurrent", "stop_on_failure")
-        found = {name: self.limits[name] for name in known if name in self.limits}
-        if "seconds" in self.limits:
-            found["deadline"] = self.limits["seconds"]
-        return found
+        rest = {name: self.limits[name] for name in self.limits if name not in _MONEY}
+        return {"deadline" if name == "seconds" else name: rest[name] for name in rest}
 
-    def __getitem__(self, name: str) -> AgentConfig:
+    def __getitem__(self, name: str) -> AgentConfig[Any]:
         for config in self.agents:
             if config.name == name:
                 return config
@@ -87,6 +84,3 @@ class Team:
 
     def __len__(self) -> int:
         return len(self.agents)
-
-    def __contains__(self, name: object) -> bool:
-        return any(config.name == name for config in self.agents)

@@ -22,7 +22,9 @@ class Till:
 
     def __init__(self, budget: Any, *, costs: bool) -> None:
         if not hasattr(budget, "charge"):
-            raise TypeError(f"budget is a BudgetPool, or a hold of one, not {budget!r}")
+            raise TypeError(
+                f"budget is BudgetPool(usd=...) or a hold of one, not {budget!r}"
+            )
         self._budget, self._charged = budget, False
         shown = getattr(budget, "snapshot", None)
         overdrawn = shown is not None and shown().usd_overdrawn

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from waybell_adapters import BadReply, LLMAdapter, Reply, agenerate, astream
 from waybell_agents._box import Toolbox
 from waybell_agents._config import AgentConfig
 from waybell_agents._errors import AgentError, OutputError, StepsExhausted
-from waybell_agents._messages import failed, kind, opening, result, said, told
+from waybell_agents._messages import failed, opening, result, said, told
 from waybell_agents._notes import Notes, packed, unpacked
 from waybell_agents._reply import AgentReply, AgentStep, totals
 from waybell_agents._till import Till
@@ -23,6 +23,7 @@ from waybell_tools import ToolArgumentsError
 Feeder = Callable[[str], Awaitable[None]]
 MOST_CALLS = 64  # tool calls of one turn that are made
 _UNUSABLE = ("ToolArgumentsError", "UnknownToolError")
+_AGAIN = "raise repairs=, say more in the prompt, or ask another model"
 
 
 @dataclass(slots=True)
@@ -40,7 +41,7 @@ class Turns:
         feed: Given each piece of text as it comes, or None.
     """
 
-    config: AgentConfig
+    config: AgentConfig[Any]
     model: LLMAdapter
     box: Toolbox
     tracer: Any = None
@@ -53,7 +54,7 @@ class Turns:
     paid: list[Reply] = field(default_factory=list[Reply])  # of these, by this process
     bad: int = 0  # unusable answers in a row
 
-    async def run(self, prompt: Any) -> AgentReply:
+    async def run(self, prompt: Any) -> AgentReply[Any]:
         """Answer a prompt, text or messages.
 
         Raises:
@@ -65,9 +66,8 @@ class Turns:
         messages = opening(prompt)
         notes = Notes(self.config.name, messages)
         try:
-            answer = await self._converse(
-                messages, notes, {"system": system, **options}
-            )
+            options = {"system": system, **options}
+            answer = await self._converse(messages, notes, options)
         except BaseException as error:
             notes.release()
             if isinstance(error, OutputError | StepsExhausted | BadReply):
@@ -82,11 +82,9 @@ class Turns:
         config, output = self.config, self.config.output
         parts = [config.system_prompt, output.instructions() if output else ""]
         given: dict[str, Any] = {
-            "max_tokens": config.max_tokens,
-            "temperature": config.temperature,
-            "attempts": self.attempts,
-            "tools": self.box.specs() or None,
-        }
+            "max_tokens": config.max_tokens, "temperature": config.temperature,
+            "attempts": self.attempts, "tools": self.box.specs() or None,
+        }  # fmt: skip
         options = {key: given[key] for key in given if given[key] is not None}
         # Beside tools many servers take a schema for the form of every answer.
         if output and not self.box and _takes(self.model, "output_schema"):
@@ -95,7 +93,7 @@ class Turns:
 
     async def _converse(
         self, messages: list[Any], notes: Notes, options: dict[str, Any]
-    ) -> AgentReply:
+    ) -> AgentReply[Any]:
         for number in range(1, self.config.max_steps + 1):
             reply = await self._ask(number, messages, notes, options)
             if reply is None:
@@ -108,10 +106,8 @@ class Turns:
         reply = self.steps[-1].reply if self.steps else None
         raise StepsExhausted(
             f"agent {self.config.name!r} has no answer after {self.config.max_steps} "
-            "steps: raise max_steps, or ask for less",
-            agent=self.config.name,
-            reply=reply,
-        )
+            "steps: raise max_steps, or ask for less", agent=self.config.name, reply=reply,
+        )  # fmt: skip
 
     async def _ask(
         self, number: int, messages: list[Any], notes: Notes, options: dict[str, Any]
@@ -124,17 +120,15 @@ class Turns:
                 reply = await self._call(key, messages, notes, options)
             else:
                 reply = self._recall(kept)
-                await self._show(reply)
+                if self.feed is not None:  # as if it came now
+                    await self.feed(reply.text)
         except BadReply as error:
             if kept is None:
                 lost = error.reply and packed(error.reply)
                 notes.record(key, {"unreadable": error.args[0], "reply": lost})
             self._count_bad(error)
-            messages.append(
-                said(
-                    f"Your last answer could not be read: {error.args[0]}. Answer again."
-                )
-            )
+            wrong = f"Your last answer could not be read: {error.args[0]}"
+            messages.append(said(f"{wrong}. Answer again."))
             return None
         self.steps.append(AgentStep(number, reply, recalled=kept is not None))
         return reply
@@ -147,11 +141,6 @@ class Turns:
         lost = kept["reply"] and unpacked(kept["reply"])
         self.replies += [lost] if lost else []
         raise BadReply(kept["unreadable"], reply=lost)
-
-    async def _show(self, reply: Reply) -> None:
-        """Feed a recalled reply, as if it came now."""
-        if self.feed is not None:
-            await self.feed(reply.text)
 
     async def _call(
         self, key: str, messages: list[Any], notes: Notes, options: dict[str, Any]
@@ -166,11 +155,11 @@ class Turns:
                 if isinstance(paid, Reply):
                     self._pay(span, paid)
                     if not isinstance(error, BadReply) and not paid.partial:
-                        notes.keep(key, paid)  # it only was too dear
+                        notes.record(key, packed(paid))  # it only was too dear
                         self.steps.append(AgentStep(len(self.steps) + 1, paid))
                 raise
             self._pay(span, reply)
-        notes.keep(key, reply)
+        notes.record(key, packed(reply))
         return reply
 
     async def _limited(self, messages: list[Any], options: dict[str, Any]) -> Reply:
@@ -195,14 +184,14 @@ class Turns:
             reply: Any = await agenerate(self.model, messages, **options)
             if not isinstance(reply, Reply):
                 kind = type(self.model).__name__
-                raise TypeError(f"{kind} answers with a Reply, not {reply!r:.200}")
+                raise TypeError(f"{kind} must return Reply(...), not {reply!r:.200}")
             return reply
         async with await astream(self.model, messages, **options) as stream:
             async for piece in stream:
                 await self.feed(piece)
         return stream.reply
 
-    def _answer(self, reply: Reply, messages: list[Any]) -> AgentReply | None:
+    def _answer(self, reply: Reply, messages: list[Any]) -> AgentReply[Any] | None:
         """The answer, or None and a word to the model about what is wrong with it."""
         value, output = None, self.config.output
         try:
@@ -210,18 +199,16 @@ class Turns:
                 value = output.read(reply.text)
         except ToolArgumentsError as error:
             failed = OutputError(
-                f"agent {self.config.name!r} gave no valid answer: {error}",
+                f"agent {self.config.name!r} gave no valid answer: {error}; {_AGAIN}",
                 agent=self.config.name, reply=reply, problems=error.problems,
             )  # fmt: skip
             self._count_bad(failed)
-            again = (
-                f"That does not fit the schema: {error}. Answer again, with JSON only."
-            )
-            messages += [reply.message, said(again)]
+            wrong = f"That does not fit the schema: {error}"
+            again = said(f"{wrong}. Answer again, with JSON only.")
+            messages += [reply.message, again]
             return None
-        return AgentReply.of(
-            reply, self.replies, agent=self.config.name, value=value, steps=self.steps
-        )
+        own = {"agent": self.config.name, "value": value, "steps": self.steps}
+        return AgentReply.of(reply, self.replies, **own)
 
     async def _use(
         self, number: int, reply: Reply, messages: list[Any], notes: Notes
@@ -232,17 +219,13 @@ class Turns:
             for n, call in enumerate(reply.tool_calls)
         ]
         outcomes = await together(works)
-        results = [
-            result(*pair) for pair in zip(reply.tool_calls, outcomes, strict=True)
-        ]
-        self.steps[-1] = AgentStep(
-            number, reply, tuple(results), self.steps[-1].recalled
-        )
+        results = list(map(result, reply.tool_calls, outcomes))
+        self.steps[-1] = replace(self.steps[-1], results=tuple(results))
         messages += [reply.message, *map(told, results)]
-        if all(kind(result) in _UNUSABLE for result in results):
+        if all(each.get("error", {}).get("type") in _UNUSABLE for each in results):
             last = results[-1]["error"]["message"]
             self._count_bad(OutputError(
-                f"agent {self.config.name!r} made no usable tool call: {last}",
+                f"agent {self.config.name!r} made no usable tool call: {last}; {_AGAIN}",
                 agent=self.config.name, reply=reply, problems=[("tool_calls", last)],
             ))  # fmt: skip
         else:
@@ -267,12 +250,8 @@ class Turns:
     def tell(self, error: BaseException) -> None:
         """Note on an error what was done before it."""
         usage, cost = totals(self.replies)
-        facts = {
-            "agent": self.config.name,
-            "steps": tuple(self.steps),
-            "usage": usage,
-            "cost": cost,
-        }
+        facts: dict[str, Any] = {"agent": self.config.name, "steps": tuple(self.steps)}
+        facts |= {"usage": usage, "cost": cost}
         for name, fact in facts.items():
             if isinstance(error, AgentError) or getattr(error, name, None) is None:
                 with suppress(AttributeError, TypeError):  # one that takes nothing
@@ -292,7 +271,6 @@ def _meter(span: Any, reply: Reply) -> None:
 
 def _takes(model: Any, name: str) -> bool:
     """Whether one of the model's methods has a parameter of this name."""
-    methods = (
-        getattr(model, verb, None) for verb in ("agenerate", "generate", "stream")
-    )
+    verbs = "agenerate", "generate", "stream"
+    methods = (getattr(model, verb, None) for verb in verbs)
     return any(name in inspect.signature(m).parameters for m in methods if callable(m))

@@ -42,7 +42,7 @@ class Use:
         if kept is not None:
             return {"id": self._call.id, "name": self._call.name, **_kept(kept)}
         key = None if steps is None else steps.idempotency_key(self._key)
-        gate.set(self)  # in a task of its own
+        gate.set(self.open)  # in a task of its own
         with span():
             result = await self._box.aresult(
                 self._call, deadline=deadline, idempotency_key=key
@@ -91,6 +91,7 @@ class Use:
                 f"its approval is pending ({answer.reason}), and there is no journal in "
                 "which the run could wait for it: run it as a task with journal="
             )
+        answer.data.setdefault("tool", name)  # by which a decision may name it
         return steps.suspend(key, answer)
 
 
