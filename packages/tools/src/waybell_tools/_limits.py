@@ -138,7 +138,7 @@ def _text(value: Any, limit: float) -> str:
         return value.decode(errors="replace")
     parts, size = list[str](), 0
     try:
-        for part in _JSON.iterencode(value):
+        for part in _JSON.iterencode(value) if limit < inf else [_JSON.encode(value)]:
             parts.append(part)
             size += len(part)
             if size > limit:
