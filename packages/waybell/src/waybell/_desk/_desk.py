@@ -22,7 +22,7 @@ from waybell_trace import Tracer
 
 
 AGENTS = ("classifier", "writer", "reviewer", "editor")
-_FOUND = 8  # passages that the writer reads
+_FOUND = 6  # passages that the writer reads
 _NAMED = 50  # passages that a strategy names, of which those are chosen
 # The parts of the pool's cap that the stages may spend, in tenths.
 _TENTHS = {"classify": 1, "draft": 4, "review": 5}
