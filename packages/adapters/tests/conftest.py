@@ -1,13 +1,16 @@
 """What the tests share: fakes of a deadline and a budget, and a scripted server."""
 
 import json
+import select
 import socket
+import ssl
 import threading
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import trustme
 
 from waybell_adapters import AnthropicAdapter, OllamaAdapter, OpenAIAdapter
 
@@ -311,3 +314,86 @@ def connect():
     yield build
     for model in made:
         model.close()
+
+
+@pytest.fixture(scope="session")
+def authority():
+    """Signs certificates that `trusting` trusts."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls(authority):
+    """Wraps a server's side; the client's session trusts it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    return lambda conn: context.wrap_socket(conn, server_side=True)
+
+
+@pytest.fixture
+def trusting(authority, tmp_path):
+    import requests
+
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    session = requests.Session()
+    session.verify = str(path)
+    return session
+
+
+@pytest.fixture
+def tunnel():
+    """Starts CONNECT proxies; they keep what they were asked."""
+    return _tunnel
+
+
+def _pass_on(a, b, most):
+    """Pass bytes on, both ways, until one side has left."""
+    other = {a: b, b: a}
+    with suppress(OSError):  # so ends one that is reset, or the proxy
+        while True:
+            waiting = [end for end in other if getattr(end, "pending", int)()]
+            for end in waiting or select.select([a, b], [], [])[0]:
+                data = end.recv(most)
+                if not data:
+                    return
+                other[end].sendall(data)
+
+
+@contextmanager
+def _tunnel(seen, wrap=lambda conn: conn, most=65536):
+    """A CONNECT proxy that passes bytes on, so many at once."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    threads, ends = [], [listener]
+
+    def connect(raw):
+        with suppress(OSError), wrap(raw) as client:  # else it did not trust us
+            ends.append(client)
+            asked = client.recv(65536).decode()
+            seen.append(asked)
+            host, _, port = asked.split(" ")[1].rpartition(":")
+            with socket.create_connection((host, int(port))) as server:
+                client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                _pass_on(client, server, most)
+        raw.close()
+
+    def serve():
+        with suppress(OSError):  # the test has ended
+            while True:
+                ends.append(listener.accept()[0])
+                thread = threading.Thread(target=connect, args=ends[-1:], daemon=True)
+                threads.append(thread)
+                thread.start()
+
+    threads.append(threading.Thread(target=serve, daemon=True))
+    threads[0].start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        for end in ends:
+            with suppress(OSError):  # it has ended
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(5)
+        for end in ends:
+            end.close()

@@ -131,7 +131,7 @@ async def test_a_thought_that_was_cut_is_not_sent_back(serve, connect, wire):
     stream = connect(
         serve(wire.stall(wire.head() + wire.chunk(cut))), "anthropic"
     ).stream("hi", deadline=None)
-    call = stream._source._call
+    call = stream._source.call
     reading = asyncio.ensure_future(anext(stream))
     async with asyncio.timeout(5):
         while call._now is None or not call._now.reader.begun:  # noqa: ASYNC110 - nobody tells

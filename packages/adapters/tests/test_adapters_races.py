@@ -287,7 +287,7 @@ def test_little_that_stands_for_much_leaves_the_loop_its_turns(serve, connect, w
     packed = gzip.compress(b":\n\n" * (size // 3) + wire.chat("Hi"))
     server = serve(wire.http(200, packed, content_encoding="gzip"))
     stream = connect(server).stream("hi")
-    stream._pieces.drive()
+    stream._pieces.call.drive(looped=True)
     pauses, answer = 0, None
     while (wait := stream._pieces.advance(answer)) is not None:
         answer = None if wait.work is None else wait.work()

@@ -94,14 +94,49 @@ def test_ollama_is_found_through_its_own_variable(serve, wire, monkeypatch):
         ({"api_key": f"{KEY}\n"}, "a character it cannot carry"),
         ({"api_key": f"{KEY}é"}, "a character it cannot carry"),
         ({"base_url": "http://x:99999/v1"}, "nothing can be sent"),
+        ({"base_url": f"http://ann:{KEY}@[::1"}, "not a web address"),
+        ({"headers": {"X Y": KEY}}, "not a name of a header: 'X Y'"),
+        ({"headers": {"X\0": KEY}}, "not a name of a header"),
+        ({"headers": {"X\r\nY": KEY}}, "not a name of a header"),
+        ({"headers": {"": KEY}}, "not a name of a header"),
+        ({"headers": {"É": KEY}}, "not a name of a header"),
+        ({"headers": {5: KEY}}, "nothing can be sent"),
+        ({"headers": {"X": f"{KEY}\r\nY: 1"}}, "a character it cannot carry"),
+        ({"headers": {"X": KEY.encode()}}, "a character it cannot carry"),
+        ({"headers": {"X": None}}, "a character it cannot carry"),
     ],
 )
 def test_what_cannot_be_sent_is_said_without_secrets(options, text):
-    model = OpenAIAdapter("m", **options)
+    model = OpenAIAdapter("m", **{"base_url": "http://x/v1", **options})
     with pytest.raises(ModelUnavailable, match=text) as caught:
         model.generate("hi")
     told = "".join(traceback.format_exception(caught.value)) + repr(model)
     assert KEY not in told
+
+
+@pytest.mark.parametrize("header", ["Transfer-Encoding", "CONTENT-LENGTH"])
+def test_a_header_of_ours_cannot_say_where_the_request_ends(
+    serve, connect, wire, header
+):
+    server = serve(wire.whole("openai"))
+    model = connect(server, headers={header: "chunked", "host": "a.example"})
+    assert model.generate("hi") == "Hello there"
+    (request,) = server.requests
+    assert "transfer-encoding" not in request.headers
+    assert int(request.headers["content-length"]) == len(request.body)
+    assert request.headers["host"] == "a.example"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://ann:word@[::1]:5/a@b?key=1#c", "http://[::1]:5/a@b"),
+        ("ann:word@x/a", "x/a"),
+        ("http://[::1", "http://[::1"),
+    ],
+)
+def test_an_address_is_shown_without_a_password_or_a_query(url, shown):
+    assert f"base_url={shown!r}" in repr(OpenAIAdapter("m", base_url=url))
 
 
 def said_of(error):

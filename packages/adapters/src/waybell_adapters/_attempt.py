@@ -24,9 +24,7 @@ LONGEST = 32 * 1024 * 1024  # characters of a reply: far above any real one
 LOST = (HTTPError, HTTPException, OSError, EOFError, UnicodeError)
 # What reading raises of JSON that is shaped in no way that any server is known for.
 SHAPE = (AttributeError, IndexError, KeyError, OverflowError, TypeError)
-_BLANK = (
-    b"\xef\xbb\xbf \t\r\n"  # what may stand before a body, with the byte order mark
-)
+_BLANK = b"\xef\xbb\xbf \t\r\n"  # with the byte order mark: may stand before a body
 _BODY = 64 * 1024  # bytes of an error's body that are read
 _IDS = ("request-id", "x-request-id", "x-litellm-call-id")
 
@@ -153,9 +151,8 @@ class Attempt:
 
     def record(self, error: str | None, usage: Usage | None) -> CallAttempt:
         """What there is to tell of it."""
-        return CallAttempt(
-            self.status, error, monotonic() - self._began, usage, self.id
-        )
+        seconds = monotonic() - self._began
+        return CallAttempt(self.status, error, seconds, usage, self.id)
 
     def _texts(self, chunk: bytes) -> list[str]:
         """The events that it completes, whatever form the server said it would use."""

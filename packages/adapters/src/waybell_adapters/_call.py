@@ -89,10 +89,6 @@ class Call:
             if self._now is not None:
                 self._now.exchange.drive(looped=looped)
 
-    def shut(self) -> None:
-        """End it now, from any thread."""
-        self.line.shut()
-
     def close(self) -> None:
         """Give the connection back, or end it if the reply is not whole."""
         if self._closed:

@@ -5,18 +5,16 @@ Imported when the first call is made, as it imports requests.
 
 import socket
 import threading
-from typing import Any, cast
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    NameResolutionError,
-    NewConnectionError,
-)
 
 from waybell_adapters._line import Line, LineCut
+from waybell_adapters._wait import do
 
 
 class _Mine:
@@ -29,19 +27,15 @@ class _Mine:
         line = self.line or Line()
         try:
             sock = _dial(self, line)
-        except LineCut:
+        except (LineCut, TimeoutError):
             raise
-        except socket.gaierror as error:
-            raise NameResolutionError(self.host, self, error) from error
-        except TimeoutError as error:
-            raise ConnectTimeoutError(self, f"no connection to {self.host}") from error
         except OSError as error:
-            raise NewConnectionError(self, f"no connection: {error}") from error
+            raise OSError(f"no connection to {self.host}: {error}") from error
         if self.spare:
             # TLS takes the socket over while it shakes hands, so keep another handle.
             try:
                 line.hold(sock.dup(), spare=True)
-            except LineCut:
+            except OSError:
                 sock.close()
                 raise
         return sock
@@ -92,27 +86,33 @@ def _dial(conn: Any, line: Line) -> socket.socket:
     """Connect to the first address that answers."""
     seconds = conn.timeout if isinstance(conn.timeout, int | float) else None
     trouble: OSError = socket.gaierror("no address")
-    for family, kind, proto, _, address in _look_up(
-        conn.host, conn.port, line, seconds
-    ):
-        sock = socket.socket(family, kind, proto)
+    for *kind, _, address in _look_up(conn.host, conn.port, line, seconds):
         try:
-            for option in conn.socket_options or ():
-                sock.setsockopt(*option)
-            sock.settimeout(seconds)
-            if conn.source_address:
-                sock.bind(conn.source_address)
-            line.hold(sock)
-            sock.connect(address)
+            return _open(conn, line, seconds, kind, address)
         except OSError as error:
-            line.free()
-            sock.close()
             if line.cut:
                 raise LineCut from None
             trouble = error
-        else:
-            return sock
     raise trouble
+
+
+def _open(
+    conn: Any, line: Line, seconds: float | None, kind: list[Any], address: Any
+) -> socket.socket:
+    sock = socket.socket(*kind)
+    try:
+        for option in conn.socket_options or ():
+            sock.setsockopt(*option)
+        sock.settimeout(seconds)
+        if conn.source_address:
+            sock.bind(conn.source_address)
+        line.hold(sock)
+        sock.connect(address)
+    except BaseException:
+        line.free()
+        sock.close()
+        raise
+    return sock
 
 
 def _look_up(host: str, port: int, line: Line, seconds: float | None) -> list[Any]:
@@ -121,22 +121,14 @@ def _look_up(host: str, port: int, line: Line, seconds: float | None) -> list[An
         return _resolve(host, port, socket.AI_NUMERICHOST)
     except socket.gaierror:
         pass  # it is a name, not an address
-    found: list[Any] = []
-    done = threading.Event()
-
-    def ask() -> None:
-        try:
-            found.append(_resolve(host, port, 0))
-        except Exception as error:
-            found.append(error)
-        done.set()
-
-    threading.Thread(target=ask, name="waybell-name", daemon=True).start()
+    found, done = Future[list[Any]](), threading.Event()
+    found.add_done_callback(lambda _: done.set())
+    job = (found, partial(_resolve, host, port, 0))
+    threading.Thread(target=do, args=job, name="waybell-name", daemon=True).start()
     line.sleep(seconds, done)
-    answer = found[0] if found else TimeoutError(f"no address of {host} in time")
-    if isinstance(answer, Exception):
-        raise answer
-    return cast(list[Any], answer)
+    if not found.done():
+        raise TimeoutError(f"no address of {host} in time")
+    return found.result()
 
 
 def _resolve(host: str, port: int, flags: int) -> list[Any]:

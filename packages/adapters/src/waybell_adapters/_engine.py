@@ -159,6 +159,7 @@ class Engine:
 def _head(path: str, headers: dict[str, str]) -> bytes:
     """The beginning of every request, until its length."""
     named = {name.lower(): f"{name}: {value}\r\n" for name, value in headers.items()}
-    named.pop("content-length", None)
+    for ours in ("content-length", "transfer-encoding"):
+        named.pop(ours, None)
     text = f"POST {path} HTTP/1.1\r\n{''.join(named.values())}Content-Length: "
     return text.encode("ascii")

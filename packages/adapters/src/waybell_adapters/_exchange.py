@@ -152,13 +152,12 @@ class Exchange:
         calm = self._looped and self._calm
         self._line.settimeout(0 if calm else self._quiet)
 
-    def _receive(self) -> Steps[bytes]:
+    def _receive(self) -> Steps[Any]:
         sock = self._sock
         # TLS may have taken more from the socket than it has given out.
         if self._looped and self._calm and not (self._tls and sock.pending()):
             yield from self._until("read")
-        data: bytes = yield from self._do("read", sock.recv, _MOST)
-        return data
+        return (yield from self._do("read", sock.recv, _MOST))
 
     def _do(self, kind: Any, act: Callable[..., T], *args: Any) -> Steps[T]:
         """Do what may have to wait for the socket."""
@@ -187,8 +186,7 @@ class Exchange:
         if not self._looped:
             return work(*args)
         self._busy = True
-        found: T = yield Wait("work", None, partial(self._work, work, *args))
-        return found
+        return cast(T, (yield Wait("work", None, partial(self._work, work, *args))))
 
     def _work(self, work: Callable[..., T], *args: Any) -> T | None:
         """Do it, unless nobody wants it any more."""

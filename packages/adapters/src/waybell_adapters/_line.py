@@ -204,8 +204,7 @@ class Watcher:
         with self._changed:
             self._lines[line] = (due, deadline)
             if not self._running:
-                self._next = due
-                name = "waybell-deadlines"
+                self._next, name = due, "waybell-deadlines"
                 threading.Thread(target=self._run, name=name, daemon=True).start()
                 self._running = True
             elif due < self._next:

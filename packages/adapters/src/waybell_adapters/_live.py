@@ -24,10 +24,10 @@ class Pieces:
         call: Where they come from.
     """
 
-    __slots__ = ("_call", "_error", "_found", "_over", "_steps")
+    __slots__ = ("_error", "_found", "_over", "_steps", "call")
 
     def __init__(self, call: "Call") -> None:
-        self._call = call
+        self.call = call
         self._found: deque[str] = call.pieces
         self._steps = call.run()
         self._over = False
@@ -38,7 +38,7 @@ class Pieces:
 
     def __next__(self) -> str:
         if not self.ready:
-            self._call.drive(looped=False)
+            self.call.drive(looped=False)
             self.advance()
         if self._found:
             return self._found.popleft()
@@ -49,10 +49,6 @@ class Pieces:
     def ready(self) -> bool:
         """Whether the next piece, the end or an error is known."""
         return self._over or bool(self._found)
-
-    def drive(self) -> None:
-        """Go on in a loop."""
-        self._call.drive(looped=True)
 
     def advance(
         self, answer: object = None, error: Exception | None = None
@@ -71,13 +67,9 @@ class Pieces:
             raise
         return None
 
-    def abandon(self) -> None:
-        """End the call from a finalizer."""
-        self._call.abandon()
-
     def close(self) -> None:
         """Let the connection go."""
-        self._call.close()
+        self.call.close()
 
 
 class LiveStream(ReplyStream):
@@ -101,7 +93,7 @@ class LiveStream(ReplyStream):
             call.finish,
             deadline=terms.deadline,
             budget=terms.budget,
-            shut=call.shut,
+            shut=call.line.shut,
         )
         self._engine = engine
         self._line = call.line
@@ -110,7 +102,7 @@ class LiveStream(ReplyStream):
     def __del__(self) -> None:
         """End one that nobody has ended; whoever calls next gives back what it holds."""
         if not self._ended:
-            self._pieces.abandon()
+            self._pieces.call.abandon()
             self._engine.lost.append(self.close)
 
     def __next__(self) -> str:
@@ -166,7 +158,7 @@ class LiveStream(ReplyStream):
     async def _advance(self, pieces: Pieces) -> None:
         answer: object = None
         error: Exception | None = None
-        pieces.drive()
+        pieces.call.drive(looped=True)
         while True:
             with self._stepping:
                 if self._ended:

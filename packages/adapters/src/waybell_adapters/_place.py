@@ -1,6 +1,7 @@
 """Where a vendor is: its address, its key, its headers, and what of them is secret."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from waybell_adapters._errors import ModelRefused, ModelUnavailable
 if TYPE_CHECKING:
     from waybell_adapters._engine import Engine
 
+_USER = re.compile("^([^/]*//)?[^/]*@")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADERS = {
     "Accept": "text/event-stream, application/x-ndjson, application/json",
     "Accept-Encoding": "identity",
@@ -77,7 +80,10 @@ def _key(name: str | None, *, needed: bool) -> str | None:
 
 def _checked(text: str) -> str:
     url = text.rstrip("/")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose text may have a password
+        raise ModelUnavailable(f"not a web address: {shown(url)!r}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ModelUnavailable(
             f"not a web address: {shown(url)!r}; one begins with http:// or https://"
@@ -91,13 +97,14 @@ def _checked(text: str) -> str:
 
 def shown(url: str) -> str:
     """An address without a password or a query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return _USER.sub(r"\1", re.split("[?#]", url)[0])
 
 
-def _check(headers: Mapping[str, str]) -> None:
+def _check(headers: Mapping[Any, Any]) -> None:
     for name, value in headers.items():
-        if not (value.isascii() and value.isprintable()):
+        if not _NAME.fullmatch(str(name)):
+            raise ModelUnavailable(f"not a name of a header: {name!r}")
+        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
             raise ModelUnavailable(f"the header {name} has a character it cannot carry")
 
 

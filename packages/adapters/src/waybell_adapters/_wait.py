@@ -112,7 +112,7 @@ def _begin(
 
     found: Future[Any] = Future()
     found.add_done_callback(lambda _: over())
-    engine.threads.submit(partial(_do, found, work))
+    engine.threads.submit(partial(do, found, work))
     return found, lambda: None
 
 
@@ -121,7 +121,8 @@ def _leave(task: "Task[Any]") -> None:
         task.exception()  # else the loop complains that nobody looked
 
 
-def _do(found: "Future[Any]", work: Callable[[], Any]) -> None:
+def do(found: "Future[Any]", work: Callable[[], Any]) -> None:
+    """Do it, for whoever waits for what it gives."""
     try:
         found.set_result(work())
     except BaseException as error:
