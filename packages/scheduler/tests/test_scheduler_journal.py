@@ -645,6 +645,9 @@ async def test_a_decision_about_nothing_is_refused(path, calls):
     await arun(gated(calls), journal=path)
     with pytest.raises(JournalError, match="does not wait for 'x', but for 'publish'"):
         await aresume(path, {"x": True}, tasks=gated(calls))
+    with pytest.raises(JournalError, match="for nothing: there is no such file"):
+        await arun(gated(calls), journal=path.with_name("typo"), decisions={"x": True})
+    assert not path.with_name("typo").exists()
     (empty := path.with_name("new.jsonl")).touch()
     with pytest.raises(JournalError, match="nothing to resume"):
         await aresume(empty)

@@ -113,7 +113,7 @@ def test_without_a_model_nothing_starts_and_it_says_what_to_set(say):
         (["--retry-failed"], "--retry-failed goes on with an earlier run"),
         (
             ["--journal", "none", "--decide", "x=yes"],
-            "--journal: none: No such file: it waits for nothing",
+            "none does not wait for 'x', but for nothing: there is no such file",
         ),
         (["--out", "tasks.toml"], "--out: "),
         (["--journal", "tasks.toml"], "tasks.toml is damaged"),

@@ -50,7 +50,8 @@ async def _arun(tasks: Tasks | None, terms: Terms) -> RunResult:
     async with AsyncExitStack() as stack:
         past = None
         if terms.journal is not None:
-            journal = stack.enter_context(closing(Journal(terms.journal)))
+            journal = _opened(terms.journal, terms.decisions)
+            stack.enter_context(closing(journal))
             given = tasks.tasks if isinstance(tasks, TaskQueue) else tasks
             past = Past(journal, given, terms.decisions)
         queue = _queue(tasks, past, terms)
@@ -72,6 +73,13 @@ async def _arun(tasks: Tasks | None, terms: Terms) -> RunResult:
             queue._live = None
             attend.tell_skipped()
         return RunResult(queue, crew.seconds, crew.facts, _named(queue, crew.pending))
+
+
+def _opened(path: str | PathLike[str], decisions: Mapping[str, Any] | None) -> Journal:
+    if decisions and not Path(path).exists():
+        said = f"does not wait for {next(iter(decisions))!r}, but for nothing"
+        raise JournalError(f"{path} {said}: there is no such file")
+    return Journal(path)
 
 
 def _check(queue: TaskQueue, caller: Caller) -> None:

@@ -139,10 +139,6 @@ def _earlier(options: Namespace) -> dict[str, Any]:
     _keep_apart(options.journal, options.out)
     terms = {"journal": options.journal, "retry_failed": options.retry_failed}
     if options.decide:
-        if not options.journal.exists():
-            raise Refused(
-                f"--journal: {options.journal}: No such file: it waits for nothing"
-            )
         terms["decisions"] = {key: _value(value) for key, value in options.decide}
     return terms
 
