@@ -170,7 +170,7 @@ class Plain:
         ),
         (
             lambda: Agent(A).run_sync("go", budget=3),
-            "budget is BudgetPool(usd=...) or a hold",
+            "budget is BudgetPool(...) or a hold",
         ),
         (
             lambda: OpenMultiAgent(adapter=3).run_agent(AgentConfig("a"), "go"),

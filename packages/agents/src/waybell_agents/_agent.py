@@ -117,7 +117,7 @@ class Agent(Generic[T_co]):
 
         Args:
             prompt: Text, or messages.
-            budget: Charged for each model call, and asked before it.
+            budget: Charged for each model call, and asked before it; see the README.
             deadline: A `Deadline`, or seconds, after which models and tools are stopped.
             attempts: Requests for one reply; 1 where somebody else repeats the run.
 
@@ -176,8 +176,7 @@ class Agent(Generic[T_co]):
         """
         prompt: Any = event.get("prompt")
         if prompt is None:
-            has = ", ".join(map(repr, event)) or "nothing"
-            raise ValueError(f"agent {self.name!r} wants prompt=: the event has {has}")
+            raise ValueError(f"agent {self.name!r} wants prompt=, not only {[*event]}")
         if "task" in event:
             prompt = _task_prompt(event) or prompt
         facts = {name: event.get(name) for name in ("budget", "attempts")}

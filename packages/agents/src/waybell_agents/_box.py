@@ -82,6 +82,5 @@ async def _pass(ask: Approve | None, name: str, arguments: Mapping[str, Any]) ->
     return await gate.get()(ask, name, arguments)
 
 
-def _nobody(name: str, arguments: Mapping[str, Any]) -> str:
-    del name, arguments
+def _nobody(*_: Any) -> str:
     return "nobody can be asked to approve it: give the agent approve="

@@ -53,9 +53,6 @@ class Feed(Generic[T, R_co]):
         """End the work, and wait until it has ended."""
         await stopped([await self._start()])  # its result is asked for elsewhere
 
-    def __aiter__(self) -> Self:
-        return self
-
     async def __anext__(self) -> T:
         task = await self._start()
         if self._items.empty() and not task.done():
@@ -63,12 +60,10 @@ class Feed(Generic[T, R_co]):
             try:
                 both: list[asyncio.Future[Any]] = [item, task]
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            except BaseException:
+                if item.done():
+                    return item.result()
+            finally:
                 item.cancel()
-                raise
-            if item.done():
-                return item.result()
-            item.cancel()
         if self._items.empty():
             task.result()  # which raises what ended it
             raise StopAsyncIteration
@@ -94,6 +89,8 @@ class Feed(Generic[T, R_co]):
 
     def __iter__(self) -> Self:
         return self
+
+    __aiter__ = __iter__
 
     def __next__(self) -> T:
         if self._thread is None:

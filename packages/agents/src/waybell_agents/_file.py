@@ -18,7 +18,7 @@ from waybell_scheduler import CyclicDependencyError, Task, TaskQueue
 from waybell_tools import ToolRegistry
 
 
-Found: TypeAlias = tuple[str, list[AgentConfig[Any]], tuple[Task, ...], Table]
+Found: TypeAlias = tuple[str, tuple[AgentConfig[Any], ...], tuple[Task, ...], Table]
 _KINDS = {  # what each key is, wherever it may stand
     key: kind
     for kind, keys in {
@@ -137,7 +137,7 @@ class _File(Checker):
         jobs = self._tables(top, "tasks", _TASK, "id")
         self._check_tasks(jobs, [str(each.get("name")) for each in members])
         tasks = () if self.problems else self._tasks(jobs)
-        return top.get("team", self._name), given, tasks, limits
+        return top.get("team", self._name), tuple(given), tasks, limits
 
     def _tables(
         self, top: Table, path: str, kinds: Mapping[str, Kind], key: str

@@ -44,12 +44,11 @@ class Team:
         if odd:
             raise TypeError(f"agents are AgentConfig objects, not {odd[0]!r}")
         names = [config.name for config in self.agents]
-        many = Counter(names).most_common(1)
-        twice = next((name for name, count in many if count > 1), None)
-        if twice is not None:
-            raise ValueError(f"team {self.name!r} has two agents {twice!r}: rename one")
         if not names:
             raise ValueError(f"team {self.name!r} has no agent: give it one")
+        ((twice, count),) = Counter(names).most_common(1)
+        if count > 1:
+            raise ValueError(f"team {self.name!r} has two agents {twice!r}: rename one")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, model: Model = None) -> "Team":
@@ -65,8 +64,7 @@ class Team:
         """
         from waybell_agents._file import read  # noqa: PLC0415 - tools only files need
 
-        name, agents, tasks, limits = read(path, model)
-        return cls(name, tuple(agents), tasks, limits)
+        return cls(*read(path, model))
 
     def terms(self) -> dict[str, Any]:
         """Its limits as settings of a run, but for money."""

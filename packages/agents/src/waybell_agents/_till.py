@@ -1,5 +1,7 @@
 """A budget as one model call sees it, so that each reply is charged exactly once."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from waybell_adapters import Reply
@@ -13,29 +15,37 @@ class Till:
     Args:
         budget: Anything with `check` and `charge`.
         costs: The model is known to cost money, so that some must be left.
+        holds: It may set aside what a call costs, and wait for that.
+
+    Attributes:
+        held: This call's cost was set aside.
 
     Raises:
         BudgetExceeded: It is overdrawn, or used up.
     """
 
-    __slots__ = ("_budget", "_charged")
+    __slots__ = ("_budget", "_charged", "held")
 
-    def __init__(self, budget: Any, *, costs: bool) -> None:
+    def __init__(self, budget: Any, *, costs: bool, holds: bool) -> None:
         if not hasattr(budget, "charge"):
             raise TypeError(
-                f"budget is BudgetPool(usd=...) or a hold of one, not {budget!r}"
+                f"budget is BudgetPool(...) or a hold of one, not {budget!r}"
             )
-        self._budget, self._charged = budget, False
-        shown = getattr(budget, "snapshot", None)
-        overdrawn = shown is not None and shown().usd_overdrawn
-        least = {"usd": "0.000000001"} if costs or overdrawn else {"tokens": 0}
-        budget.check(**least)
+        self._budget, self._charged, self.held = budget, False, False
+        shot = getattr(budget, "snapshot", lambda: None)()
+        closed = shot is not None and shot.usd_overdrawn and not shot.usd_held
+        waits = holds and hasattr(budget, "reserve")  # for what others only hold
+        some = closed or (costs and not waits)
+        budget.check(**{"usd": "0.000000001"} if some else {"tokens": 0})
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._budget, name)
-        if name == "reserve":
-            self._charged = True  # who sets the call's cost aside charges it to that
-        return found
+        return partial(self._set_aside, found) if name == "reserve" else found
+
+    def _set_aside(self, reserve: Callable[..., Any], *most: Any, **wanted: Any) -> Any:
+        hold = reserve(*most, **wanted)
+        self._charged = self.held = True  # for the call is charged to that
+        return hold
 
     def charge(self, **amounts: Any) -> None:
         """Book what was spent."""

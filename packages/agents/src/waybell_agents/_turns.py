@@ -53,6 +53,7 @@ class Turns:
     replies: list[Reply] = field(default_factory=list[Reply])  # unreadable ones too
     paid: list[Reply] = field(default_factory=list[Reply])  # of these, by this process
     bad: int = 0  # unusable answers in a row
+    holds: bool = True  # see `Till`
 
     async def run(self, prompt: Any) -> AgentReply[Any]:
         """Answer a prompt, text or messages.
@@ -169,8 +170,10 @@ class Turns:
             options = {**options, "deadline": self.deadline}
         if self.budget is None:
             return await self._generate(messages, options)
-        till = Till(self.budget, costs=any(reply.cost for reply in self.replies))
+        costs = any(reply.cost for reply in self.replies)
+        till = Till(self.budget, costs=costs, holds=self.holds)
         reply = await self._generate(messages, {**options, "budget": till})
+        self.holds = till.held
         till.settle(reply)
         return reply
 
