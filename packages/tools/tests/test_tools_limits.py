@@ -508,3 +508,18 @@ async def test_a_yes_that_comes_too_late_uses_nothing_up(door) -> None:
     with pytest.raises(Passed):
         await chosen
     assert registry["once"].quota.left == 1
+
+
+async def test_those_who_wait_in_the_line_of_a_tool_that_hangs_are_refused(
+    gate,
+) -> None:
+    registry = ToolRegistry(timeout=0.5, max_threads=3, max_abandoned=2)
+    registry.tool(lambda: gate.wait(60), name="hangs", max_uses=100)
+    calls = [registry.aresult({"name": "hangs"}) for _ in range(40)]
+    errors = [answer["error"]["type"] for answer in await asyncio.gather(*calls)]
+    begun = errors.count("ToolTimeoutError")
+    assert 2 <= begun <= 5
+    assert begun + errors.count("ToolLimitError") == 40
+    assert registry["hangs"].quota.left == 100 - begun
+    gate.set()
+    assert ended(registry)

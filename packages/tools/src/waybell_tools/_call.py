@@ -47,10 +47,9 @@ class Call:
         """Run it and wait."""
         name, asked = self.tool.name, callable(self.approve)
         with self._counted():
-            self._decide(
-                asked and self._waited(_LONG, f"approval of {name}", self._ask)
-            )
-        return self._waited(self.tool.timeout, name, self._run)
+            title = f"approval of {name}"
+            self._decide(asked and self._waited(_LONG, title, self._ask))
+            return self._waited(self.tool.timeout, name, self._run)
 
     def _waited(self, cap: float, name: str, fn: _Fn) -> Any:
         """Wait for what a thread makes of it, which may be awaited there."""
@@ -73,16 +72,17 @@ class Call:
 
     async def arun(self) -> Any:
         """Run it and await."""
-        name, asked = self.tool.name, callable(self.approve)
+        tool, asked = self.tool, callable(self.approve)
         with self._counted():
-            title, here = f"approval of {name}", is_async(self.approve)
+            title, here = f"approval of {tool.name}", is_async(self.approve)
             self._decide(asked and await self._made(_LONG, title, self._ask, here))
-        return await self._made(self.tool.timeout, name, self._run, self.tool.is_async)
+            return await self._made(tool.timeout, tool.name, self._run, tool.is_async)
 
     def _ask(self) -> Any:
         return cast("Approve", self.approve)(self.tool.name, self.given)
 
     def _run(self) -> Any:
+        self.counted.pop()  # it counts; if it was given back, nobody waits for it
         value = self.tool.fn(**self.given, **self.filled)
         if isawaitable(value):
             return self._later(value)
@@ -106,10 +106,8 @@ class Call:
 
     async def _in_thread(self, cap: float, name: str, fn: _Fn, wall: Timeout) -> Any:
         """What it returns there; the time of `cap` begins when its turn has come."""
-        loop, turn = asyncio.get_running_loop(), self.turns.of(name)
-        with self._counted():
-            await turn.acquire()
-        try:
+        loop = asyncio.get_running_loop()
+        async with self.turns.of(name):
             wall.reschedule(loop.time() + min(seconds_left(cap, self.deadline), _LONG))
             job = self.job(name, fn)
             future = loop.run_in_executor(DAEMONS, job)
@@ -120,12 +118,9 @@ class Call:
                 raise
             finally:
                 del future  # which would hold the error that holds this frame
-        finally:
-            turn.release()
 
     def _decide(self, answer: Any) -> None:
         if answer is True or self.approve is False:
-            seconds_left(0, self.deadline)  # to say so may have taken long
             return
         name, reason = self.tool.name, "not approved"
         if not callable(self.approve):

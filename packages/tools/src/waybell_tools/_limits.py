@@ -3,6 +3,7 @@
 from asyncio import events
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from json import JSONEncoder
 from math import inf
 from threading import Lock
@@ -59,7 +60,7 @@ class Quota:
     ) -> None:
         self.left = inf if uses is None else positive(uses, "max_uses")
         self._share, self._period = (0, 0.0) if rate is None else _rate(str(rate))
-        self._recent: deque[list[float]] = deque()
+        self._recent: deque[float] = deque()
         self._clock, self._lock = clock, Lock()
 
     def take(self, tool: str) -> list[float]:
@@ -69,30 +70,28 @@ class Quota:
                 raise ToolLimitError(f"{tool}: no uses are left", tool=tool)
             counted = [self._clock()]
             if self._share:
-                self._pace(tool, counted)
+                self._pace(tool, *counted)
             self.left -= 1
             return counted
 
-    def _pace(self, tool: str, counted: list[float]) -> None:
-        time, recent = counted[0], self._recent
+    def _pace(self, tool: str, time: float) -> None:
+        recent = self._recent
         # What is later than now was counted by the clock of another loop.
-        while recent and not abs(time - recent[0][0]) < self._period:
+        while recent and not abs(time - recent[0]) < self._period:
             recent.popleft()
         if len(recent) >= self._share:
-            wait = recent[0][0] + self._period - time
+            wait = recent[0] + self._period - time
             text = f"{tool}: {self._share} calls in {self._period:g} s are allowed"
             text = f"{text}, the next in {wait:.3g} s"
             raise ToolLimitError(text, tool=tool, retry_after=wait)
-        recent.append(counted)
+        recent.append(time)
 
     def give_back(self, counted: list[float]) -> None:
-        """A counted call did not come to run; to say so again changes nothing."""
-        with self._lock:
-            if counted:
-                self.left += 1
-                if self._share and counted in self._recent:
-                    self._recent.remove(counted)
-                counted.clear()
+        """A counted call did not come to run, unless it is not in there any more."""
+        with self._lock, suppress(IndexError, ValueError):
+            time = counted.pop()
+            self.left += 1
+            self._recent.remove(time)
 
 
 def _rate(text: str) -> tuple[int, float]:

@@ -275,10 +275,6 @@ class ToolRegistry:
         tool = self[name]
         given = tool.check(arguments)
         seconds_left(tool.timeout, deadline)
-        names = name, f"approval of {name}"
-        left = sum(job.abandoned and job.name in names for job in self._alive())
-        if left >= self._max:
-            raise ToolLimitError(f"{name}: {left} abandoned calls still run", tool=name)
         filled: dict[str, Any] = {}
         if "deadline" in tool.injected:
             filled["deadline"] = deadline
@@ -286,5 +282,14 @@ class ToolRegistry:
             filled["idempotency_key"] = key or token_hex(16)
         ask = self._approve if tool.approve is True else tool.approve
         token = tool.quota.take(name)
-        job = partial(Job, clock=self._clock, jobs=self._jobs)
-        return Call(tool, given, filled, deadline, ask, job, self._turns, token)
+        return Call(tool, given, filled, deadline, ask, self._job, self._turns, token)
+
+    def _job(self, name: str, fn: Callable[[], Any]) -> Job:
+        left = sum(job.abandoned and job.name == name for job in self._alive())
+        if left >= self._max:
+            text, tool = (
+                f"{name}: {left} abandoned calls still run",
+                name.rsplit(maxsplit=1)[-1],
+            )
+            raise ToolLimitError(text, tool=tool)
+        return Job(name, fn, clock=self._clock, jobs=self._jobs)
