@@ -258,6 +258,35 @@ def test_a_loop_that_watches_no_sockets_does_all_that_others_do(serve, connect, 
         runner.run(main())
 
 
+@pytest.mark.parametrize("leave", [True, False])
+def test_a_reply_that_is_whole_before_its_answer_ends_keeps_or_closes_its_connection(
+    serve, connect, wire, leave
+):
+    def answer(conn, request):
+        conn.sendall(wire.head() + wire.chunk(wire.chat("Hi")))
+        if leave:
+            conn.recv(1)
+            raise OSError("the client has left")
+        time.sleep(0.02)
+        conn.sendall(b"0\r\n\r\n")
+
+    server = serve(answer)
+    model = connect(server)
+
+    async def main():
+        for _ in range(2):
+            async with await model.astream("hi") as stream:
+                assert await anext(stream) == "Hi"
+                if not leave:
+                    assert [piece async for piece in stream] == []
+            if leave:
+                assert await asyncio.to_thread(server.ended.wait, SOON)
+
+    with asyncio.Runner(loop_factory=Unwatched) as runner:
+        runner.run(main())
+    assert server.connections == 1 + leave
+
+
 def test_no_thread_waits_for_a_socket_that_was_closed_meanwhile(serve, connect, wire):
     gate, stranger = threading.Event(), []
     server = serve(wire.whole("openai"), wire.stall(b""))

@@ -417,6 +417,42 @@ def test_many_calls_at_once_all_end_and_never_stall_the_loop(
     assert max(loop.turns) < 0.05
 
 
+@pytest.mark.soak
+def test_large_answers_at_once_leave_the_loop_its_turns(serve, connect, wire):
+    event = wire.part("openai", "word ")
+    usage = {"prompt_tokens": 7, "completion_tokens": 20_001}  # else they are counted
+    large = wire.http(200, event * 20_000 + wire.chat("end", usage=usage))
+    small, gate = wire.whole("openai"), threading.Event()
+
+    def together(conn, request):
+        gate.wait(30)
+        conn.sendall(large if "large" in str(request.json) else small)
+
+    server = serve(small, together)
+    model = connect(server, connections=128)
+
+    async def main():
+        await model.agenerate("small")
+        tasks = []
+        for n in range(128):
+            prompt = "large" if n % 2 else "small"
+            tasks.append(asyncio.create_task(model.agenerate(prompt)))
+            if n % 16 == 0:
+                await asyncio.sleep(0)
+        await asyncio.to_thread(lambda: [gate.wait(0.5), gate.set()])
+        return await asyncio.gather(*tasks), asyncio.get_running_loop()
+
+    gc.collect()
+    gc.freeze()
+    try:
+        with asyncio.Runner(loop_factory=Watched) as runner:
+            replies, loop = runner.run(main())
+    finally:
+        gc.unfreeze()
+    assert {len(reply) for reply in replies} == {11, 5 * 20_000 + 3}
+    assert max(loop.turns) < 0.05
+
+
 def test_the_first_call_does_not_import_requests_in_the_loop(serve, wire):
     server = serve(wire.whole("openai"))
     code = (

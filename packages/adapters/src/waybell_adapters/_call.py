@@ -68,12 +68,13 @@ class Call:
         error: Exception | None = None
         try:
             yield from self._begin()
-            while (now := self._now) is not None and not now.reader.done:
+            while (now := self._now) is not None:
                 if self.pieces:
                     yield None
+                if now.reader.done:
+                    yield from self._guard(now.drain())
+                    break
                 yield from self._guard(now.pull())
-            if now is not None:
-                yield from self._guard(now.drain())
         except Exception as failure:
             error = self._told(failure)
         self.close()

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from waybell_adapters._engine import Engine
 
 
-_MOST = 65536  # bytes that are read or written at once
+_MOST = 65536  # bytes that are written at once
+# Bytes that are read at once, of which many calls may have as many in one turn of a loop.
+_PART = 16384
 
 
 class Exchange:
@@ -157,7 +159,7 @@ class Exchange:
         # TLS may have taken more from the socket than it has given out.
         if self._looped and self._calm and not (self._tls and sock.pending()):
             yield from self._until("read")
-        return (yield from self._do("read", sock.recv, _MOST))
+        return (yield from self._do("read", sock.recv, _PART))
 
     def _do(self, kind: Any, act: Callable[..., T], *args: Any) -> Steps[T]:
         """Do what may have to wait for the socket."""

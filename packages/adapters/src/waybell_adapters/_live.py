@@ -164,7 +164,7 @@ class LiveStream(ReplyStream):
                 if self._ended:
                     return
                 wait = pieces.advance(answer, error)
-            if pieces.ready or wait is None:
+            if wait is None:
                 return
             answer = error = None
             try:
