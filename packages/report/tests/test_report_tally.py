@@ -68,9 +68,9 @@ def test_in_any_order_nothing_is_lost_and_no_call_is_counted_twice(shape, rng) -
     for each in shuffled:
         tally.add(each)
     found = tally.finish()[""]
-    assert sum(sums.calls for sums in found.values()) == sum(
-        s.agent is not None for s in spans
-    )
+    agents = {s.span_id: s.agent for s in spans}
+    told = [s for s in spans if s.agent not in (None, agents.get(s.parent_id or ""))]
+    assert sum(sums.calls for sums in found.values()) == len(told)
     everything = SpanUsage()
     for sums in found.values():
         everything = everything.plus(sums.usage)
@@ -82,6 +82,22 @@ def test_a_late_child_of_a_parent_that_repeats_it_is_not_counted_twice() -> None
     tally.add(span(0, None, "writer", 100, 7))
     tally.add(span(1, 0, None, 40, None))
     assert tally.finish()[""]["writer"].usage == SpanUsage(100, None, None, None, 7)
+
+
+def test_a_span_right_inside_one_of_its_name_is_the_same_call() -> None:
+    def calls(spans: list[SpanRecord]) -> int:
+        tally = Tally({"": lambda each: each.agent})
+        for each in spans:
+            tally.add(each)
+        return tally.finish()[""]["writer"].calls
+
+    outer, inner = span(0, None, "writer", 1, 0), span(1, 0, "writer", 1, 0)
+    assert calls([inner, outer]) == calls([outer, inner]) == 1
+    assert calls([inner]) == 1  # of a run that was cut off
+    apart = span(2, 0, None, 1, 0), span(3, 2, "writer", 1, 0)
+    assert calls([*apart, outer]) == calls([outer, *apart]) == 2
+    many = [span(n, 0, "writer", 1, 0) for n in range(1, 2_001)]
+    assert calls([*many, outer]) == 1_001  # no more than 1,000 wait
 
 
 def test_parents_in_a_circle_end() -> None:

@@ -4,6 +4,7 @@ import argparse
 import operator
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -57,9 +58,7 @@ _OWN: Final = frozenset(
 
 def parser() -> argparse.ArgumentParser:
     """The words of this command."""
-    words = Words(
-        "decisions", "What was decided, and why: the records of a run.", _MORE
-    )
+    words = Words("decisions", "What was decided, and why: a run's records.", _MORE)
     add = words.add_argument
     add("--where", metavar="TEST", action="append", default=[], type=condition,
         help="only records that pass; may be given again")  # fmt: skip
@@ -205,12 +204,11 @@ def _time(record: dict[str, Any]) -> float:
 
 
 def _counted(log: list[Any], field: str) -> dict[str, int]:
-    found: dict[str, int] = {}
+    found = Counter[str]()
     records: Iterator[dict[str, Any]] = chain(*log)
     for record in watched(records, "records read:"):
         value = looked_up(record, field)
-        name = value if isinstance(value, str) else orjson.dumps(value).decode()
-        found[name] = found.get(name, 0) + 1
+        found[value if isinstance(value, str) else orjson.dumps(value).decode()] += 1
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 

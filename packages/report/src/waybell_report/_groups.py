@@ -129,8 +129,8 @@ class Groups:
 
 def _is_agent(node: Node, above: Node | None) -> bool:
     """A delivery right above or below an agent's span is that agent's."""
-    if node.kind != TOPIC:
-        return True
+    if node.kind != TOPIC:  # right inside one of its name it is that one, told by two
+        return not (above and above.kind != TOPIC and above.agent == node.agent)
     near = [above, *node.below] if above else node.below
     return all(other.kind != AGENT for other in near)
 

@@ -11,10 +11,9 @@ import orjson
 from rich.console import Console
 
 from waybell_report._report import Report, report
-from waybell_report._terminal import count, run, say, visible
+from waybell_report._terminal import USUAL, count, run, say, visible
 
 
-_USUAL = Path("waybell-out")
 _ABOUT = """\
 One HTML file about a run: what failed, what it was given and returned, what it cost and
 what the run waited for. It opens in any browser and asks the network for nothing.
@@ -70,7 +69,7 @@ def command(
 
 
 def _write(options: argparse.Namespace, browse: Callable[[str], object]) -> int:
-    paths = options.paths or [_USUAL if _USUAL.is_dir() else Path()]
+    paths = options.paths or [USUAL if USUAL.is_dir() else Path()]
     path = None if options.output == "-" else Path(options.output)
     with _progress() as told:
         settings = {"title": options.title, "limit": min(options.limit, 300_000)}

@@ -68,11 +68,7 @@ class Report:
 
 @contextmanager
 def written(path: StrPath) -> Generator[Path]:
-    """A file to write, which takes the place of another when it is whole.
-
-    Raises:
-        ReportError: It cannot be written there.
-    """
+    """A file to write, which takes the place of another when it is whole."""
     from tempfile import mkstemp  # noqa: PLC0415 - slow to import
 
     file = Path(os.path.realpath(path))  # a link stays one

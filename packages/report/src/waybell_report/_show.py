@@ -45,14 +45,10 @@ _SPANS = 100_000  # that are read, at most: the newest, and those that failed be
 
 def parser() -> argparse.ArgumentParser:
     """The words of this command."""
-    words = Words(
-        "show", "A run as a tree of spans: who called whom, what failed.", _MORE
-    )
+    words = Words("show", "A run as a tree: who called whom, what failed.", _MORE)
     add = words.add_argument
     add("--failed", action="store_true", help="only what failed, and what led there")
-    add(
-        "--agent", metavar="NAME", help="only this agent's spans and what is above them"
-    )
+    add("--agent", metavar="NAME", help="only this agent's, and what is above them")
     add("--trace", metavar="ID", default="", help="only the trace whose id begins so")
     add("--limit", metavar="N", type=count, default=200, help="lines to print [200]")
     return words

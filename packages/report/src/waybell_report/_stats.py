@@ -32,15 +32,14 @@ examples:
   waybell stats runs/7 --by agents
   waybell stats big.jsonl --json | jq '.agents.writer.p99'
 
-Percentiles are exact up to 4,096 calls of one name, and within half a hundredth beyond.
-The file is streamed: its length is no matter.
+Percentiles are exact up to 4,096 calls of a name, then within half a hundredth. The file
+is streamed: its length is no matter.
 
 exit codes: 0 counted, 2 there is nothing to read.
 """
 _KINDS = ("agents", "topics", "models", "tools")
 _HEADS = ("calls", "failed", "open", "p50", "p90", "p99", "in", "out", "cost")
 _SPARE = ("p90", "open", "p50", "out", "in", "p99")  # left out first
-_NAME = 20  # columns that a name should have
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,7 +93,7 @@ def _table(kind: str, groups: dict[str, Sums], room: int, gone: set[str]) -> Tab
     """A table that fits; the columns for which there is no room go to `gone`."""
     rows = [_cells(sums) for sums in groups.values()]
     names = [visible(name, 60) or f"(in no {kind[:-1]})" for name in groups]
-    wide = _fitting(rows, room - 2 - min(_NAME, max(map(cell_len, names))))
+    wide = _fitting(rows, room - 2 - min(20, max(map(cell_len, names))))
     gone.update(head for head in _HEADS if head not in wide)
     table = Table(box=SIMPLE, pad_edge=False)
     left = room - 2 - sum(wide.values())

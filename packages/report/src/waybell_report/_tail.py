@@ -49,9 +49,7 @@ _LINE: Final = 1 << 14  # bytes that a line has at most, mostly
 
 def parser() -> argparse.ArgumentParser:
     """The words of this command."""
-    words = Words(
-        "tail", "Spans and decisions as they are written, in one stream.", _MORE
-    )
+    words = Words("tail", "Spans and decisions as they are written.", _MORE)
     add = words.add_argument
     add("-n", "--lines", metavar="N", type=count, default=20, help="the last N [20]")
     add("-f", "--follow", action="store_true", help="go on with what is written")

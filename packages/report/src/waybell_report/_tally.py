@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from math import ceil, exp, log
 from typing import Any, Final
 
@@ -10,9 +11,12 @@ from waybell_report._facets import KINDS, agent_of, kind_of, model_of, tool_of, 
 from waybell_trace import SpanRecord, SpanUsage
 
 
+Names = list[str | None]  # by kind of group
 Key = tuple[str, str]  # of a trace, and of a span in it
 Namer = Callable[[SpanRecord], str | None]
+Call = tuple[bool, bool, float | None]  # failed, never ended, seconds
 _NONE: Final = SpanUsage()
+_CALLS: Final = 1_000  # right below one span, that wait to be counted
 _EXACT: Final = 4_096  # durations of a group that are kept as they are
 _STEP: Final = log(1.01)  # beyond that, to within a hundredth
 _AGENT, _MODEL, _TOOL, _TOPIC = map(KINDS.index, ("agent", "model", "tool", "topic"))
@@ -61,12 +65,13 @@ class Sums:
     latencies: Latencies = field(default_factory=Latencies)
     usage: SpanUsage = field(default_factory=SpanUsage)
 
-    def count(self, span: SpanRecord) -> None:
+    def count(self, call: Call) -> None:
         """Count one call."""
+        failed, unfinished, seconds = call
         self.calls += 1
-        self.failed += span.failed
-        self.unfinished += span.end_ns is None
-        if (seconds := span.seconds) is not None:
+        self.failed += failed
+        self.unfinished += unfinished
+        if seconds is not None:
             self.latencies.add(seconds)
 
 
@@ -96,7 +101,7 @@ def tool_named(span: SpanRecord) -> str | None:
 class _Seen:
     """A span that was counted, for those below it that come late."""
 
-    names: list[str | None]  # by kind of group
+    names: Names
     above: Key | None
     counted: SpanUsage  # its own, where nothing below it said so
 
@@ -107,6 +112,7 @@ class _Below:
 
     loose: list[SpanUsage]  # by kind of group: what is in none of it yet
     known: SpanUsage  # what is known at all
+    calls: list[tuple[Names, "Call"]] = field(default_factory=list[Any])
 
 
 class Tally:
@@ -114,6 +120,7 @@ class Tally:
 
     A span is written when it ends, so after those below it: what they used waits for it.
     Of one that comes later than its parent, what that one has told already is left out.
+    A span right inside one of its group is the same call, told by two.
 
     Args:
         keys: By kind of group, what names the group of a span; None for a span that only
@@ -127,7 +134,7 @@ class Tally:
         self._keys, self._recall = keys, recall
         self._groups: list[dict[str, Sums]] = [{} for _ in keys]
         self._waiting: dict[Key, _Below] = {}
-        self._seen: OrderedDict[Key, _Seen] = OrderedDict()
+        self._seen: OrderedDict[Key | None, _Seen] = OrderedDict()
         self.every = Sums()
 
     def add(self, span: SpanRecord) -> None:
@@ -140,27 +147,40 @@ class Tally:
             known = SpanUsage(*map(_either, counted, below.known))
             counted = SpanUsage(*map(_unless, counted, below.known))
             loose = [_plus(counted, each) for each in below.loose]
-        names = self._named(span)
+        names = self._named(span, above, below)
         if known != _NONE or loose.count(_NONE) != len(loose):
             place = self._settle(names, above, loose)
             if place is not None:
-                waits = self._waiting.setdefault(
-                    place, _Below([_NONE] * len(loose), _NONE)
-                )
+                waits = self._waits(place)
                 waits.loose = list(map(_plus, waits.loose, loose))
                 waits.known = _plus(waits.known, known)
         self._seen[mine] = _Seen(names, above, counted)
         if len(self._seen) > self._recall:
             self._seen.popitem(last=False)
 
-    def _named(self, span: SpanRecord) -> list[str | None]:
-        """Count the span in its groups, and name them."""
-        self.every.count(span)
+    def _named(self, span: SpanRecord, over: Key | None, below: _Below | None) -> Names:
+        """Name a span's groups; count it, or have it wait for what it is right in."""
         names = [key(span) for key in self._keys.values()]
-        for name, groups in zip(names, self._groups, strict=True):
-            if name is not None:
-                _of(groups, name).count(span)
+        for inner, call in below.calls if below else ():
+            self._count(inner, call, names)
+        call = span.failed, span.end_ns is None, span.seconds
+        self.every.count(call)
+        seen = self._seen.get(over)
+        outer = seen.names if seen else None
+        if over and not seen and len((waits := self._waits(over)).calls) < _CALLS:
+            waits.calls.append((names, call))
+        else:
+            self._count(names, call, outer)
         return names
+
+    def _waits(self, place: Key) -> _Below:
+        none = [_NONE] * len(self._keys)
+        return self._waiting.setdefault(place, _Below(none, _NONE))
+
+    def _count(self, names: Names, call: Call, outer: Names | None = None) -> None:
+        for name, above, groups in zip_longest(names, outer or (), self._groups):
+            if name is not None and name != above:
+                _of(groups, name).count(call)
 
     def _settle(
         self, names: list[str | None], place: Key | None, loose: list[SpanUsage]
@@ -196,6 +216,8 @@ class Tally:
         What is in no group is in "".
         """
         for below in self._waiting.values():
+            for names, call in below.calls:
+                self._count(names, call)
             for groups, loose in zip(self._groups, below.loose, strict=True):
                 if loose != _NONE:
                     sums = _of(groups, "")
@@ -241,7 +263,7 @@ def tallies(spans: Iterable[SpanRecord]) -> tuple[dict[str, dict[str, Sums]], Su
             "topics": topic_named,
             "models": model_named,
             "tools": tool_named,
-            "": _nothing,
+            "": lambda _: None,
         }
     )
     for span in spans:
@@ -249,7 +271,3 @@ def tallies(spans: Iterable[SpanRecord]) -> tuple[dict[str, dict[str, Sums]], Su
     groups = tally.finish()
     tally.every.usage = groups.pop("").get("", Sums()).usage
     return groups, tally.every
-
-
-def _nothing(_span: SpanRecord) -> None:
-    return None

@@ -19,7 +19,7 @@ from waybell_report._inputs import Inputs, ReportError, find
 
 
 T = TypeVar("T")
-_USUAL = Path("waybell-out")
+USUAL = Path("waybell-out")
 _HIDDEN = re.compile(  # control characters, and marks that turn the direction of text
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
@@ -83,11 +83,10 @@ def run(
 
 
 def _told(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return "there is not enough memory for it"
-    if not isinstance(error, OSError) or not error.filename:
-        return str(getattr(error, "strerror", None) or error)
-    return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    told = str(getattr(error, "strerror", None) or error)
+    return told or "there is not enough memory for it"
 
 
 def opened(path: Path | None) -> Inputs:
@@ -97,7 +96,7 @@ def opened(path: Path | None) -> Inputs:
         ReportError: There are none.
     """
     if path is None:
-        path = _USUAL if _USUAL.is_dir() else Path()
+        path = USUAL if USUAL.is_dir() else Path()
     return find(path)
 
 

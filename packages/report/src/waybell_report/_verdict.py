@@ -9,14 +9,12 @@ from waybell_report._node import FAILED, UNFINISHED, Node
 
 
 # Modules before a class; a file or a host with a colon behind it has no such name.
-_MODULES = re.compile(
-    r"(?:(?:[^\W\d]\w*|<locals>)\.)+(?=_*[A-Z]\w*(?::|$))(?=\w*[a-z])"
-)
+_PATH = re.compile(r"(?:(?:[^\W\d]\w*|<locals>)\.)+(?=_*[A-Z]\w*(?::|$))(?=\w*[a-z])")
 
 
 def bare(error: str) -> str:
     """An error as people read it: its class without the modules that define it."""
-    return error[found.end() :] if (found := _MODULES.match(error)) else error
+    return error[found.end() :] if (found := _PATH.match(error)) else error
 
 
 def verdict(forest: Forest, owner: Mapping[tuple[str, str], str]) -> dict[str, Any]:
