@@ -40,6 +40,7 @@ def test_a_name_that_is_no_part_of_a_topic_is_refused(name):
         ({"options": 3}, "options is a table, not 3"),
         ({"options": {"budget": 3}}, "options: 'budget' is not for the model"),
         ({"tools": [3]}, "tools are functions"),
+        ({"registry": [ping]}, "registry is a ToolRegistry, not"),
         ({"tools": [ping, ping]}, "there are two tools 'ping'"),
         ({"output_type": object()}, "no JSON schema is known"),
         ({"output_type": {"type": "strin"}}, "is wrong"),

@@ -154,6 +154,19 @@ class Plain:
 @pytest.mark.parametrize(
     ("use", "told"),
     [
+        (lambda: OpenMultiAgent(AgentConfig("a")), "pool is an AgentPool, not AgentC"),
+        (lambda: OpenMultiAgent(bus=3), "bus is an EventBus, not 3"),
+        (lambda: OpenMultiAgent(budget=3), "budget is a BudgetPool, not 3"),
+        (lambda: OpenMultiAgent(registry=[1]), "registry is a ToolRegistry, not [1]"),
+        (
+            lambda: OpenMultiAgent(approve=True),
+            "approve is a function of a tool's name",
+        ),
+        (
+            lambda: OpenMultiAgent.create_team("t", "ab"),
+            "AgentConfig objects, not 'ab'",
+        ),
+        (lambda: OpenMultiAgent.create_team("t", 3), "AgentConfig objects, not 3"),
         (lambda: Agent("a"), "an agent is AgentConfig('name', ...), not 'a'"),
         (
             lambda: OpenMultiAgent().run_agent("a", "go"),

@@ -1,6 +1,7 @@
 """The loop: ask, run the tools that are called, tell the results, until an answer."""
 
 import asyncio
+import copy
 import pickle
 from decimal import Decimal
 from functools import partial
@@ -135,6 +136,19 @@ async def test_an_error_that_takes_no_attributes_is_raised_as_it_is():
     one, _ = agent([Bare("off")])
     with pytest.raises(Bare, match="off"):
         await one.run("go")
+
+
+async def test_a_conversation_goes_on_with_the_messages_of_the_last_answer():
+    one, model = agent([calls(("add", {"a": 1, "b": 2})), "3", "6"], [add])
+    first = await one.run("1 + 2?")
+    more = {"role": "user", "content": "and twice that?"}
+    second = await one.run([*first.messages, more])
+    assert model.calls[2].prompt == [*first.messages, more]
+    assert [message["role"] for message in second.messages] == [
+        "user", "assistant", "tool", "assistant", "user", "assistant",
+    ]  # fmt: skip
+    assert copy.copy(second).messages == second.messages
+    assert second.messages[-1] == second.message
 
 
 async def test_one_unknown_cost_makes_the_sum_unknown():

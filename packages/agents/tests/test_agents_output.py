@@ -1,5 +1,7 @@
 """An answer of a declared type, and what happens until it is one."""
 
+import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
@@ -27,6 +29,27 @@ class Node:
     more: "list[Node]"
 
 
+class Even:
+    """A class as pydantic's are: it knows its schema, and makes values of its own."""
+
+    def __init__(self, number):
+        self.number = number
+
+    @classmethod
+    def model_json_schema(cls):
+        number = {"$ref": "#/$defs/number"}
+        return {
+            "type": "object", "properties": {"number": number}, "required": ["number"],
+            "$defs": {"number": {"type": "integer"}},
+        }  # fmt: skip
+
+    @classmethod
+    def model_validate(cls, given):
+        if given["number"] % 2:
+            raise ValueError("an odd number")
+        return cls(**given)
+
+
 def agent(kind, *replies, **settings):
     model = ScriptedAdapter(replies)
     return Agent(AgentConfig("a", adapter=model, output_type=kind, **settings)), model
@@ -48,6 +71,10 @@ def agent(kind, *replies, **settings):
         (list[Person], '[{"name": "A", "age": 1}]', [Person("A", 1)]),
         (Person, '<think>{"name": "B", "age": 2}</think>{"name": "A", "age": 1}', Person("A", 1)),
         (Person, 'Not {"name": "text"} but {"name": "A", "age": 1}, not {"b": 1}', Person("A", 1)),
+        (Person | None, '{"name": "A", "age": 1}', Person("A", 1)),
+        (Person | None, '{"value": null}', None),
+        (str, '{"value": "Bern"}', "Bern"),
+        (str, "Bern, as [1] says.", "Bern, as [1] says."),
         (Place, "{" * 2000 + '{"city": "Bern"}', {"city": "Bern"}),
         ({"type": "object", "properties": {"x": {"type": "integer"}}}, '{"x": 1}', {"x": 1}),
         ({"type": "array", "items": {"$ref": "#/$defs/i"}, "$defs": {"i": {"type": "integer"}}}, "see [1]", [1]),
@@ -85,6 +112,30 @@ def test_the_reply_carries_the_value(kind, text, value):
 def test_what_does_not_fit_is_refused_with_the_reason(kind, text, told):
     with pytest.raises(ToolArgumentsError, match=f"^{told}"):
         AgentConfig("a", output_type=kind).output.read(text)
+
+
+def test_a_class_that_makes_its_values_by_itself_is_asked_to():
+    one, model = agent(Even, '{"number": "x"}', '{"number": 3}', '{"number": 4}')
+    value = one.run_sync("go").value
+    assert (type(value), value.number) == (Even, 4)
+    told = [call.prompt[-1]["content"] for call in model.calls[1:]]
+    assert 'number: "x" is not of type "integer"' in told[0]
+    assert "answer: an odd number" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (dt.date, "output_type: no JSON schema is known for <class 'datetime.date'>"),
+        (dict[str, dt.date], "output_type: no JSON schema is known"),
+        ([Person, Place], "output_type: "),
+        ("Person", "output_type: "),
+        (5, "output_type: no JSON schema is known for 5; give a JSON schema instead"),
+    ],
+)  # fmt: skip
+def test_a_type_that_has_no_schema_is_refused_at_once(kind, told):
+    with pytest.raises(TypeError, match=re.escape(told)):
+        AgentConfig("a", output_type=kind)
 
 
 def test_a_type_that_contains_itself_is_read():

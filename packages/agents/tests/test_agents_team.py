@@ -311,3 +311,17 @@ async def test_an_agent_may_have_an_agent_for_a_tool_in_a_pool_of_one():
     async with asyncio.timeout(10):
         reply = await many.arun_agent(AgentConfig("outer", "", script, [ask]), "go")
     assert (reply, reply.steps[0].results[0]["text"]) == ("so: deep", "deep")
+
+
+def test_one_agent_is_a_team():
+    config = AgentConfig("a", adapter=ScriptedAdapter(["done"]))
+    result = OpenMultiAgent().run_tasks([Task("t", "go")], team=config)
+    assert result["t"].value == "done"
+    assert [*OpenMultiAgent.create_team("desk", config)] == ["a"]
+
+
+def test_limits_that_no_run_takes_are_refused():
+    config = AgentConfig("a", adapter=ScriptedAdapter([]))
+    team = Team("t", (config,), limits={"usb": 1})
+    with pytest.raises(TypeError, match="'usb'; did you mean 'bus'"):
+        OpenMultiAgent().run_tasks([Task("t", "go")], team=team)

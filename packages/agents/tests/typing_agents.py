@@ -60,6 +60,11 @@ async def an_agent_answers_with_it() -> None:
     assert_type(Agent(AgentConfig("a", output_type={})).run_sync("x").value, Any)
 
 
+async def a_conversation_goes_on(agent: Agent[Invoice]) -> None:
+    reply = await agent.run("x")
+    await agent.run([*reply.messages, {"role": "user", "content": "and now?"}])
+
+
 async def the_facade_answers_with_it() -> None:
     desk = OpenMultiAgent()
     assert_type(await desk.arun_agent(INVOICES, "x", budget=None), AgentReply[Invoice])
@@ -68,6 +73,7 @@ async def the_facade_answers_with_it() -> None:
     async with desk.stream_agent(INVOICES, "x") as stream:
         assert_type(stream.reply.value.total, int)
     assert_type(desk.create_team("desk", [PLAIN, INVOICES]), Team)
+    desk.run_tasks([], team=INVOICES)
     assert_type(desk.create_team("desk", [PLAIN, INVOICES])["clerk"], AgentConfig[Any])
 
 

@@ -22,12 +22,8 @@ gate: ContextVar[Gate] = ContextVar("waybell_agents_gate")
 class Toolbox(ToolRegistry):
     """What one agent may call: functions of its own, and tools of registries.
 
-    A tool of a registry keeps its limits, and shares its uses with the registry.
-
-    Args:
-        given: Registries, functions, and names of tools in `registry`.
-        registry: Where the names are looked up.
-        approve: Asked for tools that need it and whose registry asks nobody.
+    A tool of a registry keeps its limits, and shares its uses with the registry. Names
+    are looked up in `registry`; `approve` is asked where a tool's own registry has none.
 
     Raises:
         TypeError: Something is none of these.

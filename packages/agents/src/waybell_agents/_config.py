@@ -35,8 +35,8 @@ class AgentConfig(Generic[T_co]):
         tools: What it may call: functions, `ToolRegistry` objects, and names of tools
             that `registry` has.
         max_steps: Times it may ask its model for one answer.
-        output_type: What the answer must be: a dataclass, a `TypedDict`, or a JSON
-            schema. The value is the reply's `value`.
+        output_type: What the answer must be: a dataclass, a `TypedDict`, a class of
+            pydantic's, or a JSON schema. The value is the reply's `value`.
         approve: Asked, with name and arguments, before a tool that needs approval:
             True lets it run, text says why not, `Pending` suspends a journaled task.
         registry: Where names of tools are found.
@@ -158,7 +158,7 @@ def _model(value: Any) -> bool:
     return callable(next(filter(None, verbs), None))
 
 
-def _list(value: Any) -> bool:
+def listed(value: Any) -> bool:
     if isinstance(value, ToolRegistry):
         return True
     return hasattr(value, "__iter__") and not isinstance(value, str | Mapping)
@@ -167,6 +167,7 @@ def _list(value: Any) -> bool:
 _KINDS: Mapping[str, Kind] = {
     "name": STR, "system_prompt": STR, "max_steps": ONE, "repairs": COUNT,
     "max_tokens": perhaps(ONE), "temperature": perhaps(NUMBER), "options": TABLE,
+    "registry": perhaps((lambda v: isinstance(v, ToolRegistry), "a ToolRegistry")),
     "approve": perhaps((callable, "a function")), "adapter": (_model, _MODEL_RULE),
-    "tools": (_list, "a list, or a ToolRegistry"),
+    "tools": (listed, "a list, or a ToolRegistry"),
 }  # fmt: skip

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from typing import Any, TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack, cast
 
 from waybell_adapters import Reply
 from waybell_agents._agent import Agent, AgentStream
@@ -29,7 +29,13 @@ from waybell_tools import ToolRegistry
 
 
 Tasks: TypeAlias = Iterable[Task | Mapping[str, Any]]
-Crew: TypeAlias = Team | Iterable[AgentConfig[Any]]
+Crew: TypeAlias = Team | AgentConfig[Any] | Iterable[AgentConfig[Any]]
+
+_NEEDS = {
+    "pool": ("acall", "an AgentPool"), "bus": ("request", "an EventBus"),
+    "budget": ("charge", "a BudgetPool"), "registry": ("acall", "a ToolRegistry"),
+    "approve": ("__call__", "a function of a tool's name and its arguments"),
+}  # fmt: skip
 
 
 class TeamStream(Feed[dict[str, Any], RunResult]):
@@ -43,12 +49,7 @@ class TeamStream(Feed[dict[str, Any], RunResult]):
 
     @property
     def result(self) -> RunResult:
-        """What came of the run.
-
-        Raises:
-            RuntimeError: It has not ended.
-            CancelledError: It was left early, so that there is none.
-        """
+        """What came of the run; it raises what `AgentStream.reply` does."""
         return self._result()
 
 
@@ -79,6 +80,10 @@ class OpenMultiAgent:
         registry: ToolRegistry | None = None, approve: Approve | None = None,
         tracer: Any = None, log: Any = None,
     ) -> None:  # fmt: skip
+        given = {"pool": pool, "bus": bus, "budget": budget, "registry": registry}
+        for name, value in (given | {"approve": approve}).items():
+            if value is not None and not hasattr(value, _NEEDS[name][0]):
+                raise TypeError(f"{name} is {_NEEDS[name][1]}, not {value!r:.80}")
         self.pool = AgentPool() if pool is None else pool
         self._adapter, self._desk, self._budget = adapter, Desk(bus), budget
         self._registry, self._approve = registry, approve
@@ -91,7 +96,7 @@ class OpenMultiAgent:
         name: str, configs: Iterable[AgentConfig[Any]], *, tasks: Iterable[Task] = ()
     ) -> Team:
         """A team of agents; callable on the class, too."""
-        return Team(name, tuple(configs), tuple(tasks))
+        return Team(name, cast("Any", configs), tuple(tasks))
 
     async def arun_agent(
         self, config: AgentConfig[T], task: str, *, budget: Any = None, deadline: Any = None
@@ -156,7 +161,7 @@ class OpenMultiAgent:
             NoModelError: An agent that is wanted has no model. Nothing was started.
             SchedulerError: The tasks or the settings make no sense.
         """
-        team = team if isinstance(team, Team) else Team("team", tuple(team))
+        team = team if isinstance(team, Team) else Team("team", cast("Any", team))
         given = team.tasks if tasks is None else tasks
         work = [self._task(task, team) for task in given]
         agents = self._agents(work, team)

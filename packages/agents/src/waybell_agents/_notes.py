@@ -22,11 +22,8 @@ class Notes:
     Keys say which agent it was, what it was asked, how many like it the task had before,
     the turn and the call. A run that was cut short goes on with them at the task's next
     attempt. One that failed by what its model said does not: it begins anew.
-
-    Args:
-        agent: Its name.
-        opening: What it was asked. Its instructions and tools do not count: whoever
-            mends them after a crash does not want what was done to be done again.
+    Instructions and tools do not count: whoever mends them after a crash does not want
+    what was done to be done again.
     """
 
     __slots__ = ("_mine", "_prefix", "steps")

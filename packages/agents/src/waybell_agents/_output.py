@@ -23,30 +23,26 @@ class Output(Generic[T_co]):
     one argument of a function.
 
     Args:
-        kind: A dataclass, a `TypedDict`, any type that has a JSON schema, or a schema.
+        kind: A dataclass, a `TypedDict`, any type that has a JSON schema, or a schema;
+            pydantic's classes too. Of `str`, any text is one.
 
     Raises:
         TypeError: The type has no JSON schema.
         ValueError: The schema is wrong.
     """
 
-    __slots__ = ("_checker", "schema", "wrapped")
+    __slots__ = ("_checker", "_made", "_text", "schema", "wrapped")
 
     def __init__(self, kind: Any) -> None:
-        def answer(value: Any) -> None:
-            """Never called: a registry reads its annotations."""
-
-        given = cast("Mapping[str, Any]", kind) if isinstance(kind, Mapping) else None
-        if given is None:
-            answer.__annotations__ = {"value": kind}
-        checker = ToolRegistry()
-        checker.define_tool(fn=answer, schema=None if given is None else _around(given))
-        self._checker = checker["answer"]
+        own = getattr(kind, "model_json_schema", None)  # as pydantic's classes have it
+        self._made, self._text = (kind.model_validate if own else None), kind is str
+        known = own() if own else kind
+        self._checker = _checker(known)
         whole = dict(self._checker.schema)
         inner = {**whole["properties"]["value"]}
         inner.update((key, whole[key]) for key in _KEYS if key in whole)
         # Vendors take schemas of objects only, so that others are asked for in one.
-        self.wrapped = given is None and inner.get("type") != "object"
+        self.wrapped = not isinstance(known, Mapping) and inner.get("type") != "object"
         self.schema: dict[str, Any] = whole if self.wrapped else inner
 
     def instructions(self) -> str:
@@ -70,17 +66,48 @@ class Output(Generic[T_co]):
                     wrong = wrong or error
         except (ValueError, RecursionError) as error:
             wrong = _wrong([("answer", f"is not JSON: {error}")])
+        if self._text:
+            return cast("T_co", text)
         raise wrong or _wrong([("answer", "is not JSON")])
 
     def _fitting(self, found: Any) -> Any:
-        """One value, if it fits; what is asked for in an object may come without it."""
-        asked = self.wrapped and isinstance(found, dict)
+        """One value, if it fits."""
+        value = self._checked(found)
+        try:
+            return value if self._made is None else self._made(value)
+        except ValueError as error:
+            raise _wrong([("answer", str(error))]) from None
+
+    def _checked(self, found: Any) -> Any:
+        """What is asked for in an object may come without it."""
+        asked = self.wrapped and isinstance(found, dict) and "value" in found
         try:
             return self._checker.check(found if asked else {"value": found})["value"]
         except ToolArgumentsError as error:
             cut = 0 if asked else len("value.")
             problems = [(p[cut:] or "answer", t) for p, t in error.problems]
             raise _wrong(problems) from None
+
+
+def _checker(kind: Any) -> Any:
+    """A tool that takes one value, of a type or of a JSON schema."""
+
+    def answer(value: Any) -> None:
+        """Never called: a registry reads its annotations."""
+
+    schema: Any = None
+    if isinstance(kind, Mapping):
+        schema = _around(cast("Mapping[str, Any]", kind))
+    else:
+        answer.__annotations__ = {"value": kind}
+    checker = ToolRegistry()
+    try:
+        checker.define_tool(fn=answer, schema=schema)
+    except TypeError as error:
+        told = re.sub("parameter (value: )?", "", str(error))
+        remedy = told.replace("give schema=", "give a JSON schema instead")
+        raise TypeError(f"output_type: {remedy}") from None
+    return checker["answer"]
 
 
 def _wrong(problems: list[tuple[str, str]]) -> ToolArgumentsError:

@@ -39,21 +39,24 @@ class AgentReply(Reply, Generic[T_co]):
         agent: Who answered.
         value: The answer as `output_type`, None without one.
         steps: The turns it took.
+        messages: All that was said, the prompt and the answer included: what to give
+            `run` with the next question after it.
         **facts: As of `Reply`; usage and cost are those of all turns.
     """
 
-    __slots__ = ("agent", "steps", "value")
+    __slots__ = ("agent", "messages", "steps", "value")
     agent: str
     value: T_co
     steps: tuple[AgentStep, ...]
+    messages: tuple[Mapping[str, Any], ...]
 
     def __new__(
         cls, text: str = "", *, agent: str = "", value: T_co = _NONE,
-        steps: Iterable[AgentStep] = (), **facts: Any,
+        steps: Iterable[AgentStep] = (), messages: Iterable[Any] = (), **facts: Any,
     ) -> Self:  # fmt: skip
         self = super().__new__(cls, text, **facts)
         own = {"agent": agent, "value": value, "steps": tuple(steps)}
-        for name, item in own.items():
+        for name, item in (own | {"messages": tuple(messages)}).items():
             object.__setattr__(self, name, item)
         return self
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from waybell_agents._config import AgentConfig, Model
+from waybell_agents._config import AgentConfig, Model, listed
 from waybell_agents._keys import near
 from waybell_scheduler import Task
 
@@ -36,10 +36,11 @@ class Team:
     limits: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "agents", tuple(self.agents))
+        given: Any = self.agents
+        members: tuple[Any, ...] = tuple(given) if listed(given) else (given,)
+        object.__setattr__(self, "agents", members)
         if not self.name:
             raise ValueError(f"a team's name is some text, not {self.name!r}")
-        members: tuple[Any, ...] = self.agents
         odd = [one for one in members if not isinstance(one, AgentConfig)]
         if odd:
             raise TypeError(f"agents are AgentConfig objects, not {odd[0]!r}")

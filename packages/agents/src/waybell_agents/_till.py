@@ -11,17 +11,8 @@ class Till:
     """A budget that knows whether the call has been charged to it.
 
     Adapters charge what they are given; one that ignores its `budget` is charged for.
-
-    Args:
-        budget: Anything with `check` and `charge`.
-        costs: The model is known to cost money, so that some must be left.
-        holds: It may set aside what a call costs, and wait for that.
-
-    Attributes:
-        held: This call's cost was set aside.
-
-    Raises:
-        BudgetExceeded: It is overdrawn, or used up.
+    Where the model `costs` money some must be left, unless it `holds`: then it may set
+    aside what the call costs, and wait for that; `held` tells whether it did.
     """
 
     __slots__ = ("_budget", "_charged", "held")

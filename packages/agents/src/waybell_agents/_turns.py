@@ -28,18 +28,7 @@ _AGAIN = "raise repairs=, say more in the prompt, or ask another model"
 
 @dataclass(slots=True)
 class Turns:
-    """One run of an agent, turn by turn.
-
-    Args:
-        config: The agent.
-        model: Its model.
-        box: Its tools.
-        tracer: What opens spans, or None.
-        budget: What its model calls are charged to, or None.
-        deadline: When to stop, or None.
-        attempts: Requests that its model may send for one reply; None: its own rule.
-        feed: Given each piece of text as it comes, or None.
-    """
+    """One run of an agent, turn by turn; see `Agent.run` for what it raises."""
 
     config: AgentConfig[Any]
     model: LLMAdapter
@@ -47,8 +36,8 @@ class Turns:
     tracer: Any = None
     budget: Any = None
     deadline: Any = None
-    attempts: int | None = None
-    feed: Feeder | None = None
+    attempts: int | None = None  # requests for one reply; None: the model's own rule
+    feed: Feeder | None = None  # given each piece of text as it comes
     steps: list[AgentStep] = field(default_factory=list[AgentStep])
     replies: list[Reply] = field(default_factory=list[Reply])  # unreadable ones too
     paid: list[Reply] = field(default_factory=list[Reply])  # of these, by this process
@@ -56,13 +45,7 @@ class Turns:
     holds: bool = True  # see `Till`
 
     async def run(self, prompt: Any) -> AgentReply[Any]:
-        """Answer a prompt, text or messages.
-
-        Raises:
-            StepsExhausted: `max_steps` were not enough.
-            OutputError: The model's answers could not be used.
-            Pending: The run waits for a decision.
-        """
+        """Answer a prompt, text or messages."""
         system, options = self._request()
         messages = opening(prompt)
         notes = Notes(self.config.name, messages)
@@ -211,7 +194,8 @@ class Turns:
             messages += [reply.message, again]
             return None
         own = {"agent": self.config.name, "value": value, "steps": self.steps}
-        return AgentReply.of(reply, self.replies, **own)
+        said_all = (*messages, reply.message)
+        return AgentReply.of(reply, self.replies, messages=said_all, **own)
 
     async def _use(
         self, number: int, reply: Reply, messages: list[Any], notes: Notes

@@ -17,14 +17,7 @@ _NEVER = Deadline.never()
 
 
 class Use:
-    """One call, and what is known of it.
-
-    Args:
-        box: The tools.
-        notes: What was done before, and where this is kept.
-        key: Its name there.
-        call: What the model wants.
-    """
+    """One call, what is known of it, and the key under which its notes keep it."""
 
     __slots__ = ("_box", "_call", "_key", "_notes", "_pending")
 
