@@ -53,8 +53,8 @@ print(reply.value)
 print(", ".join(f"{r['name']} -> {r['text']}" for r in reply.steps[0].results))
 
 ringer = Agent(AgentConfig("ringer", adapter=script, tools=[weigh]))
-reply = ringer.run_sync("Which one?")
-print("refused:", reply.steps[0].results[0]["error"]["message"])
+refusal = ringer.run_sync("Which one?")
+print("refused:", refusal.steps[0].results[0]["error"]["message"])
 print(f"spent: ${pool.snapshot().usd_spent}")
 
 

@@ -322,6 +322,5 @@ def test_one_agent_is_a_team():
 
 def test_limits_that_no_run_takes_are_refused():
     config = AgentConfig("a", adapter=ScriptedAdapter([]))
-    team = Team("t", (config,), limits={"usb": 1})
-    with pytest.raises(TypeError, match="'usb'; did you mean 'bus'"):
-        OpenMultiAgent().run_tasks([Task("t", "go")], team=team)
+    with pytest.raises(ValueError, match=r"limits are usd, tokens, .*, not 'budget'"):
+        Team("t", (config,), limits={"budget": 1})

@@ -70,6 +70,7 @@ async def the_facade_answers_with_it() -> None:
     assert_type(await desk.arun_agent(INVOICES, "x", budget=None), AgentReply[Invoice])
     assert_type(desk.run_agent(INVOICES, "x", deadline=5).value, Invoice)
     assert_type(desk.run_agent(PLAIN, "x"), AgentReply)
+    desk.run_agent(PLAIN, [{"role": "user", "content": "x"}])
     async with desk.stream_agent(INVOICES, "x") as stream:
         assert_type(stream.reply.value.total, int)
     assert_type(desk.create_team("desk", [PLAIN, INVOICES]), Team)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeAlias, Unpack, cast
 
 from waybell_adapters import Reply
-from waybell_agents._agent import Agent, AgentStream
+from waybell_agents._agent import Agent, AgentStream, Prompt
 from waybell_agents._box import Approve
 from waybell_agents._config import AgentConfig, Model
 from waybell_agents._desk import Desk
@@ -99,13 +99,13 @@ class OpenMultiAgent:
         return Team(name, cast("Any", configs), tuple(tasks))
 
     async def arun_agent(
-        self, config: AgentConfig[T], task: str, *, budget: Any = None, deadline: Any = None
+        self, config: AgentConfig[T], task: Prompt, *, budget: Any = None, deadline: Any = None
     ) -> AgentReply[T]:  # fmt: skip
         """Have one agent do something; see `Agent.run` for what it raises.
 
         Args:
             config: The agent.
-            task: What it is to do.
+            task: What it is to do: text, or messages.
             budget: What it spends from, the façade's by default.
             deadline: A `Deadline`, or seconds.
 
@@ -120,13 +120,13 @@ class OpenMultiAgent:
             return reply
 
     def run_agent(
-        self, config: AgentConfig[T], task: str, **limits: Unpack[Limits]
+        self, config: AgentConfig[T], task: Prompt, **limits: Unpack[Limits]
     ) -> AgentReply[T]:
         """`arun_agent` for code that cannot await; it works in a running loop, too."""
         return run_blocking(self.arun_agent(config, task, **limits))
 
     def stream_agent(
-        self, config: AgentConfig[T], task: str, *, budget: Any = None, deadline: Any = None
+        self, config: AgentConfig[T], task: Prompt, *, budget: Any = None, deadline: Any = None
     ) -> AgentStream[T]:  # fmt: skip
         """`arun_agent`, with the text as it comes, for `async for` and `for`."""
         agent = self._agent(config)

@@ -11,7 +11,7 @@ from waybell_agents._keys import near
 from waybell_scheduler import Task
 
 
-_MONEY = "usd", "tokens"
+_LIMITS = "usd", "tokens", "seconds", "max_concurrent", "stop_on_failure"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +27,7 @@ class Team:
 
     Raises:
         TypeError: An agent is no `AgentConfig`.
-        ValueError: It has no agent, or two of one name.
+        ValueError: It has no agent, or two of one name, or a limit that is none.
     """
 
     name: str
@@ -44,7 +44,9 @@ class Team:
         odd = [one for one in members if not isinstance(one, AgentConfig)]
         if odd:
             raise TypeError(f"agents are AgentConfig objects, not {odd[0]!r}")
-        names = [config.name for config in self.agents]
+        if wrong := self.limits.keys() - {*_LIMITS}:
+            raise ValueError(f"limits are {', '.join(_LIMITS)}, not {min(wrong)!r}")
+        names = [*self]
         if not names:
             raise ValueError(f"team {self.name!r} has no agent: give it one")
         ((twice, count),) = Counter(names).most_common(1)
@@ -69,7 +71,7 @@ class Team:
 
     def terms(self) -> dict[str, Any]:
         """Its limits as settings of a run, but for money."""
-        rest = {name: self.limits[name] for name in self.limits if name not in _MONEY}
+        rest = {name: self.limits[name] for name in self.limits if name in _LIMITS[2:]}
         return {"deadline" if name == "seconds" else name: rest[name] for name in rest}
 
     def __getitem__(self, name: str) -> AgentConfig[Any]:
