@@ -10,6 +10,7 @@ from waybell_adapters import Reply, ToolCall, Usage
 from waybell_agents import Agent, AgentConfig, OpenMultiAgent
 from waybell_budget import BudgetExceeded, BudgetPool, Price
 from waybell_scheduler import Task
+from waybell_sim import Faults, simulate
 
 
 PRICES = {"m": Price(input=1, output=1)}  # a micro-dollar a token
@@ -285,6 +286,65 @@ async def test_a_model_that_only_looks_for_reserve_is_charged_for():
     pool = BudgetPool(usd=1)
     await Agent(AgentConfig("a", adapter=Curious())).run("go", budget=pool)
     assert pool.snapshot().usd_spent == COST
+
+
+def tree(rng, depth=2):
+    """What an agent does: its turns, each with the agents that it asks at once."""
+    if not depth:
+        return []
+    return [
+        [tree(rng, depth - 1) for _ in range(rng.randrange(1, 3))]
+        for _ in range(rng.randrange(3))
+    ]
+
+
+def calls_of(turns):
+    return 1 + sum(1 + sum(map(calls_of, below)) for below in turns)
+
+
+async def agents_of_agents(rng):
+    """Agents at once, some with agents for tools; the pool pays for all of them.
+
+    It pays what they cost, and for the worst case of a call more: whoever waits for what
+    others hold gets it, and nobody is refused.
+    """
+    faults, trees = Faults(), [tree(rng) for _ in range(rng.randrange(1, 5))]
+    count = sum(map(calls_of, trees))
+    pool = BudgetPool(usd=COST * (count - 1) + WORST, prices=PRICES)
+
+    class Slow(Holding):
+        @asynccontextmanager
+        async def held(self, budget):
+            await faults.delay()
+            async with super().held(budget) as reply:
+                await faults.delay()
+                yield reply
+
+    async def run(turns):
+        async def ask(turn: int, n: int) -> str:
+            await faults.delay()
+            return await run(turns[turn][n])
+
+        said = [
+            [call("ask", n, turn=turn, n=n) for n in range(len(below))]
+            for turn, below in enumerate(turns)
+        ]
+        one = Agent(AgentConfig("a", "", Slow(*said, "fin"), [ask]))
+        if rng.random() < 0.5:
+            return await one.run("go", budget=pool)
+        async with one.stream("go", budget=pool) as stream:
+            async for _ in stream:
+                await faults.delay()
+        return stream.reply
+
+    assert await asyncio.gather(*map(run, trees)) == ["fin"] * len(trees)
+    shot = pool.snapshot()
+    assert (shot.usd_spent, shot.usd_held, shot.usd_overdrawn) == (count * COST, 0, 0)
+
+
+@pytest.mark.soak
+def test_a_pool_that_pays_for_all_refuses_nobody_in_any_schedule():
+    assert simulate(agents_of_agents, seeds=1000) is not None
 
 
 async def test_a_run_that_is_cancelled_while_it_waits_for_money_holds_nothing():
