@@ -27,7 +27,9 @@ PLAIN = AgentConfig("plain")
 INVOICES = AgentConfig("clerk", "You read.", "offline", output_type=Invoice, repairs=1)
 
 
-def the_type_of_the_answer_is_that_of_the_config(kind: Any) -> None:
+def the_type_of_the_answer_is_that_of_the_config(
+    kind: Any, perhaps: type[Invoice] | None
+) -> None:
     assert_type(PLAIN, AgentConfig[None])
     assert_type(AgentConfig("a", output_type=None), AgentConfig[None])
     assert_type(INVOICES, AgentConfig[Invoice])
@@ -35,6 +37,7 @@ def the_type_of_the_answer_is_that_of_the_config(kind: Any) -> None:
     assert_type(AgentConfig("a", output_type=list[int]), AgentConfig[list[int]])
     assert_type(AgentConfig("a", output_type={"type": "object"}), AgentConfig[Any])
     assert_type(AgentConfig("a", output_type=kind), AgentConfig[Any])
+    assert_type(AgentConfig("a", output_type=perhaps), AgentConfig[Any])
     # That these are types of values, the checkers cannot say yet.
     assert_type(AgentConfig("a", output_type=Literal["x", "y"]), AgentConfig[Any])
     assert_type(AgentConfig("a", output_type=int | None), AgentConfig[Any])

@@ -46,10 +46,9 @@ def walled(deadline: Any) -> Deadline:
     """A wall from seconds, or from anything with `remaining()`."""
     if isinstance(deadline, Deadline):
         return deadline
-    if hasattr(deadline, "remaining"):
-        return Deadline(deadline.remaining())
-    if isinstance(deadline, int | float):
-        return Deadline(deadline)
+    seconds = deadline.remaining() if hasattr(deadline, "remaining") else deadline
+    if isinstance(seconds, int | float):
+        return Deadline(seconds)
     raise TypeError(f"deadline is seconds, such as 30, or a Deadline, not {deadline!r}")
 
 

@@ -74,7 +74,13 @@ class AgentConfig(Generic[T_co]):
         @overload
         def __init__(
             self, name: str, system_prompt: str = "", adapter: Model = None, tools: Tools = (),
-            *, output_type: type[T_co] | None = None, **more: Unpack[Choices],
+            *, output_type: type[T_co], **more: Unpack[Choices],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: "AgentConfig[None]", name: str, system_prompt: str = "",
+            adapter: Model = None, tools: Tools = (), *, output_type: None = None,
+            **more: Unpack[Choices],
         ) -> None: ...
         @overload
         def __init__(
@@ -154,8 +160,7 @@ class AgentConfig(Generic[T_co]):
 def _model(value: Any) -> bool:
     if value is None or isinstance(value, str):
         return True
-    verbs = (getattr(value, verb, None) for verb in ("agenerate", "generate"))
-    return callable(next(filter(None, verbs), None))
+    return any(callable(getattr(value, v, None)) for v in ("agenerate", "generate"))
 
 
 def listed(value: Any) -> bool:

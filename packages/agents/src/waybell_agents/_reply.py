@@ -1,6 +1,6 @@
 """What an agent answers: a reply that knows the steps it took."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, Self
@@ -61,9 +61,8 @@ class AgentReply(Reply, Generic[T_co]):
         return self
 
     @classmethod
-    def of(cls, reply: Reply, replies: Iterable[Reply], **own: Any) -> Self:
+    def of(cls, reply: Reply, replies: Sequence[Reply], **own: Any) -> Self:
         """The answer that the last reply gives, with the sums of all that were paid."""
-        replies = tuple(replies)
         usage, cost = totals(replies)
         tries = [attempt for each in replies for attempt in each.attempts]
         own |= {name: getattr(reply, name) for name in LAST}
@@ -74,11 +73,8 @@ class AgentReply(Reply, Generic[T_co]):
         return args, facts | {name: getattr(self, name) for name in self.__slots__}
 
 
-def totals(replies: Iterable[Reply]) -> tuple[Usage, Decimal | None]:
+def totals(replies: Sequence[Reply]) -> tuple[Usage, Decimal | None]:
     """Tokens and dollars of all; one unknown cost makes the sum unknown."""
-    usage, costs = Usage(), list[Decimal | None]()
-    for reply in replies:
-        usage += reply.usage
-        costs.append(reply.cost)
-    known = [cost for cost in costs if cost is not None]
-    return usage, sum(known, Decimal(0)) if len(known) == len(costs) else None
+    usage = sum((reply.usage for reply in replies), Usage())
+    known = [reply.cost for reply in replies if reply.cost is not None]
+    return usage, sum(known, Decimal(0)) if len(known) == len(replies) else None
