@@ -1,6 +1,7 @@
 """Ends that meet: other threads, finalizers, forks and loops of other kinds."""
 
 import asyncio
+import gc
 import gzip
 import os
 import select
@@ -111,6 +112,36 @@ def test_a_turn_that_comes_before_it_is_waited_for_is_not_lost(serve, connect, w
 
     with asyncio.Runner(loop_factory=Late) as runner:
         assert runner.run(call()) == "Hello there"
+
+
+@pytest.mark.parametrize("waits", ["turn", "answer"])
+def test_a_loop_closed_with_calls_in_flight_keeps_no_other_waiting(
+    serve, connect, wire, waits
+):
+    server = serve(wire.stall(b""), wire.whole("openai"))
+    model = connect(server, connections=1)
+    loop, tasks = asyncio.new_event_loop(), []
+
+    async def begin():
+        tasks.append(asyncio.ensure_future(model.agenerate("hi")))
+        if waits == "turn":
+            tasks.append(asyncio.ensure_future(model.agenerate("hi")))
+        await asyncio.to_thread(server.got.wait, SOON)
+        await asyncio.sleep(0.01)
+
+    async def call():
+        async with asyncio.timeout(SOON):
+            return await model.agenerate("hi")
+
+    loop.run_until_complete(begin())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    tasks.clear()
+    assert asyncio.run(call()) == "Hello there"
+    gc.collect()
+    engine = engine_of(model)
+    assert engine._lines == engine.turns._running == set()
+    assert server.ended.wait(SOON)
 
 
 def test_a_line_can_be_shut_by_a_finalizer_that_runs_inside_it():

@@ -138,11 +138,15 @@ class Engine:
         if box is not None:
             return box
         with self._lock:
-            box = self._boxes.get(loop)
-            if box is None:
-                old = self._boxes.items()
-                self._boxes = {k: v for k, v in old if not k.is_closed()}
-                box = self._boxes[loop] = Mailbox(loop)
+            old = self._boxes.items()
+            closed = [box for known, box in old if known.is_closed()]
+            self._boxes = {k: v for k, v in old if v not in closed}
+            box = self._boxes.setdefault(loop, Mailbox(loop))
+        # Tasks of a loop that was closed without an end of theirs keep nobody waiting.
+        for line in [line for gone in closed for line in gone.lines]:
+            self.leave(line)
+            line.shut()
+            line.watch(None)
         return box
 
     def close(self) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from waybell_adapters._line import Line
+
 
 _BATCH = 32  # calls that a loop is given at once
 
@@ -119,13 +121,14 @@ class Mailbox:
         loop: Where they run.
     """
 
-    __slots__ = ("_begun", "_called", "_loop", "_posts")
+    __slots__ = ("_begun", "_called", "_loop", "_posts", "lines")
 
     def __init__(self, loop: "AbstractEventLoop") -> None:
         self._loop = loop
         self._posts: deque[Callable[[], object]] = deque()
         self._called = False
         self._begun = 0
+        self.lines: set[Line] = set()  # with which tasks of the loop wait
 
     def post(self, call: Callable[[], object]) -> None:
         """Run it in the loop soon, from any thread; forgotten when the loop is closed."""

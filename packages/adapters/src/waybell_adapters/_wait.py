@@ -64,6 +64,7 @@ async def until(wait: Wait, line: Line, engine: "Engine") -> Any:
     seconds = wait.seconds
     timer = None if seconds is None else loop.call_later(seconds, wake, late)
     line.watch(post)
+    box.lines.add(line)
     try:
         await future
         if work is not None and not work.done():
@@ -71,6 +72,7 @@ async def until(wait: Wait, line: Line, engine: "Engine") -> Any:
         return None if work is None else work.result()
     finally:
         line.watch(None)
+        box.lines.discard(line)
         if timer is not None:
             timer.cancel()
         stop()
