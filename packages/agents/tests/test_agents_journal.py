@@ -226,6 +226,21 @@ def test_a_decision_may_name_the_tool_or_the_task(asking, name):
     assert asking.sent == ["a"]
 
 
+def test_one_pending_may_be_given_for_several_tools(runs):
+    registry, done, later = ToolRegistry(), [], Pending("may I?")
+    for name in ("pay", "send"):
+        registry.tool(lambda: done.append(1), name=name, description=name, approve=True)
+
+    def run(replies, **terms):
+        return runs(replies, registry, approve=lambda n, a: later, **terms)[0]
+
+    waits = run([[call("pay"), call("send")]]).pending
+    assert [each.data for each in waits.values()] == [{"tool": "pay"}, {"tool": "send"}]
+    assert (later.data, later.key) == ({}, "")
+    assert run(["fin"], decisions={"send": True, "pay": False}).ok
+    assert done == [1]
+
+
 def test_a_decision_may_name_a_tool_whose_call_has_an_unknown_outcome(runs):
     done = []
 

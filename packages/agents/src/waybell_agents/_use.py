@@ -84,8 +84,8 @@ class Use:
                 f"its approval is pending ({answer.reason}), and there is no journal in "
                 "which the run could wait for it: run it as a task with journal="
             )
-        answer.data.setdefault("tool", name)  # by which a decision may name it
-        return steps.suspend(key, answer)
+        told = {"tool": name, **answer.data}  # by which a decision may name it
+        return steps.suspend(key, Pending(answer.reason, **told))
 
 
 def _kept(recorded: Any) -> Mapping[str, Any]:
