@@ -4,13 +4,14 @@ import asyncio
 import functools
 import json
 import logging
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 
 import pytest
 from tenacity import AsyncRetrying, stop_after_attempt
 
 from waybell_bus import EventBus
-from waybell_scheduler import Gap, Task, TaskQueue, arun
+from waybell_scheduler import Gap, Pending, Task, TaskQueue, arun
 
 
 async def test_an_agent_is_asked_by_its_topic():
@@ -341,10 +342,11 @@ async def test_log_and_tracer_hear_of_every_task(caplog):
     with caplog.at_level(logging.WARNING):
         await arun(team(), log=log, tracer=tracer)
     assert [(each["task"], each["outcome"]) for each in log.records] == [
-        ("a", "done"), ("b", "done"),
+        ("a", "ok"), ("b", "ok"),
     ]  # fmt: skip
     assert "the end of 'c' could not be recorded" in caplog.text
     assert [name for name, _ in tracer.spans] == [
+        "run",
         "task a",
         "task b",
         "task b",
@@ -352,7 +354,101 @@ async def test_log_and_tracer_hear_of_every_task(caplog):
     ]
     tracer = Tracer()
     await arun([Task("a", agent="x")], agents={"x": lambda prompt: 1}, tracer=tracer)
-    assert tracer.spans == [("task a", {"task.agent": "x"})]
+    assert tracer.spans == [("run", {"run.tasks": 1}), ("task a", {"task.agent": "x"})]
+
+
+class Everything:
+    """A log that keeps every record."""
+
+    def __init__(self):
+        self.records = {}
+
+    def record(self, **fields):
+        self.records[fields.pop("task")] = fields
+
+
+async def test_a_record_says_how_a_task_ended_in_the_words_of_all_records():
+    async def gone():
+        raise asyncio.CancelledError("enough")
+
+    log = Everything()
+    tasks = [
+        Task("fine", run=lambda: 1),
+        Task("bad", run=lambda: 1 / 0),
+        Task("gone", run=gone),
+        Task("waits", run=lambda: Pending("publish it?")),
+    ]
+    await arun(tasks, log=log)
+    shown = {
+        name: (each["status"], each.get("outcome"), each.get("error"))
+        for name, each in log.records.items()
+    }
+    assert shown == {
+        "fine": ("done", "ok", None),
+        "bad": (
+            "failed", "error",
+            {"type": "ZeroDivisionError", "message": "division by zero"},
+        ),
+        "gone": (
+            "cancelled", "cancelled", {"type": "CancelledError", "message": "enough"},
+        ),
+        "waits": ("suspended", None, None),
+    }  # fmt: skip
+    assert all("message" not in each for each in log.records.values())
+
+
+class Spans:
+    """A tracer whose spans know what they are below."""
+
+    def __init__(self):
+        self.open, self.made = ContextVar("open", default=None), {}
+
+    @contextmanager
+    def span(self, name, **attributes):
+        span = self.made[name] = Spanned(self.open.get(), attributes)
+        token = self.open.set(name)
+        try:
+            yield span
+        finally:
+            self.open.reset(token)
+
+    def workflow(self, name, **attributes):
+        return self.span(f"workflow {name}", **attributes)
+
+
+class Spanned:
+    def __init__(self, above, attributes):
+        self.above, self.attributes, self.error = above, attributes, None
+
+    def set_attribute(self, key, value):
+        self.attributes[key] = value
+
+    def fail(self, error):
+        self.error = error
+
+
+async def test_all_tasks_of_a_run_stand_below_one_span_that_counts_them():
+    tracer = Spans()
+
+    async def adds():
+        TaskQueue.current().add(Task("late", run=lambda: 1))
+
+    tasks = [
+        Task("a", run=adds),
+        Task("bad", run=lambda: 1 / 0),
+        Task("c", run=lambda: 1, depends_on=["bad"]),
+    ]
+    await arun(tasks, tracer=tracer)
+    run = tracer.made.pop("workflow run")
+    assert {each.above for each in tracer.made.values()} == {"workflow run"}
+    assert set(tracer.made) == {"task a", "task bad", "task late"}
+    assert run.attributes == {
+        "run.tasks": 4, "run.done": 2, "run.failed": 1, "run.skipped": 1,
+    }  # fmt: skip
+    assert type(run.error) is ZeroDivisionError
+    fine = Spans()
+    await arun([Task("a", run=lambda: 1)], tracer=fine)
+    assert fine.made["workflow run"].error is None
 
 
 def test_a_gap_is_exported():

@@ -159,8 +159,9 @@ async def test_a_journal_of_another_graph_names_the_first_difference(
 ):
     await arun(abc(calls), journal=path)
     before = path.read_bytes()
-    with pytest.raises(JournalError, match=difference):
+    with pytest.raises(JournalError, match=difference) as caught:
         await arun(changed(abc(calls)), journal=path)
+    assert str(caught.value).endswith(". Give another journal=, or delete it.")
     assert path.read_bytes() == before
 
 

@@ -127,6 +127,27 @@ assert "tenacity" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.simulate(seeds=5)
+async def test_a_timeout_says_whose_it_was_and_what_to_change():
+    result = await arun([Task("index", run=lambda: asyncio.sleep(60), timeout=0.5)])
+    assert str(result["index"].error) == (
+        "deadline of 0.5 s passed (0.5 s elapsed); task 'index' may take timeout=0.5: "
+        "give it more"
+    )
+    with pytest.raises(DeadlineExceeded, match="task 'index'"):
+        result.unwrap()
+
+
+@pytest.mark.simulate(seeds=5)
+async def test_a_deadline_inside_a_task_is_not_taken_for_its_timeout():
+    async def slow():
+        async with Deadline(1):
+            await asyncio.sleep(60)
+
+    result = await arun([Task("index", run=slow, timeout=5)])
+    assert "timeout=" not in str(result["index"].error)
+
+
 @pytest.mark.simulate(seeds=20)
 async def test_a_timeout_holds_for_each_attempt():
     times = []

@@ -15,7 +15,7 @@ from waybell_deadline import Deadline
 from waybell_scheduler._call import Attempt, Caller
 from waybell_scheduler._crew import Ended
 from waybell_scheduler._effort import Effort
-from waybell_scheduler._errors import CircuitOpenError, message
+from waybell_scheduler._errors import CircuitOpenError, fact, message
 from waybell_scheduler._graph import CANCELLED, DONE, FAILED, SUSPENDED
 from waybell_scheduler._journal import Journal, pack
 from waybell_scheduler._past import Past
@@ -33,6 +33,8 @@ _WORDS = {
     CANCELLED: "cancelled",
     SUSPENDED: "suspended",
 }
+# Of a record; docs/decisions/record-outcomes.md says why a suspended task has none.
+_OUTCOMES = {DONE: "ok", FAILED: "error", CANCELLED: "cancelled"}
 # The task around this code, for `queue.add` to say who added one.
 doing: ContextVar[str | None] = ContextVar("waybell_scheduler_task", default=None)
 
@@ -110,14 +112,20 @@ class Attendant:
             "attempts": ended.facts.attempts,
             "seconds": ended.seconds,
         }
+        fields: dict[str, Any] = {"task": task.id, "agent": task.agent, "status": word}
+        if (outcome := _OUTCOMES.get(ended.state)) is not None:
+            fields["outcome"] = outcome
+        fields |= told
         if ended.state in (FAILED, CANCELLED):
-            told |= {"error": type(error).__name__, "message": message(error)}
-            self._tell("failed", task, **told)
+            why = {"type": type(error).__name__, "message": message(error)}
+            fields["error"] = why
+            self._tell(
+                "failed", task, **told, error=why["type"], message=why["message"]
+            )
             self.tell_skipped()
         else:
             self._tell("finished", task, status=word, **told)
         if self._terms.log is not None:
-            fields = {"task": task.id, "agent": task.agent, "outcome": word, **told}
             try:
                 self._terms.log.record(decision="task", **fields)
             except Exception:
@@ -193,13 +201,19 @@ class Attendant:
 
     async def _timed(self, attempt: Attempt) -> Any:
         """Call within the task's timeout, which no wait for the pool counts to."""
-        timeout = attempt.task.timeout
+        task = attempt.task
+        wall = nullcontext() if task.timeout is None else Deadline(task.timeout)
         try:
-            async with nullcontext() if timeout is None else Deadline(timeout):
+            async with wall:
                 return await self._caller(attempt)
         except Pending as pending:  # which is no failure, for the breaker
             return pending
-        except Exception:
+        except Exception as error:
+            if fact(error, "deadline") is wall:
+                hint = (
+                    f"task {task.id!r} may take timeout={task.timeout:g}: give it more"
+                )
+                error.args = (f"{message(error)}; {hint}",)
             steps = current.get()
             if steps is None or not steps.pending:
                 raise

@@ -77,19 +77,9 @@ class Breaker:
     """
 
     __slots__ = (
-        "_asked",
-        "_clock",
-        "_counts",
-        "_limit",
-        "_lock",
-        "_probing",
-        "_recovery",
-        "_until",
-        "epoch",
-        "failures",
-        "reason",
-        "state",
-    )
+        "_asked", "_clock", "_counts", "_limit", "_lock", "_probing", "_recovery",
+        "_until", "epoch", "failures", "reason", "state",
+    )  # fmt: skip
 
     def __init__(
         self, limit: int, recovery: float, counts: Counts, clock: Clock

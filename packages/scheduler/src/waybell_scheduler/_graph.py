@@ -44,23 +44,10 @@ class Graph:
     """
 
     __slots__ = (
-        "_errors",
-        "_frontier",
-        "_index",
-        "_left",
-        "_lenient",
-        "_live",
-        "_ordered",
-        "_ranks",
-        "_reason",
-        "_results",
-        "_state",
-        "_stems",
-        "_succ",
-        "stop_on_failure",
-        "stopped",
-        "tasks",
-    )
+        "_errors", "_frontier", "_index", "_left", "_lenient", "_live", "_ordered",
+        "_ranks", "_reason", "_results", "_state", "_stems", "_succ", "stop_on_failure",
+        "stopped", "tasks",
+    )  # fmt: skip
 
     def __init__(self, tasks: Iterable[Task], stop_on_failure: bool) -> None:
         self.tasks = tasks = list(tasks)

@@ -32,15 +32,8 @@ class Past:
     """
 
     __slots__ = (
-        "_ahead",
-        "_before",
-        "_ended",
-        "_shown",
-        "fresh",
-        "journal",
-        "run",
-        "tasks",
-    )
+        "_ahead", "_before", "_ended", "_shown", "fresh", "journal", "run", "tasks",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -163,7 +156,8 @@ class Past:
 
     def _refuse(self, why: str) -> NoReturn:
         raise JournalError(
-            f"{self.journal.path} is the journal of another graph: {why}"
+            f"{self.journal.path} is the journal of another graph: {why}. Give another "
+            "journal=, or delete it."
         )
 
     def _back(self, name: str) -> Task | None:

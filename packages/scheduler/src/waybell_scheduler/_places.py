@@ -16,17 +16,9 @@ class Hold:
     """
 
     __slots__ = (
-        "breaker",
-        "epoch",
-        "guess",
-        "lender",
-        "loan",
-        "open",
-        "outer",
-        "owner",
-        "place",
-        "wanting",
-    )
+        "breaker", "epoch", "guess", "lender", "loan", "open", "outer", "owner",
+        "place", "wanting",
+    )  # fmt: skip
 
     def __init__(
         self, owner: object, place: object, lender: "Hold | None", outer: "Hold | None"

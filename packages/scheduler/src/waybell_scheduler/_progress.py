@@ -23,14 +23,8 @@ class Teller:
     """
 
     __slots__ = (
-        "_bus",
-        "_closing",
-        "_dropped",
-        "_more",
-        "_on_event",
-        "_queue",
-        "_task",
-    )
+        "_bus", "_closing", "_dropped", "_more", "_on_event", "_queue", "_task",
+    )  # fmt: skip
 
     def __init__(self, bus: Any, on_event: OnEvent | None) -> None:
         self._bus, self._on_event = bus, on_event

@@ -5,7 +5,7 @@
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack, closing
+from contextlib import AbstractContextManager, AsyncExitStack, closing, nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
@@ -60,6 +60,7 @@ async def _arun(tasks: Tasks | None, terms: Terms) -> RunResult:
         _check(queue, caller)
         if past is not None:
             past.begin()
+        span = stack.enter_context(_span(terms.tracer, queue))
         teller = teller_of(terms.bus, terms.on_event)
         if teller is not None:
             stack.push_async_callback(teller.close)
@@ -72,7 +73,31 @@ async def _arun(tasks: Tasks | None, terms: Terms) -> RunResult:
         finally:
             queue._live = None
             attend.tell_skipped()
-        return RunResult(queue, crew.seconds, crew.facts, _named(queue, crew.pending))
+        pending = _named(queue, crew.pending)
+        result = RunResult(queue, crew.seconds, crew.facts, pending)
+        _told(span, result)
+        return result
+
+
+def _span(tracer: Any, queue: TaskQueue) -> AbstractContextManager[Any]:
+    """A span of the whole run, which those of its tasks stand below."""
+    if tracer is None:
+        return nullcontext()
+    made: Any = getattr(tracer, "workflow", tracer.span)
+    span: AbstractContextManager[Any] = made("run", **{"run.tasks": len(queue.tasks)})
+    return span
+
+
+def _told(span: Any, result: RunResult) -> None:
+    """Say on the span of a run what came of its tasks, as far as it is one of ours."""
+    set_attribute = getattr(span, "set_attribute", None)
+    if set_attribute is None:
+        return
+    for status, many in {**result.summary(), "tasks": len(result)}.items():
+        set_attribute(f"run.{status}", many)
+    errors = (each.error for each in result.values() if each.status == "failed")
+    if (error := next(filter(None, errors), None)) is not None:
+        span.fail(error)
 
 
 def _opened(path: str | PathLike[str], decisions: Mapping[str, Any] | None) -> Journal:

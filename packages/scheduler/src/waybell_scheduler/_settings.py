@@ -33,7 +33,8 @@ class Common(TypedDict, total=False):
         budget: The pool that tasks hold their `usd` and `tokens` from.
         retry_failed: Run again what failed in the journal, and what was skipped.
         log: Keeps decisions: anything with `record(decision=..., **fields)`.
-        tracer: Keeps spans: anything with `span(name)`.
+        tracer: Keeps a span of the run, and of each attempt at a task below it: anything
+            with `span(name, **attributes)`.
         on_event: Called with the name and the fields of each progress event.
         on_open: While the breaker is open, `"hold"` ready tasks or let them `"fail"`.
     """

@@ -74,17 +74,9 @@ class Steps:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_before",
-        "_begun",
-        "_decided",
-        "_done",
-        "_journal",
-        "attempt",
-        "pending",
-        "run",
-        "task",
-    )
+        "__weakref__", "_before", "_begun", "_decided", "_done", "_journal", "attempt",
+        "pending", "run", "task",
+    )  # fmt: skip
     MISSING: ClassVar[Any] = MISSING
 
     def __init__(
