@@ -23,7 +23,7 @@ Prompt: TypeAlias = str | Sequence[Mapping[str, Any]]
 
 
 class AgentStream(Feed[str, AgentReply[T_co]], Generic[T_co]):
-    """The pieces of an agent's text as they are written, then its `reply`.
+    """The pieces of an agent's text as they are written, of all turns, then its `reply`.
 
     `async with agent.stream(prompt) as stream: async for piece in stream: ...`; leaving
     the block early ends the model's work, and its tools'. Plain `with` and `for` do too.
