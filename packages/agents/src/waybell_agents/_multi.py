@@ -148,9 +148,9 @@ class OpenMultiAgent:
                 names no agent goes to a team's only one.
             team: Who does them.
             **settings: Of the scheduler's `arun`: `budget`, `deadline`, `journal`,
-                `decisions`, `stop_on_failure`, `max_concurrent`, `agent_limit`,
-                `on_event`, `on_open`, `retry_failed`. The team's limits hold where
-                nothing else is said.
+                `decisions` (by a key, a task's id or a tool's name), `stop_on_failure`,
+                `max_concurrent`, `agent_limit`, `on_event`, `on_open`, `retry_failed`.
+                The team's limits hold where nothing else is said.
 
         Returns:
             A mapping from each task's id to its `TaskResult`; those that failed or
