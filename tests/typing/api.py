@@ -123,6 +123,9 @@ async def tasks_and_agents() -> None:
     assert_type(pool.call(len, "abc"), int)
     assert_type(await pool.acall(write, Event()), str)
 
+    typed = AgentConfig("reader", output_type=Stage)
+    assert_type(await Agent(typed).run("x"), AgentReply[Stage])
+    assert_type(OpenMultiAgent().run_agent(typed, "x").value, Stage)
     config = AgentConfig("writer", "You write.", "offline", [], max_steps=4)
     assert_type(await Agent(config).run("x", deadline=Deadline(5)), AgentReply)
     team = OpenMultiAgent.create_team("desk", [config])
