@@ -419,9 +419,9 @@ def test_many_calls_at_once_all_end_and_never_stall_the_loop(
 
 @pytest.mark.soak
 def test_large_answers_at_once_leave_the_loop_its_turns(serve, connect, wire):
-    event = wire.part("openai", "word ")
-    usage = {"prompt_tokens": 7, "completion_tokens": 20_001}  # else they are counted
-    large = wire.http(200, event * 20_000 + wire.chat("end", usage=usage))
+    event = wire.part("openai", "word " * 40)  # as long as those of servers are
+    usage = {"prompt_tokens": 7, "completion_tokens": 80_001}  # else they are counted
+    large = wire.http(200, event * 2000 + wire.chat("end", usage=usage))
     small, gate = wire.whole("openai"), threading.Event()
 
     def together(conn, request):
@@ -449,7 +449,7 @@ def test_large_answers_at_once_leave_the_loop_its_turns(serve, connect, wire):
             replies, loop = runner.run(main())
     finally:
         gc.unfreeze()
-    assert {len(reply) for reply in replies} == {11, 5 * 20_000 + 3}
+    assert {len(reply) for reply in replies} == {11, 5 * 80_000 + 3}
     assert max(loop.turns) < 0.05
 
 
