@@ -114,6 +114,24 @@ def test_a_turn_that_comes_before_it_is_waited_for_is_not_lost(serve, connect, w
         assert runner.run(call()) == "Hello there"
 
 
+@pytest.mark.parametrize("how", ["close", "call"])
+def test_a_stream_that_nobody_holds_is_charged_by_the_next_call_or_the_end(
+    request, connect, wire, spies, how
+):
+    server = request.getfixturevalue("serve")(begun(wire), wire.whole("openai"))
+    model, budget = connect(server), spies.Budget()
+    stream = model.stream("hi", budget=budget)
+    assert next(stream) == "Once"
+    del stream
+    gc.collect()
+    assert budget.charged == []
+    if how == "close":
+        model.close()
+    else:
+        model.generate("hi")
+    assert len(budget.charged) == 1
+
+
 @pytest.mark.parametrize("waits", ["turn", "answer"])
 def test_a_loop_closed_with_calls_in_flight_keeps_no_other_waiting(
     serve, connect, wire, waits

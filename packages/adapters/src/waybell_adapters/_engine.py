@@ -119,9 +119,7 @@ class Engine:
 
     def enter(self, line: Line) -> None:
         """Know of a call, so that `close` can end it, also one that waited its turn."""
-        while self.lost:
-            with suppress(Exception):  # a complaint about money has nobody to hear it
-                self.lost.popleft()()
+        self._end_lost()
         self._lines.add(line)
         if self._closed:
             line.shut()
@@ -158,6 +156,12 @@ class Engine:
         self.watcher.close()
         self._mount.close()
         self._pool.close()
+        self._end_lost()
+
+    def _end_lost(self) -> None:
+        while self.lost:
+            with suppress(Exception):  # a complaint about money has nobody to hear it
+                self.lost.popleft()()
 
 
 def _head(path: str, headers: dict[str, str]) -> bytes:
