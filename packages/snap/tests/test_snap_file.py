@@ -284,36 +284,40 @@ def test_a_deep_file_whose_parts_are_missing_or_inside_themselves_is_none(
         Snapshot.load(path)
 
 
-WRITER = """
-import sys
+WRITERS = """
+import os, signal, sys
 from waybell_adapters import ScriptedAdapter
 from waybell_snap import Recording, Snapshot
-path, name = sys.argv[1:]
-while True:
-    with Recording(path) as run:
-        run.adapter(ScriptedAdapter(["x" * 200_000])).generate(name)
-    print(len([*Snapshot.load(path).nodes()]), flush=True)
+
+def write_for_ever(name, told):
+    while True:
+        with Recording(sys.argv[1], redact=False) as run:
+            run.adapter(ScriptedAdapter(["x" * 200_000])).generate(name)
+        os.write(told, b"%d" % len([*Snapshot.load(sys.argv[1]).nodes()]))
+
+for kill in range(int(sys.argv[2])):
+    writers = []
+    for number in range(2):
+        heard, told = os.pipe()
+        if not (process := os.fork()):
+            write_for_ever(str(number), told)
+        writers.append((process, heard))
+    for process, heard in writers:
+        assert {os.read(heard, 1) for _ in range(kill % 5 + 1)} == {b"2"}
+    for process, heard in writers:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    print(len([*Snapshot.load(sys.argv[1]).nodes()]))
 """
 
 
 @pytest.mark.soak
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked to be killed")
 def test_writers_that_are_killed_or_write_at_once_leave_a_whole_file(tmp_path):
-    path = tmp_path / "run.json"
-    for kill in range(int(os.environ.get("WAYBELL_KILLS", "20")) // 5):
-        writers = [
-            subprocess.Popen(
-                [sys.executable, "-c", WRITER, str(path), str(number)],
-                stdout=subprocess.PIPE,
-            )
-            for number in range(2)
-        ]
-        for writer in writers:
-            for _ in range(kill + 1):
-                assert writer.stdout.readline() == b"2\n"
-        for writer in writers:
-            writer.kill()
-            writer.communicate()
-        assert len([*Snapshot.load(path).nodes()]) == 2
+    kills = os.environ.get("WAYBELL_KILLS", "20")
+    command = [sys.executable, "-c", WRITERS, str(tmp_path / "run.json"), kills]
+    told = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    assert told.stdout.split() == [b"2"] * int(kills)
 
 
 def test_the_outline_of_a_run_shows_what_failed_and_what_was_at_once():

@@ -485,3 +485,77 @@ async def test_a_stream_that_was_cancelled_gives_its_pieces_before_it_waits_for_
     with pytest.raises(RecordingMissing, match="it was cancelled when it was recorded"):
         async with Replay(tmp_path / "run.json", patience=0.01) as run:
             await (await astream(run.adapter(Unasked()), "go")).aread()
+
+
+class Late:
+    """A model whose streams send nothing before their first piece is wanted."""
+
+    def __init__(self):
+        self.sent = 0
+
+    def stream(self, prompt, **options):
+        def source():
+            self.sent += 1
+            yield f"answer {self.sent}"
+
+        return ReplyStream(source(), blocking=False)
+
+    def generate(self, prompt, **options):
+        return self.stream(prompt).read()
+
+
+def test_a_stream_that_nobody_reads_was_never_begun_and_is_not_in_a_replay_either(
+    both,
+):
+    def use(model):
+        unread = model.stream("go")
+        told = model.stream("go").read()
+        del unread
+        return told
+
+    model = Late()
+    assert both(model, use) == ["answer 1", "answer 1"]
+    assert model.sent == 1
+
+
+async def test_an_async_stream_that_nobody_reads_was_never_begun(tmp_path):
+    for begin, model in ((Recording, Late()), (Replay, Unasked())):
+        async with begin(tmp_path / "run.json") as run:
+            kept = await astream(run.adapter(model), "go")
+        del kept
+    ((node,),) = (lane["nodes"] for lane in run.snapshot.root["lanes"])
+    assert {"got", "error", "latency"}.isdisjoint(node)
+    assert (run.snapshot.usd, run.snapshot.tokens) == (0, 0)
+
+
+def test_reading_a_stream_that_was_not_read_is_a_call_that_is_missing(tmp_path):
+    with Recording(tmp_path / "run.json") as run:
+        kept = run.adapter(Late()).stream("go")
+    with pytest.raises(RecordingMissing, match="nobody began to read this stream"):
+        with Replay(tmp_path / "run.json") as run:
+            kept = run.adapter(Unasked()).stream("go")
+            with pytest.raises(RecordingMissing):
+                next(kept)
+    del kept
+
+
+def test_not_reading_a_stream_that_was_read_is_a_change(tmp_path):
+    with Recording(tmp_path / "run.json") as run:
+        assert run.adapter(Late()).stream("go").read() == "answer 1"
+    with pytest.raises(SnapMismatch, match=r"output: model\.stream\(\)\.got"):
+        with Replay(tmp_path / "run.json") as run:
+            kept = run.adapter(Unasked()).stream("go")
+    del kept
+
+
+async def test_a_stream_that_was_cancelled_need_not_be_read_again(tmp_path):
+    async with Recording(tmp_path / "run.json") as run:
+        stream = await astream(run.adapter(Endless()), "go")
+        task = asyncio.create_task(stream.aread())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    async with Replay(tmp_path / "run.json", check=False) as run:
+        stream = await astream(run.adapter(Unasked()), "go")
+    assert "error" in {change.kind for change in run.compare().changes}
+    del stream

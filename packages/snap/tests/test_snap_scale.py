@@ -5,6 +5,8 @@
 
 import asyncio
 import contextlib
+import copy
+import pickle
 import sys
 
 import pytest
@@ -105,9 +107,9 @@ def run_all(path, many, settings):
 @pytest.mark.parametrize("kind", CROWDS)
 def test_twice_as_many_equal_agents_at_once_are_twice_the_work(tmp_path, kind):
     small, large = (
-        run_all(tmp_path / f"{many}.json", many, CROWDS[kind]) for many in (20, 100)
+        run_all(tmp_path / f"{many}.json", many, CROWDS[kind]) for many in (12, 60)
     )
-    assert large < 5.2 * small
+    assert large < 5.3 * small
 
 
 def test_a_crowd_whose_tasks_and_inputs_are_new_is_no_more_than_linear(tmp_path):
@@ -124,7 +126,7 @@ def test_a_crowd_whose_tasks_and_inputs_are_new_is_no_more_than_linear(tmp_path)
             asyncio.run(main(Replay, "other"))
         return steps[0]
 
-    small, large = replayed(25), replayed(125)
+    small, large = replayed(15), replayed(75)
     assert large < 5.6 * small
 
 
@@ -174,8 +176,7 @@ def test_agents_nest_deeper_than_python_calls(tmp_path):
     with Replay(path) as again:
         nest(again)
     assert str(again.snapshot).count("\n") == DEEP + DEEP // 10
-    again.snapshot.save(tmp_path / "again.json")
-    assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+    assert again.snapshot == Snapshot.load(path) == first.snapshot
     assert path.stat().st_size < 10_000_000
     with Replay(path, check=False) as other:
         nest(other, last="another end")
@@ -185,6 +186,48 @@ def test_agents_nest_deeper_than_python_calls(tmp_path):
     with Replay(path, check=False) as other:
         nest(other, DEEP - 1)
     assert {change.kind for change in other.compare().changes} == {"calls", "output"}
+
+
+def nested(end="end", depth=DEEP):
+    """A snapshot of agents inside of agents, of whom the last has two lanes."""
+    root = node = {"kind": "run", "name": "run"}
+    for _ in range(depth):
+        node["lanes"] = [{"nodes": [{"kind": "agent", "name": "a"}]}]
+        node = node["lanes"][0]["nodes"][0]
+    ends = [{"kind": "agent", "name": name, "got": end} for name in "xyz"]
+    node["lanes"] = [{"task": "one", "nodes": ends[:2]}, {"nodes": ends[2:]}]
+    return Snapshot(root)
+
+
+def test_a_deep_snapshot_is_compared_shown_copied_and_pickled_as_any_other():
+    run = nested()
+    for one, two in ((run, nested()), (run.root, nested().root)):
+        assert one == two
+        assert not one != two  # noqa: SIM202 - another operator
+        for other in (
+            copy.copy(one),
+            copy.deepcopy(one),
+            pickle.loads(pickle.dumps(one)),
+        ):
+            assert other == one
+            assert type(other) is type(one)
+    for other in (nested("another"), nested(depth=DEEP - 1), nested(depth=DEEP + 1)):
+        assert run != other
+        assert other.root != run.root
+    assert "a run of 5004 nodes, too deep" in repr(run)
+    assert compare(run, pickle.loads(pickle.dumps(run)), allow=()).passed
+
+
+def test_a_shallow_snapshot_shows_all_it_has_and_is_a_mapping_like_others():
+    run = nested(depth=1)
+    assert run.root == {**run.root}
+    assert {**run.root} == run.root
+    assert run.root != "a text"
+    assert repr(run) == f"Snapshot(root={ {**run.root} })"
+    again = pickle.loads(pickle.dumps(run))
+    assert (again, repr(again)) == (run, repr(run))
+    assert copy.deepcopy(run).root["lanes"] is not run.root["lanes"]
+    assert copy.copy(run) == run
 
 
 async def test_a_chain_of_tasks_nests_as_deep(tmp_path):

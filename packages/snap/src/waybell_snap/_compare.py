@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 from waybell_snap._changes import TOKENS, Change, Comparison, Kind, allowed, limit_of
 from waybell_snap._diff import differences, said_by, told_of, types_of
 from waybell_snap._match import Matcher, Matchers, canonical, without_numbers
-from waybell_snap._tree import Snapshot, label, lanes_of
+from waybell_snap._nested import each, lanes_of
+from waybell_snap._tree import Snapshot, label
 from waybell_snap._values import dumps, mark
 
 
@@ -163,7 +164,7 @@ class _Comparing:
     def _alone(self, node: Tree, path: str, *, gone: bool) -> None:
         """Note a node that is in one of the runs only, and what fails in it."""
         kind: Kind = "tool set" if node["kind"] == "tool" else "calls"
-        failed = [one["error"] for one in Snapshot(node).nodes() if "error" in one]
+        failed = [one["error"] for one in each(node, lanes_of) if "error" in one]
         found: list[tuple[Kind, Any]] = [("error", told_of(error)) for error in failed]
         found.insert(0, (kind, _summary(node)))
         for what, told in found:

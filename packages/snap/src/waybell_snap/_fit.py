@@ -3,18 +3,20 @@
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable
 from functools import cache
-from itertools import count, islice
+from itertools import chain, count, islice
 from typing import Any, TypeAlias, cast
 
 from waybell_snap._tree import Lane, Node
 
 
+_Place: TypeAlias = Lane | Node
 _Index: TypeAlias = defaultdict[Hashable, deque[tuple[Any, Node]]]
 _Of: TypeAlias = Callable[[Node], Any]
 # What two places agree in, best first: in all, in what was given, in names of tasks, in
-# nothing.
-_Marks: TypeAlias = tuple[int, ...]
-_START: _Marks = (0, 0, 0, 0)
+# nothing. Of each there may be several, of which one has to be the same.
+_Marks: TypeAlias = tuple[list[int], ...]
+_START: _Marks = ([0], [0], [0], [0])
+_SEVERAL = 16
 _UP = 64  # places around a call in which others like it are looked for
 
 
@@ -23,7 +25,12 @@ class Fits:
 
     What is around a call is walked only as far as something that both runs are known to
     have in common, and what is found there is kept: many equals cost no more than many.
-    `key` is what a call is known by, `text` what a node was given.
+
+    Args:
+        root: The run that is replayed.
+        known: The run that was recorded.
+        key: What a call is known by.
+        text: What a node was given, as a text.
     """
 
     __slots__ = ("_free", "_indices", "_key", "_text", "known")
@@ -57,12 +64,15 @@ class Fits:
         """A free call inside the nearest place that is known to be in both runs."""
         marks, up = _START, 0
         for steps, place in enumerate(node.line()):
-            if place.twin is not None and (up := up + 1) <= _UP:
+            if place.twin is not None:
                 index = self._inside(key, steps)
-                queues = (index[place.twin, mark] for mark in dict.fromkeys(marks))
-                if (found := next(filter(None, map(_first, queues)), None)) is not None:
-                    return found
-            marks = self._marked(marks, place)
+                for mark in dict.fromkeys(chain(*marks)):
+                    queue = index.get((place.twin, mark))
+                    if queue and (found := _first(queue)) is not None:
+                        return found
+                if (up := up + 1) == _UP:
+                    break
+            marks = self._marked(marks, place, live=True)
         return None
 
     def _inside(self, key: Hashable, steps: int) -> _Index:
@@ -70,22 +80,36 @@ class Fits:
         if (key, steps) not in self._indices:
             index: _Index = defaultdict(deque)
             for one in self._free[key]:
-                marks, below = _START, cast("Lane | Node", one)
+                marks, below = _START, cast("_Place", one)
                 for place in islice(one.line(), steps):
                     marks, below = self._marked(marks, place), place
                 for place in islice(one.line(), steps, steps + 1):
-                    for mark in dict.fromkeys(marks):
+                    for mark in dict.fromkeys(chain(*marks)):
                         index[place, mark].append((below, one))
             self._indices[key, steps] = index
         return self._indices[key, steps]
 
-    def _marked(self, marks: _Marks, place: Lane | Node) -> _Marks:
+    def _marked(self, marks: _Marks, place: _Place, *, live: bool = False) -> _Marks:
         """The marks of what is inside a place, and of the place: equal for equal ones."""
         lane = isinstance(place, Lane)
-        text = place.task if isinstance(place, Lane) else (place.op, self._text(place))
+        texts = self._texts(place, doubtful=live and len(marks[0]) < _SEVERAL)
         counts = True, not lane, lane, False
-        grown = zip(count(), marks, counts, strict=False)
-        return tuple(hash((n, one, text)) if more else one for n, one, more in grown)
+        return tuple(
+            [hash((n, one, text)) for text in texts for one in several]
+            if more
+            else several
+            for n, several, more in zip(count(), marks, counts, strict=False)
+        )
+
+    def _texts(self, place: _Place, *, doubtful: bool) -> list[Any]:
+        """What a place is known by.
+
+        A lane that was alone in its node is on file without its task. Whether a live one
+        will be is not known yet: its task is `doubtful`.
+        """
+        if not isinstance(place, Lane):
+            return [(place.op, self._text(place))]
+        return [place.task, ""] if doubtful and place.task else [place.task]
 
 
 def _first(queue: deque[tuple[Any, Node]]) -> Node | None:

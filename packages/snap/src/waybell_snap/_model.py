@@ -17,7 +17,7 @@ from waybell_adapters import (
     Usage,
     agenerate,
     astream,
-)  # fmt: skip
+)
 from waybell_adapters.testing import ModelRequest, RecordingAdapter
 from waybell_snap._scope import asked
 from waybell_snap._tree import CANCELLED, Node
@@ -81,14 +81,8 @@ class _Call:
     """One call, through the seam of the adapters: what answers it, what is noted of it."""
 
     __slots__ = (
-        "_adapter",
-        "_name",
-        "_node",
-        "_noted",
-        "_played",
-        "_session",
-        "_started",
-    )
+        "_adapter", "_name", "_node", "_noted", "_played", "_session", "_started",
+    )  # fmt: skip
 
     def __init__(self, session: "Session", adapter: LLMAdapter, name: str) -> None:
         self._session, self._adapter, self._name = session, adapter, name
@@ -147,22 +141,31 @@ class _Call:
 
     def stream(self, prompt: Prompt, **options: Any) -> ReplyStream:
         if self._played is None:
-            return self._tapped(self._adapter.stream(prompt, **options))
-        self._session._answerable(self._node, self._played)
-        return self._pieces(options)
+            stream = self._tapped(self._adapter.stream(prompt, **options))
+        else:
+            self._session._answerable(self._node, self._played)
+            stream = self._pieces(options)
+        self._node.unread = True  # Until its first piece is wanted, nothing is sent.
+        return stream
 
     async def astream(self, prompt: Prompt, **options: Any) -> ReplyStream:
+        stream: ReplyStream
         if self._played is None:
-            return self._tapped(await astream(self._adapter, prompt, **options))
-        if self._known.pieces and (self._known.error or {}).get("type") in CANCELLED:
-            hang = partial(self._turn, options)
-            return _Cancelled([piece for piece in self._known.pieces if piece], hang)
-        await self._turn(options)
-        return self._pieces(options)
+            stream = self._tapped(await astream(self._adapter, prompt, **options))
+        elif (
+            self._played.pieces and (self._played.error or {}).get("type") in CANCELLED
+        ):
+            pieces = [piece for piece in self._played.pieces if piece]
+            stream = _Cancelled(pieces, partial(self._turn, options), self._node)
+        else:
+            await self._turn(options)
+            stream = self._pieces(options)
+        self._node.unread = True
+        return stream
 
     def _tapped(self, stream: ReplyStream) -> ReplyStream:
         self._noted = []
-        return _Tapped(stream, self._noted)
+        return _Tapped(stream, self._noted, self._node)
 
     async def _turn(self, options: dict[str, Any]) -> None:
         """Let others run, as while a model works; as long as it takes to be cancelled."""
@@ -179,9 +182,12 @@ class _Call:
         error, pieces = self._error(), self._known.pieces
         if error is not None and pieces is None:
             raise error  # It was never opened.
-        reply = Reply.from_dict(self._known.got) if error is None else None
+        got = self._known.got if error is None else None
+        reply = None if got is None else Reply.from_dict(got)
 
         def source() -> Iterator[str]:
+            self._node.unread = False
+            self._session._answerable(self._node, self._known, read=True)
             yield from cut(str(reply or ""), pieces)
             if error is not None:
                 raise error
@@ -207,11 +213,11 @@ class _Call:
 class _Tapped(ReplyStream):
     """A stream whose pieces are noted as they come."""
 
-    __slots__ = ("_noted", "_stream")
+    __slots__ = ("_node", "_noted", "_stream")
 
-    def __init__(self, stream: ReplyStream, noted: list[str]) -> None:
+    def __init__(self, stream: ReplyStream, noted: list[str], node: Node) -> None:
         super().__init__(())
-        self._stream, self._noted = stream, noted
+        self._stream, self._noted, self._node = stream, noted, node
 
     @property
     def reply(self) -> Reply:
@@ -221,11 +227,13 @@ class _Tapped(ReplyStream):
         self._stream.close()
 
     def __next__(self) -> str:
+        self._node.unread = False
         piece = next(self._stream)
         self._noted.append(piece)
         return piece
 
     async def __anext__(self) -> str:
+        self._node.unread = False
         piece = await anext(self._stream)
         self._noted.append(piece)
         return piece
@@ -234,13 +242,16 @@ class _Tapped(ReplyStream):
 class _Cancelled(ReplyStream):
     """A stream that waits, after its pieces, to be cancelled as it was."""
 
-    __slots__ = ("_hang", "_left")
+    __slots__ = ("_hang", "_left", "_node")
 
-    def __init__(self, pieces: list[str], hang: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, pieces: list[str], hang: Callable[[], Awaitable[None]], node: Node
+    ) -> None:
         super().__init__(())
-        self._left, self._hang = iter(pieces), hang
+        self._left, self._hang, self._node = iter(pieces), hang, node
 
     async def __anext__(self) -> str:
+        self._node.unread = False
         for piece in self._left:
             return piece
         await self._hang()

@@ -20,6 +20,7 @@ from waybell_snap._values import NotReplayable, decode, decode_error, dumps
 
 _LIVE = 'run the tools for real with tools="live"'
 _WAS_CANCELLED = "it was cancelled when it was recorded"
+_WAS_UNREAD = "nobody began to read this stream when it was recorded"
 _LOOKED_FOR = 5  # calls that were not recorded, of which the nearest is told
 
 
@@ -119,11 +120,18 @@ class Replay(Session):
             raise self._missed(node, self._calls.known.get(self._key(node), []))
         return played
 
-    def _answerable(self, node: Node, played: Node) -> None:
-        """Refuse what was cancelled when it was recorded, or is known by its type only."""
-        error = played.error
-        why = _WAS_CANCELLED
-        if error is None or error["type"] not in CANCELLED:
+    def _answerable(self, node: Node, played: Node, *, read: bool = False) -> None:
+        """Refuse what was cancelled when it was recorded, or is known by its type only.
+
+        With `read` it is a stream that is read now, which nobody may have done then.
+
+        Raises:
+            RecordingMissing: Nothing can be given.
+        """
+        error, why = played.error, _WAS_CANCELLED
+        if read and (error, played.got) == (None, None):
+            why = _WAS_UNREAD
+        elif error is None or error["type"] not in CANCELLED:
             try:
                 decode(played.got) if error is None else decode_error(error)
             except NotReplayable as unknown:

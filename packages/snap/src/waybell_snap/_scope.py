@@ -98,25 +98,30 @@ class Tasks:
         """A name that a task has in every schedule, or nearly.
 
         It is the one it was given, else that of its coroutine, and the how manieth it was
-        made of those that run the same: of all that live, while there is effort left for
-        looking at them, else of those that have run. `alike` has by coroutine the numbers
-        of those that are known.
+        made of those that run the same: of all that live and are not known to be elsewhere,
+        while there is effort left for looking at them, else of those that have run. `alike`
+        has by coroutine the numbers of those that are known here.
         """
-        if (own := _AUTO.fullmatch(task.get_name())) is None:
+        if not (number := _number(task)):
             return task.get_name()
-        what, number = _what(task), int(own[1])
+        what = _what(task)
         known = alike.setdefault(what, [])
         self._effort += 64  # Many tasks cost no more than many.
         if number not in known[(place := bisect_left(known, number)) : place + 1]:
             insort(known, number)
             living = asyncio.all_tasks() if self._effort > 0 else ()
             self._effort -= len(living)
-            same = [t.get_name() for t in living if _what(t) == what]
-            if same:
-                names = map(_AUTO.fullmatch, same)
-                known[:] = sorted({*known, *(int(name[1]) for name in names if name)})
+            same = [t for t in living if _what(t) == what and t not in self._known]
+            if found := {*map(_number, same)} - {0}:
+                known[:] = sorted(found.union(known))
         return f"{what.rpartition('.')[2]}#{bisect_left(known, number) + 1}"
 
 
 def _what(task: "asyncio.Task[Any]") -> str:
     return str(getattr(task.get_coro(), "__qualname__", ""))
+
+
+def _number(task: "asyncio.Task[Any]") -> int:
+    """The number of a task that nobody named, 0 for others."""
+    own = _AUTO.fullmatch(task.get_name())
+    return int(own[1]) if own else 0

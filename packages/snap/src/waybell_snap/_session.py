@@ -197,7 +197,7 @@ class Session:
         del node
         return None
 
-    def _answerable(self, node: Node, played: Node) -> None:
+    def _answerable(self, node: Node, played: Node, *, read: bool = False) -> None:
         """Raise where nothing can be given in place of an answer."""
 
     async def _hang(self, node: Node, played: Node, deadline: Any) -> None:

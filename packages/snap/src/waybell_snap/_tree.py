@@ -1,25 +1,26 @@
 """A run as a tree: agents, their calls, and the tools that the calls asked for."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from waybell_snap._file import read, write
+from waybell_snap._nested import Tree, each, lanes_of
 from waybell_snap._values import dumps, mark
 
 
 UNFINISHED = "unfinished"
 CANCELLED = ("asyncio.exceptions.CancelledError", UNFINISHED)
+_ASKED = ("call", "tool")  # that answer
 _NAMED = ("agent", "tool")  # whose names calls are known by
 _PARTS = ("kind", "name", "op", "given", "got", "error", "latency", "pieces")
 
 
 _Told: TypeAlias = tuple[str, dict[str, Any]]  # a text to sort it by, and as JSON
 _KEPT = ("name", "given", "got")  # an empty answer is an answer
-_T = TypeVar("_T")
 
 
 class Lane:
@@ -56,7 +57,7 @@ class Node:
 
     __slots__ = (
         "around", "asked", "depth", "error", "given", "got", "kind", "lane", "lanes",
-        "latency", "name", "op", "parent", "pieces", "tasks", "twin",
+        "latency", "name", "op", "parent", "pieces", "tasks", "twin", "unread",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,7 @@ class Node:
         self.error: dict[str, Any] | None = None
         self.latency: str | None = None
         self.pieces: Any = None
+        self.unread = False  # A stream that was opened, for which nothing was sent yet.
         self.asked: list[tuple[str, str]] = []
         self.tasks: dict[str, list[int]] = {}
         self.twin: Node | None = None
@@ -105,7 +107,7 @@ class Node:
 
     def nodes(self) -> Iterator["Node"]:
         """This one and all inside it, in order, each before those inside it."""
-        return _each(self, _lanes)
+        return each(self, _lanes)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, the unordered lanes in the order of what is in them."""
@@ -120,7 +122,7 @@ class Node:
         told = [lane.told(inner, alone=alone) for lane in self.lanes.values()]
         told.sort(key=itemgetter(0))
         found: dict[str, Any] = {name: getattr(self, name) for name in _PARTS}
-        if self.kind in ("call", "tool") and self.latency is None:
+        if self.kind in _ASKED and (self.latency, self.unread) == (None, False):
             found["error"] = {"type": UNFINISHED, "message": "it was still running"}
         found["lanes"] = [*map(itemgetter(1), told)]
         found = {k: v for k, v in found.items() if v or (k in _KEPT and v is not None)}
@@ -146,15 +148,6 @@ def _lanes(node: Node) -> list[list[Node]]:
     return [lane.nodes for lane in node.lanes.values()]
 
 
-def _each(root: _T, inner: Callable[[_T], Iterable[Sequence[_T]]]) -> Iterator[_T]:
-    """All nodes of a tree, however deep, each before those inside it."""
-    rest = [root]
-    while rest:
-        node = rest.pop()
-        yield node
-        rest.extend(reversed([one for lane in inner(node) for one in lane]))
-
-
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A whole run as a tree that can be kept and compared.
@@ -163,10 +156,14 @@ class Snapshot:
         root: A node: its `kind` (run, agent, call, tool), `name`, `op`, what it was
             `given` and `got`, its `error` (type, message), its `latency` class, the
             sizes of its `pieces`, and its `lanes`: what each
-            task inside it did, `nodes` in their order, the lanes in none.
+            task inside it did, `nodes` in their order, the lanes in none. A call that
+            has neither `got` nor `error` is a stream that nobody began to read.
     """
 
     root: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Tree(self.root))
 
     @classmethod
     def load(cls, path: str | Path) -> "Snapshot":
@@ -184,7 +181,7 @@ class Snapshot:
 
     def nodes(self) -> Iterator[Mapping[str, Any]]:
         """Every node, from the root down, each before those inside it."""
-        return _each(self.root, lanes_of)
+        return each(self.root, lanes_of)
 
     @property
     def usd(self) -> Decimal | None:
@@ -222,11 +219,6 @@ def _outline(root: Mapping[str, Any]) -> Iterator[str]:
                 for one, now in zip(lane, marks, strict=False)
             ]
             rest.extend(reversed(found))
-
-
-def lanes_of(node: Mapping[str, Any]) -> list[Any]:
-    """The nodes of each lane inside of a node of JSON."""
-    return [lane["nodes"] for lane in node.get("lanes", ())]
 
 
 def label(kind: str, name: str, op: str) -> str:

@@ -42,9 +42,9 @@ def encode(value: Any, *, brief: bool = False) -> Any:
 
 def _too_deep(data: Any) -> bool:
     """Whether what walks through it might run out of stack."""
-    level: list[Any] = [data]
-    for _ in range(_DEEPEST):
-        level = [part for one in level for part in _inside(one)]
+    level, depth = _inside(data), 1
+    while level and depth < _DEEPEST:
+        level, depth = [part for one in level for part in _inside(one)], depth + 1
     return bool(level)
 
 
