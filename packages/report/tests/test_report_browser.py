@@ -73,6 +73,25 @@ async def test_a_span_shows_what_it_was_given_and_returned(visit, failed):
     assert "gen_ai.usage.input_tokens" in panel
 
 
+async def test_a_result_below_its_quorum_is_a_warning_not_a_tick(visit, write, otlp):
+    lack = {"type": "IncompleteError", "message": "1 of 2 answers"}
+    log = otlp.decision(
+        1, "broadcast", at=5, span=f"{1:016x}", outcome="incomplete", error=lack
+    )
+    spans = [otlp.span(1, name="broadcast")]
+    page = (await visit(report(write(spans, log)))).page
+    assert await page.locator("h1").inner_text() == "!\nFinished; 1 span incomplete"
+    assert "1 of 2 answers" in await page.locator("#why").inner_text()
+    assert "! incomplete" in await row(page, "broadcast").inner_text()
+    await row(page, "broadcast").click()
+    panel = await page.locator("#panel").inner_text()
+    assert "! Incomplete" in panel
+    assert "IncompleteError: 1 of 2 answers" in panel
+    await page.locator("[role=tab]", has_text="Decisions").click()
+    record = page.locator("#records [role=option]").first
+    assert "incomplete" in (await record.get_attribute("class")).split()
+
+
 async def test_decisions_stand_in_the_span_they_were_made_in(visit, failed):
     page = (await visit(failed)).page
     await row(page, "planner").click()

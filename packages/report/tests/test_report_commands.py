@@ -271,11 +271,46 @@ def test_decisions_are_listed_filtered_and_counted(folder, run) -> None:
     ):
         _, out, _ = run("decisions", folder, "--json", *words)
         assert [json.loads(line)["to"] for line in out.splitlines()] == names
-    assert run("decisions", folder, "--where", "to=nobody") == (1, "", "")
+    for counted in ([], ["--count", "to"]):
+        code, out, err = run("decisions", folder, "--where", "to=nobody", *counted)
+        assert (code, out) == (1, "")
+        assert err == "waybell decisions: 0 of 3 records match\n"
     _, out, _ = run("decisions", folder, "--count", "decision")
     assert out == "2  route\n1  retry\n"
     _, out, _ = run("decisions", folder, "--count", "decision", "--json")
     assert json.loads(out) == {"route": 2, "retry": 1}
+
+
+def test_people_read_round_numbers_and_no_fields_without_a_value(tmp_path, run) -> None:
+    with DecisionLog(tmp_path / "decisions.jsonl") as log:
+        log.record(decision="task", seconds=0.003903093998815166, agent=None, tries=2)
+    _, out, _ = run("decisions", tmp_path)
+    assert out.split("task", 1)[1].split() == ["seconds=0.003903", "tries=2"]
+    _, out, _ = run("decisions", tmp_path, "--json")
+    told = json.loads(out)
+    assert (told["seconds"], told["agent"]) == (0.003903093998815166, None)
+
+
+def test_show_warns_of_what_is_incomplete(tmp_path, run) -> None:
+    lack = {"type": "IncompleteError", "message": "1 of 2 answers"}
+    with (
+        Tracer(tmp_path / "traces.jsonl") as tracer,
+        DecisionLog(tmp_path / "decisions.jsonl") as log,
+        tracer.span("broadcast"),
+    ):
+        log.record(decision="broadcast", outcome="incomplete", error=lack)
+    why = "IncompleteError: 1 of 2 answers"
+    code, out, _ = run("show", tmp_path)
+    first, _, line = out.splitlines()
+    assert code == 0
+    assert first == f"finished; 1 span incomplete, first broadcast: {why}"
+    assert line.startswith("! broadcast")
+    assert line.endswith(why)
+    _, out, _ = run("show", tmp_path, "--json")
+    told = json.loads(out)
+    assert (told["failed"], told["incomplete"], told["error"]) == (False, True, why)
+    _, out, _ = run("report", tmp_path, "-o", tmp_path / "page.html")
+    assert first in out
 
 
 @pytest.mark.parametrize("words", [
@@ -321,7 +356,7 @@ def test_torn_and_foreign_lines_are_said_and_left_out(folder, run) -> None:
     assert code == 0
     assert "5 spans" in out
     assert "waybell show: 1 line is cut short" in err
-    assert "waybell show: 1 line is neither span nor decision" in err
+    assert "waybell show: 2 lines are neither span nor decision" in err
     assert "1 line is neither" in run("decisions", folder, "--all")[2]
 
 

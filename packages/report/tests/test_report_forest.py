@@ -8,9 +8,9 @@ from waybell_report import _node as flags
 from waybell_report._details import Details
 from waybell_report._forest import Forest, used
 from waybell_report._groups import Groups
-from waybell_report._node import node
+from waybell_report._node import INCOMPLETE, decision, node
 from waybell_report._pack import signed, varints
-from waybell_report._verdict import sentence, verdict
+from waybell_report._verdict import lacking, sentence, verdict
 from waybell_trace import SpanReader, read_traces
 
 
@@ -200,6 +200,104 @@ def test_the_verdict_of_other_runs(grown, otlp):
         "unfinished",
         "did not finish: a was still running",
     )
+
+
+def went_on(otlp, *, later=None, id_="j", **end):
+    """A run that was killed, or ended as `end` says; and one that went on with it."""
+    s, again = otlp.span, "b" * 32
+    spans = [
+        s(1, name="run", **{"run.id": "j", "ms": None, **end}),
+        s(2, 1, name="task index-6", at=1, **{"ms": None, **end}),
+    ]
+    if later is not None:
+        spans.append(s(1, name="run", at=50, trace=again, **{"run.id": id_}, **later))
+        spans.append(s(2, 1, name="task index-6", at=51, ms=2, trace=again))
+    return spans
+
+
+def test_a_killed_run_has_finished_once_another_went_on_with_its_journal(grown, otlp):
+    assert told(grown(*went_on(otlp))) == (
+        "unfinished",
+        "did not finish: task index-6 was still running",
+    )
+    assert told(grown(*went_on(otlp, later={}))) == ("ok", "finished; nothing failed")
+    failed = went_on(otlp, later={}, ms=10, error="E: x")
+    assert told(grown(*failed))[0] == "handled"
+    failed = went_on(otlp, later={"error": "E: y"})
+    assert told(grown(*failed)) == ("failed", "failed: run: E: y")
+    assert told(grown(*went_on(otlp, later={"ms": None}))) == (
+        "unfinished",
+        "did not finish: run was still running",
+    )
+
+
+def test_a_run_of_another_journal_goes_on_with_nothing(grown, otlp):
+    assert told(grown(*went_on(otlp, later={}, id_="k")))[0] == "unfinished"
+    lone = otlp.span(3, name="task index-6", trace="c" * 32, at=80)
+    assert told(grown(*went_on(otlp), lone))[0] == "unfinished"
+
+
+def test_a_run_that_its_deadline_ended_says_so(grown, otlp):
+    late = "asyncio.exceptions.CancelledError: <Deadline 0.3 s, 0 s left> passed"
+    forest = grown(otlp.span(1, name="task a", error=late))
+    assert told(forest) == (
+        "failed",
+        "failed: task a: DeadlineExceeded: deadline of 0.3 s passed",
+    )
+    other = "asyncio.exceptions.CancelledError: enough"
+    forest = grown(otlp.span(1, name="task a", error=other))
+    assert told(forest) == ("failed", "failed: task a: CancelledError: enough")
+
+
+LACK = {"type": "IncompleteError", "message": "1 of 2 answers"}
+
+
+@pytest.mark.parametrize(
+    ("record", "lack"),
+    [
+        ({"outcome": "incomplete", "error": LACK}, "IncompleteError: 1 of 2 answers"),
+        (
+            {"outcome": "incomplete", "error": "IncompleteError", "message": "older"},
+            "IncompleteError: older",
+        ),
+        ({"outcome": "incomplete"}, "incomplete, and says not why"),
+        ({"outcome": "failed", "error": LACK}, ""),
+        ({"outcome": "ok"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_record_says_what_is_missing(record, lack):
+    assert decision({"id": "1", **record}, Details()).lack == lack
+
+
+def test_a_broadcast_below_its_quorum_is_a_warning(grown, otlp):
+    def made(name, span, **fields):
+        facts = {"decision": name, "trace_id": "a" * 32, "span_id": f"{span:016x}"}
+        return decision({"id": "1", **facts, **fields}, Details())
+
+    s = otlp.span
+    spans = [
+        s(1, name="run"),
+        s(2, 1, name="broadcast", at=1), s(3, 2, name="try", error="E: x", at=1),
+        s(4, 1, name="broadcast", at=3, error="E: y"),
+    ]  # fmt: skip
+    lack = {"outcome": "incomplete", "error": LACK}
+    log = [
+        made("broadcast", 2, **lack),
+        made("broadcast", 4, **lack),  # which has failed by itself
+        made("answer", 1, **lack),  # of an agent, not of the span it was asked in
+        made("broadcast", 9, **lack),  # in no file
+    ]
+    forest = grown(*spans)
+    lacking(forest, log)
+    assert told(forest) == (
+        "incomplete",
+        "finished; 1 span incomplete, first broadcast: IncompleteError: 1 of 2 answers",
+    )
+    assert flagged(forest, INCOMPLETE) == ["broadcast"]
+    forest = grown(s(1, name="run", error="E: z"), *spans[1:])
+    lacking(forest, log)
+    assert told(forest)[0] == "failed"
 
 
 @pytest.mark.parametrize(

@@ -446,6 +446,7 @@ async def test_all_tasks_of_a_run_stand_below_one_span_that_counts_them():
         "run.tasks": 4, "run.done": 2, "run.failed": 1, "run.skipped": 1,
     }  # fmt: skip
     assert type(run.error) is ZeroDivisionError
+    assert "run.id" not in run.attributes
     fine = Spans()
     await arun([Task("a", run=lambda: 1)], tracer=fine)
     assert fine.made["workflow run"].error is None
@@ -495,3 +496,13 @@ async def test_what_is_skipped_on_the_way_is_told_at_the_end_at_the_latest():
         ("task:finished", "a"),
         ("task:skipped", "b"),
     ]
+
+
+async def test_runs_on_one_journal_have_spans_of_one_id(tmp_path):
+    ids = set()
+    for journal in ("a", "a", "b"):
+        tracer = Spans()
+        tasks = [Task("t", run=lambda: 1)]
+        await arun(tasks, journal=tmp_path / journal, tracer=tracer)
+        ids.add((journal, tracer.made["workflow run"].attributes["run.id"]))
+    assert len(ids) == len({id_ for _, id_ in ids}) == 2

@@ -5,17 +5,8 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from waybell_report import _terminal as tty
 from waybell_report._report import spare, written
-from waybell_report._terminal import (
-    Words,
-    count,
-    emit,
-    opened,
-    run,
-    say,
-    warn,
-    watched,
-)
 from waybell_trace import Traces
 
 
@@ -32,33 +23,33 @@ exit codes: 0 written, 2 there is nothing to read or no place to write.
 
 def parser() -> argparse.ArgumentParser:
     """The words of this command."""
-    words = Words("chrome", "Write a run as a Chrome trace.", _MORE)
+    words = tty.Words("chrome", "Write a run as a Chrome trace.", _MORE)
     add = words.add_argument
     add("-o", "--output", metavar="FILE", type=Path, default=Path("trace.chrome.json"),
         help="where it goes [trace.chrome.json]")  # fmt: skip
-    add("--limit", metavar="N", type=count, default=500_000, help="spans [500000]")
+    add("--limit", metavar="N", type=tty.count, default=500_000, help="spans [500000]")
     return words
 
 
 def command(argv: Sequence[str]) -> int:
     """Write a run for chrome://tracing and ui.perfetto.dev."""
-    return run(parser(), argv, _chrome)
+    return tty.run(parser(), argv, _chrome)
 
 
 def _chrome(options: argparse.Namespace) -> int:
-    inputs = opened(options.path)
+    inputs = tty.opened(options.path)
     spare(inputs, options.output)
-    found = watched(inputs.spans(), "spans read:")
+    found = tty.watched(inputs.spans(), "spans read:")
     spans = list(islice(found, options.limit))
     if next(found, None) is not None:
-        say(f"waybell chrome: the others are left out (--limit {options.limit})")
-    warn("waybell chrome", inputs)
+        tty.say(f"waybell chrome: the others are left out (--limit {options.limit})")
+    tty.warn("waybell chrome", inputs)
     if not spans:
         raise inputs.without("span")
     with written(options.output) as part:
         Traces(spans).to_chrome(part)
     if options.json:
-        emit({"file": str(options.output), "spans": len(spans)})
+        tty.emit({"file": str(options.output), "spans": len(spans)})
     else:
-        say(f"{options.output}: {len(spans):,} spans; open it in ui.perfetto.dev")
+        tty.say(f"{options.output}: {len(spans):,} spans; open it in ui.perfetto.dev")
     return 0

@@ -16,19 +16,8 @@ import orjson
 from rich.text import Text
 
 from waybell_decisions import DecisionLog
+from waybell_report import _terminal as tty
 from waybell_report._inputs import ReportError
-from waybell_report._terminal import (
-    Words,
-    clock,
-    count,
-    emit,
-    opened,
-    put,
-    run,
-    visible,
-    warn,
-    watched,
-)  # fmt: skip
 
 
 _MORE = """\
@@ -50,6 +39,7 @@ _TESTS: Final[dict[str, Callable[[Any, Any], object]]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
     ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+_COLOURS: Final = {"error": "red", "failed": "red", "incomplete": "yellow"}
 _CONDITION: Final = re.compile(r"\s*([^=!<>~]+?)\s*(!=|<=|>=|==?|<|>|~)(.*)", re.DOTALL)
 _OWN: Final = frozenset(
     {"v", "id", "time", "pid", "seq", "trace_id", "span_id", "decision"}
@@ -58,21 +48,21 @@ _OWN: Final = frozenset(
 
 def parser() -> argparse.ArgumentParser:
     """The words of this command."""
-    words = Words("decisions", "What was decided, and why: a run's records.", _MORE)
+    words = tty.Words("decisions", "What was decided, and why: a run's records.", _MORE)
     add = words.add_argument
     add("--where", metavar="TEST", action="append", default=[], type=condition,
         help="only records that pass; may be given again")  # fmt: skip
     add("--since", metavar="TIME", type=moment, help="only those from then on")
     add("--until", metavar="TIME", type=moment, help="only those before")
     add("--count", metavar="FIELD", help="count by a field instead of listing")
-    add("--limit", metavar="N", type=count, default=50, help="the last N [50]")
+    add("--limit", metavar="N", type=tty.count, default=50, help="the last N [50]")
     add("--all", action="store_true", help="every record, from the first one on")
     return words
 
 
 def command(argv: Sequence[str]) -> int:
     """List, filter and count the decisions of a run."""
-    return run(parser(), argv, _decisions)
+    return tty.run(parser(), argv, _decisions)
 
 
 def condition(text: str) -> Callable[[dict[str, Any]], bool]:
@@ -154,25 +144,25 @@ def moment(text: str, now: Callable[[], float] = time.time) -> float:
 
 
 def _decisions(options: argparse.Namespace) -> int:
-    inputs = opened(options.path)
+    inputs = tty.opened(options.path)
     if not inputs.decisions:
-        raise ReportError(
-            "no decisions.jsonl there, only " + ", ".join(map(str, inputs.traces))
-        )
-    log = [
-        DecisionLog.read(path).query(where=_test(options)) for path in inputs.decisions
-    ]
+        only = ", ".join(map(str, inputs.traces))
+        raise ReportError(f"no decisions.jsonl there, only {only}")
+    options.seen, test = 0, _test(options)
+    log = [DecisionLog.read(path).query(where=test) for path in inputs.decisions]
     if options.count:
         counts = _counted(log, options.count)
         _print_counts(counts, options)
         found = len(counts)
     elif options.all:
-        found = _listed(watched(chain(*log), "records read:"), options)
+        found = _listed(tty.watched(chain(*log), "records read:"), options)
     else:
         last = [each for records in log for each in records.tail(options.limit)]
         last = sorted(last, key=_time)[-options.limit :]
         found = _listed(last, options)
-    warn("waybell decisions", inputs, log)
+    tty.warn("waybell decisions", inputs, log)
+    if not found:
+        tty.say(f"waybell decisions: 0 of {options.seen:,} records match")
     return 0 if found else 1
 
 
@@ -180,14 +170,15 @@ def _listed(records: Iterable[dict[str, Any]], options: argparse.Namespace) -> i
     number = 0
     for number, record in enumerate(records, 1):  # noqa: B007 - how many there were
         if options.json:
-            emit(record)
+            tty.emit(record)
         else:
-            put(listed(record))
+            tty.put(listed(record))
     return number
 
 
 def _test(options: argparse.Namespace) -> Callable[[dict[str, Any]], bool]:
     def wanted(record: dict[str, Any]) -> bool:
+        options.seen += 1
         when = _time(record)
         return (
             (options.since is None or when >= options.since)
@@ -206,7 +197,7 @@ def _time(record: dict[str, Any]) -> float:
 def _counted(log: list[Any], field: str) -> dict[str, int]:
     found = Counter[str]()
     records: Iterator[dict[str, Any]] = chain(*log)
-    for record in watched(records, "records read:"):
+    for record in tty.watched(records, "records read:"):
         value = looked_up(record, field)
         found[value if isinstance(value, str) else orjson.dumps(value).decode()] += 1
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
@@ -214,22 +205,23 @@ def _counted(log: list[Any], field: str) -> dict[str, int]:
 
 def _print_counts(found: dict[str, int], options: argparse.Namespace) -> None:
     if options.json:
-        emit(found)
+        tty.emit(found)
         return
     width = max((len(f"{times:,}") for times in found.values()), default=0)
     for name, times in found.items():
-        put(Text(f"{times:>{width},}  {visible(name)}"))
+        tty.put(Text(f"{times:>{width},}  {tty.visible(name)}"))
 
 
 def listed(record: dict[str, Any]) -> Text:
     """A record on one line."""
-    line = Text(clock(_time(record)), style="dim")
-    failed = record.get("outcome") in ("error", "failed")
-    name = visible(record.get("decision", ""), 40)
-    line.append(f"{name:<12}", "bold red" if failed else "bold")
-    for key, value in record.items():
-        if key not in _OWN:
-            line.append(f"  {visible(key, 40)}=", style="dim")
+    line = Text(tty.clock(_time(record)), style="dim")
+    colour = _COLOURS.get(str(record.get("outcome")), "")
+    name = tty.visible(record.get("decision", ""), 40)
+    line.append(f"{name:<12}", f"bold {colour}".strip())
+    for key, found in record.items():
+        if key not in _OWN and found is not None:
+            line.append(f"  {tty.visible(key, 40)}=", style="dim")
+            value = round(found, 6) if isinstance(found, float) else found
             said = value if isinstance(value, str) else orjson.dumps(value).decode()
-            line.append(visible(said, 120))
+            line.append(tty.visible(said, 120))
     return line

@@ -111,9 +111,7 @@ class Groups:
     def rows(self) -> dict[str, list[list[Any]]]:
         """The groups of each kind: those that failed first, then what took longest."""
         kinds = {"agents": self.agents, "models": self.models, "tools": self.tools}
-        return {
-            kind: [g.row() for g in _folded(found)] for kind, found in kinds.items()
-        }
+        return {kind: [g.row() for g in _folded(of)] for kind, of in kinds.items()}
 
     def edges(self) -> list[list[Any]]:
         """Caller, kind and name of the called, calls, failed; in the order of first calls."""

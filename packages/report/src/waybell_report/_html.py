@@ -49,9 +49,8 @@ def page(
     }
     # Split once, so that nothing that is put in can be taken for a place to put things.
     first, *rest = read["page.html"].split("{{")
-    filled = (
-        fields[name] + tail for name, _, tail in (r.partition("}}") for r in rest)
-    )
+    pieces = (piece.partition("}}") for piece in rest)
+    filled = (fields[name] + tail for name, _, tail in pieces)
     return first + "".join(filled)
 
 

@@ -1,18 +1,21 @@
 """One span or decision as the page holds it."""
 
+import re
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from waybell_report._details import BRIEF, Details
 from waybell_report._facets import agent_of, kind_of, model_of, tool_of, usage_of
 from waybell_trace import SpanRecord, SpanUsage
 
 
-FAILED, UNFINISHED, ORPHAN, CIRCLE, SKEWED, TIMELESS, CRITICAL = (
-    1 << bit for bit in range(7)
+FAILED, UNFINISHED, ORPHAN, CIRCLE, SKEWED, TIMELESS, CRITICAL, INCOMPLETE = (
+    1 << bit for bit in range(8)
 )
 _LAST: Final = 2**63 - 1  # nanoseconds since 1970
 _MARKS = 64  # events of one span that the waterfall marks
+# How a wall cancels what runs inside it.
+_LATE = re.compile(r"(?:\w+\.)*CancelledError: <Deadline (\S+ s), \S+ s left> passed")
 
 
 @dataclass(slots=True, eq=False)
@@ -33,6 +36,7 @@ class Node:
     error: str
     marks: tuple[int, ...]  # offsets of its events from its start
     detail: bytes
+    run: str  # the journaled run it is the span of, the same when that goes on; or ""
     depth: int = 0
     below: list["Node"] = field(default_factory=list["Node"])
 
@@ -57,6 +61,7 @@ class Decision:
     agent: str | None
     time: int
     detail: bytes
+    lack: str  # what it was incomplete for, or ""
 
 
 def node(span: SpanRecord, details: Details) -> Node:
@@ -64,6 +69,7 @@ def node(span: SpanRecord, details: Details) -> Node:
     start, end = _moment(span.start_ns), span.end_ns
     events = [(_moment(t) - start, name, found) for t, name, found in span.events]
     unfinished, error = end is None, _error(span)
+    bad = span.failed or unfinished
     flags = FAILED * span.failed | UNFINISHED * unfinished | TIMELESS * (not start)
     return Node(
         key=(span.trace_id, span.span_id),
@@ -79,9 +85,8 @@ def node(span: SpanRecord, details: Details) -> Node:
         usage=usage_of(span),
         error=details.error(error),
         marks=tuple(t for t, name, _ in events[:_MARKS] if name != "exception"),
-        detail=details.packed(
-            _said(span, events, error), failed=span.failed or unfinished
-        ),
+        detail=details.packed(_said(span, events, error), failed=bad),
+        run=str(span.attributes.get("run.id") or ""),
     )
 
 
@@ -89,15 +94,14 @@ def _said(span: SpanRecord, events: list[Any], error: str) -> dict[str, Any]:
     """What is shown of a span on demand; in files of others any field may be anything."""
     name = str(span.name)
     about = [(str(k)[:200], str(v)[:200]) for k, v in span.resource.items()]
+    own = (pair for pair in about if not pair[0].startswith("telemetry."))
     return {
         "a": span.attributes,
         "e": events,
         "l": [[str(part)[:64] for part in link] for link in span.links[:100]],
         "n": name if len(name) > 200 else "",
         "s": error if len(error) > BRIEF else "",
-        "r": sorted(pair for pair in about if not pair[0].startswith("telemetry."))[
-            :50
-        ],
+        "r": sorted(own)[:50],
     }
 
 
@@ -117,10 +121,28 @@ def decision(record: dict[str, Any], details: Details) -> Decision:
         agent=agent[:200] if isinstance(agent, str) else None,
         time=_moment(round(min(max(seconds, 0), 2**33) * 1e9)),
         detail=details.packed({"a": fields}, failed=failed),
+        lack=lack_of(record),
     )
 
 
+def lack_of(record: dict[str, Any]) -> str:
+    """What a record says is missing; "" where it tells of nothing incomplete."""
+    if record.get("outcome") != "incomplete":
+        return ""
+    why: Any = record.get("error")
+    told: dict[str, Any] = {"type": why, **record}  # as older files have it
+    if isinstance(why, dict):
+        told = cast("dict[str, Any]", why)
+    parts = (str(told.get(name) or "") for name in ("type", "message"))
+    return ": ".join(filter(None, parts))[:1000] or "incomplete, and says not why"
+
+
 _OWN: Final = {"v", "time", "seq", "trace_id", "span_id", "decision"}
+
+
+def caused(error: str) -> str:
+    """An error, or the passed deadline if it is the cancellation that this caused."""
+    return _LATE.sub(r"waybell_deadline.DeadlineExceeded: deadline of \1 passed", error)
 
 
 def _moment(ns: int) -> int:
@@ -131,7 +153,7 @@ def _error(span: SpanRecord) -> str:
     if not span.failed:
         return ""
     if span.error:
-        return str(span.error)
+        return caused(str(span.error))
     for _, name, found in reversed(span.events):
         if name == "exception":
             kind, text = (found.get(f"exception.{k}") for k in ("type", "message"))

@@ -16,7 +16,7 @@ from waybell_report._inputs import Inputs, ReportError, StrPath, find
 from waybell_report._node import Decision, Node, decision, node
 from waybell_report._pack import core, detail
 from waybell_report._select import Newest
-from waybell_report._verdict import sentence, verdict
+from waybell_report._verdict import lacking, sentence, verdict
 
 
 _SPANS = 100_000
@@ -43,9 +43,8 @@ class Report:
     notes: tuple[str, ...]
 
     def __repr__(self) -> str:
-        return (
-            f"<Report {self.verdict}; {self.spans} spans, {self.decisions} decisions>"
-        )
+        held = f"{self.spans} spans, {self.decisions} decisions"
+        return f"<Report {self.verdict}; {held}>"
 
     def save(self, path: StrPath) -> Path:
         """Write the page, whole or not at all, for its owner only; returns where.
@@ -182,13 +181,11 @@ class _Run:
 
     def report(self, title: str) -> Report:
         forest = Forest(self.spans.nodes(), (made.time for made in self.log))
+        lacking(forest, self.log)
         groups = Groups(forest)
         found = verdict(forest, groups.owner)
         notes = tuple(self._notes(forest))
-        usage = {
-            "input": groups.usage.input_tokens,
-            "output": groups.usage.output_tokens,
-        }
+        given, written, *_ = groups.usage
         head: dict[str, Any] = {
             "title": title,
             "verdict": found,
@@ -197,7 +194,7 @@ class _Run:
             "spans": len(forest.nodes),
             "decisions": len(self.log),
             "agents": sum(1 for name in groups.agents if name),
-            "usage": {**usage, "cost": groups.usage.nano_usd},
+            "usage": {"input": given, "output": written, "cost": groups.usage.nano_usd},
         }
         more = {"groups": groups.rows(), "edges": groups.edges()}
         data = core(forest, groups, self.log, more), detail(forest, groups, self.log)
@@ -229,6 +226,5 @@ def _nothing(inputs: Inputs) -> ReportError:
     counts = [("of something else", inputs.foreign), ("cut short", inputs.torn)]
     why = ", ".join(f"{what}: {count:,}" for what, count in counts if count)
     names = ", ".join(map(str, files))
-    return ReportError(
-        f"no span and no decision in {names} (lines {why})", str(files[0])
-    )
+    said = f"no span and no decision in {names} (lines {why})"
+    return ReportError(said, str(files[0]))

@@ -8,25 +8,21 @@ from typing import Any
 
 from rich.text import Text
 
+from waybell_report import _terminal as tty
 from waybell_report._details import Details
 from waybell_report._forest import Forest
 from waybell_report._groups import Groups
-from waybell_report._node import CRITICAL, ORPHAN, UNFINISHED, Node, node
+from waybell_report._node import (
+    CRITICAL,
+    INCOMPLETE,
+    ORPHAN,
+    UNFINISHED,
+    Node,
+    decision,
+    node,
+)
 from waybell_report._select import Newest
-from waybell_report._terminal import (
-    Words,
-    count,
-    dollars,
-    emit,
-    opened,
-    put,
-    run,
-    seconds,
-    visible,
-    warn,
-    watched,
-)  # fmt: skip
-from waybell_report._verdict import bare, sentence, verdict
+from waybell_report._verdict import bare, lacking, sentence, verdict
 from waybell_trace import SpanUsage
 
 
@@ -39,33 +35,39 @@ examples:
 
 exit codes: 0 shown, 1 nothing matches, 2 there is nothing to read.
 """
-_COLOURS = {"failed": "red", "unfinished": "yellow", "ok": "green"}
+_COLOURS = {
+    "failed": "red",
+    "unfinished": "yellow",
+    "incomplete": "yellow",
+    "ok": "green",
+}
 _SPANS = 100_000  # that are read, at most: the newest, and those that failed before
 
 
 def parser() -> argparse.ArgumentParser:
     """The words of this command."""
-    words = Words("show", "A run as a tree: who called whom, what failed.", _MORE)
+    words = tty.Words("show", "A run as a tree: who called whom, what failed.", _MORE)
     add = words.add_argument
     add("--failed", action="store_true", help="only what failed, and what led there")
     add("--agent", metavar="NAME", help="only this agent's, and what is above them")
     add("--trace", metavar="ID", default="", help="only the trace whose id begins so")
-    add("--limit", metavar="N", type=count, default=200, help="lines to print [200]")
+    add("--limit", metavar="N", type=tty.count, default=200, help="most lines [200]")
     return words
 
 
 def command(argv: Sequence[str]) -> int:
     """Show a run as a tree, what failed first."""
-    return run(parser(), argv, _show)
+    return tty.run(parser(), argv, _show)
 
 
 def _show(options: argparse.Namespace) -> int:
-    inputs = opened(options.path)
+    inputs = tty.opened(options.path)
     kept, details = Newest(_SPANS), Details()
-    for span in watched(inputs.spans(), "spans read:"):
+    for span in tty.watched(inputs.spans(), "spans read:"):
         kept.add(node(span, details))
-    warn("waybell show", inputs)
     forest = Forest(kept.nodes())
+    lacking(forest, (decision(record, details) for record in inputs.records()))
+    tty.warn("waybell show", inputs)
     if not forest.nodes:
         raise inputs.without("span")
     wanted = _wanted(forest, options)
@@ -73,7 +75,7 @@ def _show(options: argparse.Namespace) -> int:
     groups = Groups(forest)
     if options.json:
         for each in shown:
-            emit(_plain(each, groups.used[each.key]))
+            tty.emit(_plain(each, groups.used[each.key]))
     else:
         _as_tree(forest, groups, shown, options.limit, kept.seen)
     return 0 if shown else 1
@@ -108,6 +110,7 @@ def _plain(each: Node, spent: SpanUsage) -> dict[str, Any]:
         "seconds": None if each.end is None else (each.over(0) - each.start) / 1e9,
         "failed": each.failed,
         "unfinished": bool(each.flags & UNFINISHED),
+        "incomplete": bool(each.flags & INCOMPLETE),
         "error": each.error or None,
         "agent": each.agent,
         "model": each.model,
@@ -123,12 +126,12 @@ def _as_tree(
 ) -> None:
     found = verdict(forest, groups.owner)
     colour = _COLOURS.get(found["state"], "")
-    put(Text(visible(sentence(found), 500), style=f"bold {colour}".strip()))
-    put(Text(_totals(forest, groups, seen), style="dim"))
+    tty.put(Text(tty.visible(sentence(found), 500), style=f"bold {colour}".strip()))
+    tty.put(Text(_totals(forest, groups, seen), style="dim"))
     for each, stem in islice(_stems(shown), limit):
-        put(_line(each, stem, groups.used[each.key]))
+        tty.put(_line(each, stem, groups.used[each.key]))
     if (more := len(shown) - limit) > 0:
-        put(Text(f"... and {more:,} more (--limit {len(shown)})", "dim"))
+        tty.put(Text(f"... and {more:,} more (--limit {len(shown)})", "dim"))
 
 
 def _totals(forest: Forest, groups: Groups, seen: int) -> str:
@@ -139,9 +142,9 @@ def _totals(forest: Forest, groups: Groups, seen: int) -> str:
         f"{traces} trace" + "s" * (traces != 1),
         f"{number:,} span" + "s" * (number != 1) + f" of {seen:,}" * (seen > number),
         f"{sum(each.failed for each in forest.nodes)} failed",
-        seconds((forest.last - forest.first) / 1e9),
+        tty.seconds((forest.last - forest.first) / 1e9),
         f"{groups.usage.tokens:,} tokens",
-        dollars(groups.usage.nano_usd),
+        tty.dollars(groups.usage.nano_usd),
     ]
     return " · ".join(parts)
 
@@ -169,17 +172,19 @@ def _line(each: Node, stem: str, spent: SpanUsage) -> Text:
         mark, colour = "✗ ", "red"
     elif each.flags & UNFINISHED:
         mark, colour = "… ", "yellow"
+    elif each.flags & INCOMPLETE:
+        mark, colour = "! ", "yellow"
     bold = " bold" * bool(each.flags & CRITICAL)
-    line.append(mark + visible(each.name, 80), style=(colour + bold).strip())
+    line.append(mark + tty.visible(each.name, 80), style=(colour + bold).strip())
     took = "never ended"
     if each.end is not None:
-        took = seconds((each.over(0) - each.start) / 1e9)
+        took = tty.seconds((each.over(0) - each.start) / 1e9)
     line.append(f"  {took}", style="cyan")
     for shown, text, style in (
         (spent.tokens, f"{spent.tokens:,} tokens", "dim"),
-        (spent.nano_usd, dollars(spent.nano_usd), "green"),
+        (spent.nano_usd, tty.dollars(spent.nano_usd), "green"),
         (each.flags & ORPHAN, "(its parent is missing)", "dim"),
-        (each.error, visible(bare(each.error)), "red"),
+        (each.error, tty.visible(bare(each.error)), colour),
     ):
         if shown:
             line.append(f"  {text}", style=style)

@@ -10,20 +10,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from waybell_report import _terminal as tty
 from waybell_report._tally import Sums, tallies
-from waybell_report._terminal import (
-    Words,
-    console,
-    count,
-    dollars,
-    emit,
-    opened,
-    run,
-    seconds,
-    visible,
-    warn,
-    watched,
-)  # fmt: skip
 
 
 _MORE = """\
@@ -44,35 +32,35 @@ _SPARE = ("p90", "open", "p50", "out", "in", "p99")  # left out first
 
 def parser() -> argparse.ArgumentParser:
     """The words of this command."""
-    words = Words("stats", "Calls, failures, latency, tokens and cost by name.", _MORE)
+    words = tty.Words("stats", "Calls, failures, time, tokens, cost by name.", _MORE)
     add = words.add_argument
     add("--by", choices=_KINDS, help="only these")
-    add("--limit", metavar="N", type=count, default=50, help="names of a kind [50]")
+    add("--limit", metavar="N", type=tty.count, default=50, help="names of a kind [50]")
     return words
 
 
 def command(argv: Sequence[str]) -> int:
     """Count calls, failures, latency, tokens and cost by agent, topic, model and tool."""
-    return run(parser(), argv, _stats)
+    return tty.run(parser(), argv, _stats)
 
 
 def _stats(options: argparse.Namespace) -> int:
-    inputs = opened(options.path)
-    kinds, every = tallies(watched(inputs.spans(), "spans read:"))
-    warn("waybell stats", inputs)
+    inputs = tty.opened(options.path)
+    kinds, every = tallies(tty.watched(inputs.spans(), "spans read:"))
+    tty.warn("waybell stats", inputs)
     if not every.calls:
         raise inputs.without("span")
     found = {kind: kinds[kind] for kind in ([options.by] if options.by else _KINDS)}
     if options.json:
         by_name = {k: {n: _plain(s) for n, s in v.items()} for k, v in found.items()}
-        emit({"spans": _plain(every), **by_name})
+        tty.emit({"spans": _plain(every), **by_name})
     else:
         _print(found, every, options.limit)
     return 0
 
 
 def _print(found: dict[str, dict[str, Sums]], every: Sums, limit: int) -> None:
-    out = console()
+    out = tty.console()
     gone: set[str] = set()
     for kind, groups in found.items():
         if any(sums.calls for sums in groups.values()):
@@ -85,14 +73,14 @@ def _print(found: dict[str, dict[str, Sums]], every: Sums, limit: int) -> None:
         out.print(f"{named} left out: no room", style="dim")
     out.print(Text(
         f"{every.calls:,} span{'s' * (every.calls != 1)}, {every.failed:,} failed, {every.unfinished:,} unfinished, "
-        f"{every.usage.tokens:,} tokens, {dollars(every.usage.nano_usd)}", style="bold",
+        f"{every.usage.tokens:,} tokens, {tty.dollars(every.usage.nano_usd)}", style="bold",
     ))  # fmt: skip
 
 
 def _table(kind: str, groups: dict[str, Sums], room: int, gone: set[str]) -> Table:
     """A table that fits; the columns for which there is no room go to `gone`."""
     rows = [_cells(sums) for sums in groups.values()]
-    names = [visible(name, 60) or f"(in no {kind[:-1]})" for name in groups]
+    names = [tty.visible(name, 60) or f"(in no {kind[:-1]})" for name in groups]
     wide = _fitting(rows, room - 2 - min(20, max(map(cell_len, names))))
     gone.update(head for head in _HEADS if head not in wide)
     table = Table(box=SIMPLE, pad_edge=False)
@@ -118,9 +106,9 @@ def _fitting(rows: list[dict[str, str]], room: int) -> dict[str, int]:
 def _cells(sums: Sums) -> dict[str, str]:
     cells = (
         str(sums.calls), str(sums.failed), str(sums.unfinished),
-        *(seconds(sums.latencies.percentile(p)) for p in (50, 90, 99)),
+        *(tty.seconds(sums.latencies.percentile(p)) for p in (50, 90, 99)),
         *("-" if n is None else f"{n:,}" for n in sums.usage[:2]),
-        dollars(sums.usage.nano_usd),
+        tty.dollars(sums.usage.nano_usd),
     )  # fmt: skip
     return dict(zip(_HEADS, cells, strict=True))
 

@@ -13,22 +13,10 @@ from typing import Any, Final, TypeAlias
 from rich.text import Text
 
 from waybell_decisions import DecisionLog
+from waybell_report import _terminal as tty
 from waybell_report._decisions import listed
 from waybell_report._facets import usage_of
 from waybell_report._inputs import Inputs, ReportError
-from waybell_report._terminal import (
-    Words,
-    clock,
-    count,
-    dollars,
-    emit,
-    opened,
-    put,
-    run,
-    seconds,
-    visible,
-    warn,
-)  # fmt: skip
 from waybell_report._verdict import bare
 from waybell_trace import SpanReader, SpanRecord
 
@@ -49,9 +37,9 @@ _LINE: Final = 1 << 14  # bytes that a line has at most, mostly
 
 def parser() -> argparse.ArgumentParser:
     """The words of this command."""
-    words = Words("tail", "Spans and decisions as they are written.", _MORE)
+    words = tty.Words("tail", "Spans and decisions as they are written.", _MORE)
     add = words.add_argument
-    add("-n", "--lines", metavar="N", type=count, default=20, help="the last N [20]")
+    add("-n", "--lines", metavar="N", type=tty.count, default=20, help="most [20]")
     add("-f", "--follow", action="store_true", help="go on with what is written")
     return words
 
@@ -60,7 +48,7 @@ def command(
     argv: Sequence[str], *, sleep: Callable[[float], object] = time.sleep
 ) -> int:
     """Print the last spans and decisions, and follow as they are written."""
-    return run(parser(), argv, lambda options: _tail(options, sleep))
+    return tty.run(parser(), argv, lambda options: _tail(options, sleep))
 
 
 def _tail(options: argparse.Namespace, sleep: Callable[[float], object]) -> int:
@@ -68,7 +56,7 @@ def _tail(options: argparse.Namespace, sleep: Callable[[float], object]) -> int:
     files: dict[Path, Growing] = {}
     last = sorted(_news(inputs, files, options.lines * _LINE), key=itemgetter(0))
     if not options.follow:
-        warn("waybell tail", inputs)
+        tty.warn("waybell tail", inputs)
         if not last:
             raise inputs.without("span and no decision")
     for line in last[-options.lines :]:
@@ -101,20 +89,19 @@ def _waited_for(
     """The files; with --follow they may be yet to come."""
     while True:
         try:
-            return opened(options.path)
+            return tty.opened(options.path)
         except ReportError:
-            if not options.follow or (
-                options.path and not options.path.parent.exists()
-            ):
+            nowhere = options.path and not options.path.parent.exists()
+            if not options.follow or nowhere:
                 raise
         sleep(_EVERY)
 
 
 def _print(line: Line, *, as_json: bool) -> None:
     if as_json:
-        emit(line[1])
+        tty.emit(line[1])
     else:
-        put(line[2])
+        tty.put(line[2])
 
 
 class Growing:
@@ -171,16 +158,16 @@ class Growing:
 def _span(span: SpanRecord) -> Line:
     when = (span.end_ns or span.start_ns) / 1e9
     usage = usage_of(span)
-    line = Text(clock(when), style="dim")
+    line = Text(tty.clock(when), style="dim")
     line.append("span          ", "dim")
-    line.append(visible(span.name, 60), "bold red" if span.failed else "bold")
-    line.append(f"  {seconds(span.seconds)}", "cyan")
+    line.append(tty.visible(span.name, 60), "bold red" if span.failed else "bold")
+    line.append(f"  {tty.seconds(span.seconds)}", "cyan")
     if usage.tokens:
         line.append(f"  {usage.tokens:,} tokens", "dim")
     if usage.nano_usd:
-        line.append(f"  {dollars(usage.nano_usd)}", "green")
+        line.append(f"  {tty.dollars(usage.nano_usd)}", "green")
     if span.failed:
-        line.append(f"  {visible(bare(span.error or 'failed'))}", "red")
+        line.append(f"  {tty.visible(bare(span.error or 'failed'))}", "red")
     plain = {
         "span": span.name, "time": when, "trace_id": span.trace_id,
         "span_id": span.span_id, "parent_id": span.parent_id, "seconds": span.seconds,

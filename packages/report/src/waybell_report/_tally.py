@@ -257,15 +257,10 @@ def _either(own: Any, below: Any) -> Any:
 
 def tallies(spans: Iterable[SpanRecord]) -> tuple[dict[str, dict[str, Sums]], Sums]:
     """The groups of agents, topics, models and tools, and everything together."""
-    tally = Tally(
-        {
-            "agents": agent_named,
-            "topics": topic_named,
-            "models": model_named,
-            "tools": tool_named,
-            "": lambda _: None,
-        }
-    )
+    tally = Tally({
+        "agents": agent_named, "topics": topic_named, "models": model_named,
+        "tools": tool_named, "": lambda _: None,
+    })  # fmt: skip
     for span in spans:
         tally.add(span)
     groups = tally.finish()

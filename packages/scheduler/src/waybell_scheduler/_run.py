@@ -60,7 +60,7 @@ async def _arun(tasks: Tasks | None, terms: Terms) -> RunResult:
         _check(queue, caller)
         if past is not None:
             past.begin()
-        span = stack.enter_context(_span(terms.tracer, queue))
+        span = stack.enter_context(_span(terms.tracer, queue, past))
         teller = teller_of(terms.bus, terms.on_event)
         if teller is not None:
             stack.push_async_callback(teller.close)
@@ -79,12 +79,18 @@ async def _arun(tasks: Tasks | None, terms: Terms) -> RunResult:
         return result
 
 
-def _span(tracer: Any, queue: TaskQueue) -> AbstractContextManager[Any]:
-    """A span of the whole run, which those of its tasks stand below."""
+def _span(
+    tracer: Any, queue: TaskQueue, past: Past | None
+) -> AbstractContextManager[Any]:
+    """A span of the whole run, which those of its tasks stand below.
+
+    Of a run with a journal `run.id` tells, from then on, when another one goes on with it.
+    """
     if tracer is None:
         return nullcontext()
-    made: Any = getattr(tracer, "workflow", tracer.span)
-    span: AbstractContextManager[Any] = made("run", **{"run.tasks": len(queue.tasks)})
+    told = {"run.tasks": len(queue.tasks)} | ({"run.id": past.run} if past else {})
+    span: AbstractContextManager[Any]
+    span = getattr(tracer, "workflow", tracer.span)("run", **told)
     return span
 
 

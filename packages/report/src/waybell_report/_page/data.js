@@ -1,6 +1,6 @@
 // What the page is about: columns by span, parents first; details by span, on demand.
 
-const FAILED = 1, UNFINISHED = 2, ORPHAN = 4, CIRCLE = 8, SKEWED = 16, TIMELESS = 32, CRITICAL = 64;
+const FAILED = 1, UNFINISHED = 2, ORPHAN = 4, CIRCLE = 8, SKEWED = 16, TIMELESS = 32, CRITICAL = 64, INCOMPLETE = 128;
 const KINDS = ["Other", "Agent", "Model", "Tool", "Topic", "Flow"];
 const LETTERS = ["\u00b7", "A", "M", "T", "B", "F"];
 const D = { n: 0, head: null };

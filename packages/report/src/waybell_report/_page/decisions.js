@@ -87,7 +87,7 @@ function fillRecord(row, at) {
   const k = LOG.rows[at], record = L.ready ? decisionOf(k) : [], map = new Map(record);
   const failed = ["error", "failed"].includes(map.get("outcome"));
   row.id = `record-${k}`;
-  row.className = [at === LOG.at && "selected", failed && "failed"].filter(Boolean).join(" ");
+  row.className = [at === LOG.at && "selected", failed && "failed", map.get("outcome") === "incomplete" && "incomplete"].filter(Boolean).join(" ");
   row.setAttribute("aria-selected", at === LOG.at);
   row.setAttribute("aria-posinset", at + 1);
   row.setAttribute("aria-setsize", LOG.rows.length);

@@ -1,13 +1,14 @@
 // Starts the page: the verdict at once, the waterfall next, the details in the background.
 
 const TABS = ["spans", "agents", "costs", "log"];
-const ICONS = { failed: "\u2715", unfinished: "\u2026", handled: "\u2713", ok: "\u2713", empty: "\u2013" };
+const ICONS = { failed: "\u2715", unfinished: "\u2026", incomplete: "!", handled: "\u2713", ok: "\u2713", empty: "\u2013" };
 
 function headline(verdict) {
   const agent = bdi(verdict.agent || "", { class: "agent" });
   return {
     failed: ["Failed in ", agent],
     unfinished: ["Did not finish: ", agent, " was still running"],
+    incomplete: [`Finished; ${plural(verdict.incomplete, "span")} incomplete`],
     handled: [`Finished; ${plural(verdict.failed, "span")} failed on the way`],
     ok: ["Finished; nothing failed"],
     empty: ["Nothing was recorded"],
@@ -19,7 +20,7 @@ function showVerdict(head) {
   document.body.dataset.state = verdict.state;
   $("run").replaceChildren("Waybell run ", bdi(head.title, { class: "strong" }));
   $("headline").replaceChildren(el("span", { class: "icon", "aria-hidden": "true" }, ICONS[verdict.state]), el("span", {}, ...headline(verdict)));
-  const why = verdict.state === "handled" ? [bdi(verdict.agent, { class: "strong" }), ": "] : [];
+  const why = ["handled", "incomplete"].includes(verdict.state) ? [bdi(verdict.agent, { class: "strong" }), ": "] : [];
   if (verdict.error) why.push(el("bdi", {}, short(brief(verdict.error), 300)));
   if (verdict.state === "failed" && verdict.name !== verdict.agent) why.push(el("span", { class: "quiet" }, " in span ", bdi(verdict.name)));
   if (verdict.state === "unfinished") why.push("It was in span ", bdi(verdict.name, { class: "strong" }), `; ${plural(verdict.unfinished, "span")} never ended.`);
@@ -28,8 +29,8 @@ function showVerdict(head) {
   if (verdict.at !== null) $("why").append(" ", el("button", { type: "button", id: "goto", class: "link", onclick: () => { tell("tab", "spans"); select(verdict.at, { open: true }); } }, "Show it"));
   const tokens = usage.input === null && usage.output === null ? null : (usage.input || 0) + (usage.output || 0);
   const facts = [["Took", head.spans || head.decisions ? duration(head.length) : "\u2013"], ["Cost", usage.cost === 0 ? "$0" : money(usage.cost)], ["Tokens", tokens === null ? "\u2013" : count(tokens)],
-    ["Agents", count(head.agents)], ["Spans", count(head.spans)], ["Failed", count(verdict.failed)], ["Unfinished", count(verdict.unfinished)], ["Decisions", count(head.decisions)]]
-    .filter(([name, found]) => name !== "Unfinished" || found !== "0");
+    ["Agents", count(head.agents)], ["Spans", count(head.spans)], ["Failed", count(verdict.failed)], ["Unfinished", count(verdict.unfinished)], ["Incomplete", count(verdict.incomplete)], ["Decisions", count(head.decisions)]]
+    .filter(([name, found]) => (name !== "Unfinished" && name !== "Incomplete") || found !== "0");
   $("facts").replaceChildren(...facts.map(([name, found]) => el("div", { class: (name === "Failed" || name === "Unfinished") && found !== "0" ? "bad" : null }, el("dt", {}, name), el("dd", {}, found))));
   $("notes").hidden = !head.notes.length;
   $("notes").replaceChildren(el("ul", {}, ...head.notes.map((note) => el("li", {}, shown(note)))));

@@ -134,10 +134,10 @@ function table(rows) {
 }
 
 function errorOf(i, detail) {
-  if (!(D.flags[i] & FAILED)) return null;
+  if (!(D.flags[i] & (FAILED | INCOMPLETE))) return null;
   const thrown = detail.events.filter((event) => event.name === "exception").slice(-20).map((event) => new Map(event.attributes));
   const stacks = thrown.map((found) => found.get("exception.stacktrace")).filter(Boolean);
-  return section("Error", el("p", { class: "message", tabindex: "0", role: "group", "aria-label": "Error" }, shown(detail.status ? rawText(detail.status) : errorText(i))), isCut(detail.status) ? cutNote(detail.status) : null, stacks.flatMap((stack) => block(stack, "Stack", "stack")));
+  return section(D.flags[i] & FAILED ? "Error" : "Missing", el("p", { class: "message", tabindex: "0", role: "group", "aria-label": "Error" }, shown(detail.status ? rawText(detail.status) : errorText(i))), isCut(detail.status) ? cutNote(detail.status) : null, stacks.flatMap((stack) => block(stack, "Stack", "stack")));
 }
 
 function spend(i) {
@@ -219,7 +219,7 @@ function spanPanel(i) {
   const detail = detailOf(i), map = new Map(detail.attributes);
   const zoomIn = el("button", { type: "button", onclick: () => { if (over.matches) closePanel(); tell("tab", "spans"); zoomTo(i); } }, "Zoom to it");
   const kind = el("span", { class: `kind k${D.kind[i]}`, title: KINDS[D.kind[i]] }, LETTERS[D.kind[i]]);
-  const state = D.flags[i] & FAILED ? ["bad", "\u2715 Failed"] : D.flags[i] & UNFINISHED ? ["open", "\u2026 Unfinished"] : ["fine", "\u2713 Finished"];
+  const state = D.flags[i] & FAILED ? ["bad", "\u2715 Failed"] : D.flags[i] & UNFINISHED ? ["open", "\u2026 Unfinished"] : D.flags[i] & INCOMPLETE ? ["open", "! Incomplete"] : ["fine", "\u2713 Finished"];
   const events = detail.events.filter((event) => event.name !== "exception");
   const made = [...inGroup(D.decisions, i)];
   const rest = detail.attributes.filter(([key]) => ![...GIVEN, ...RETURNED].includes(key));

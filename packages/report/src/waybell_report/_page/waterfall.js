@@ -60,6 +60,7 @@ function badges(i, open, level) {
   const found = [], flags = D.flags[i];
   if (flags & FAILED) found.push(el("span", { class: "badge bad", title: "Failed" }, "\u2715"));
   if (flags & UNFINISHED) found.push(el("span", { class: "badge open" }, "\u2026 unfinished"));
+  if (flags & INCOMPLETE) found.push(el("span", { class: "badge open" }, "! incomplete"));
   if (flags & ORPHAN) found.push(el("span", { class: "badge", title: "Its parent is not in the page" }, "no parent"));
   if (flags & CIRCLE) found.push(el("span", { class: "badge", title: "Its parents form a circle" }, "circle"));
   if (level) found.push(el("span", { class: "badge" }, narrow.matches ? `L${level + 1}` : `level ${level + 1}`));
@@ -100,7 +101,7 @@ function addMark(found, kind, at) {
 function spoken(i) {
   const flags = D.flags[i], made = inGroup(D.decisions, i).length, marks = D.markAt[i + 1] - D.markAt[i];
   return [`${KINDS[D.kind[i]]} ${line(spanName(i))}`, flags & FAILED && `failed: ${brief(errorText(i)).slice(0, 120)}`,
-    flags & UNFINISHED ? "never ended" : duration(D.len[i]), `at ${duration(D.start[i])}`,
+    flags & INCOMPLETE && "incomplete", flags & UNFINISHED ? "never ended" : duration(D.len[i]), `at ${duration(D.start[i])}`,
     flags & CRITICAL && "on the critical path", made && plural(made, "decision"), marks && plural(marks, "event"),
     D.cost[i] > 0 && money(D.cost[i])].filter(Boolean).join(", ");
 }
