@@ -1,11 +1,15 @@
 """Deadlines and budgets as this package uses them: any object with these methods."""
 
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from threading import Thread
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from waybell_adapters._reply import Reply
+
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 T = TypeVar("T")
@@ -61,25 +65,12 @@ def settle(budget: BudgetLike | None, reply: Reply) -> None:
 async def in_thread(fn: Callable[[], T], deadline: DeadlineLike | None = None) -> T:
     """Run it in a daemon thread with this context; past the deadline, leave it behind.
 
-    Not in a loop's own threads: `asyncio.run` waits for those.
+    By the loop's own door for executors, so that a simulated loop can run it as a step.
     """
     import asyncio  # noqa: PLC0415 - a loop runs, so it is loaded already
-    from concurrent.futures import Future  # noqa: PLC0415 - asyncio has loaded it
 
-    future: Future[T] = Future()
-    future.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            future.set_result(context.run(fn))
-        except StopIteration as error:  # which no asyncio future takes
-            future.set_exception(RuntimeError(f"the model raised {error!r}"))
-        except BaseException as error:
-            future.set_exception(error)
-
-    context = copy_context()
-    work = asyncio.wrap_future(future)
-    Thread(target=run, daemon=True).start()
+    loop, executor = asyncio.get_running_loop(), cast(Any, _Daemons)
+    work = loop.run_in_executor(executor, _run, copy_context(), fn)
     try:
         while not work.done():
             if deadline is not None:
@@ -90,3 +81,30 @@ async def in_thread(fn: Callable[[], T], deadline: DeadlineLike | None = None) -
         work.cancel()
         raise
     return work.result()
+
+
+def _run(context: Context, fn: Callable[[], T]) -> T:
+    try:
+        return context.run(fn)
+    except StopIteration as error:  # which no asyncio future takes
+        raise RuntimeError(f"the model raised {error!r}") from error
+
+
+class _Daemons:
+    """An executor with a daemon thread for each call; `asyncio.run` waits for others."""
+
+    @staticmethod
+    def submit(fn: Callable[..., Any], *args: Any) -> "Future[Any]":
+        from concurrent.futures import Future  # noqa: PLC0415 - asyncio has loaded it
+
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args))
+            except BaseException as error:
+                future.set_exception(error)
+
+        Thread(target=run, daemon=True).start()
+        return future
