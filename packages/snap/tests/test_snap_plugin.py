@@ -227,10 +227,19 @@ def test_recordings_without_a_test_are_told_of_and_only_those(session):
 
 def test_workers_of_xdist_share_recordings_and_the_report(session):
     many = "".join(ONE.replace("test_one", f"test_{n}") for n in range(6))
-    session(many + ONE, "-n2", live=True).assert_outcomes(passed=7)
-    result = session(many, "-n2", ci="1")
+    session(many + ONE, live=True).assert_outcomes(passed=7)
+    for number in range(3):
+        recording(session, f"test_{number}").unlink()
+    result = session(many, "-n2", live=True)
     result.assert_outcomes(passed=6)
-    result.stdout.fnmatch_lines(["*1 recording without a test*", "*test_one.json"])
+    result.stdout.fnmatch_lines(
+        [
+            "*3 recordings made*",
+            *(f"*test_{number}.json" for number in range(3)),
+            "*1 recording without a test*",
+            "*test_one.json",
+        ]
+    )
 
 
 def test_the_marker_sets_what_may_vary_and_what_it_may_cost(session):

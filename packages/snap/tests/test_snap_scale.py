@@ -107,7 +107,7 @@ def run_all(path, many, settings):
 @pytest.mark.parametrize("kind", CROWDS)
 def test_twice_as_many_equal_agents_at_once_are_twice_the_work(tmp_path, kind):
     small, large = (
-        run_all(tmp_path / f"{many}.json", many, CROWDS[kind]) for many in (12, 60)
+        run_all(tmp_path / f"{many}.json", many, CROWDS[kind]) for many in (10, 50)
     )
     assert large < 5.3 * small
 
@@ -126,7 +126,7 @@ def test_a_crowd_whose_tasks_and_inputs_are_new_is_no_more_than_linear(tmp_path)
             asyncio.run(main(Replay, "other"))
         return steps[0]
 
-    small, large = replayed(15), replayed(75)
+    small, large = replayed(10), replayed(50)
     assert large < 5.6 * small
 
 
@@ -178,14 +178,6 @@ def test_agents_nest_deeper_than_python_calls(tmp_path):
     assert str(again.snapshot).count("\n") == DEEP + DEEP // 10
     assert again.snapshot == Snapshot.load(path) == first.snapshot
     assert path.stat().st_size < 10_000_000
-    with Replay(path, check=False) as other:
-        nest(other, last="another end")
-    (change,) = other.compare().changes
-    assert (change.kind, change.old, change.new) == ("output", "end", "another end")
-    assert change.path == "/".join(["a"] * DEEP) + ".got"
-    with Replay(path, check=False) as other:
-        nest(other, DEEP - 1)
-    assert {change.kind for change in other.compare().changes} == {"calls", "output"}
 
 
 def nested(end="end", depth=DEEP):
@@ -214,6 +206,15 @@ def test_a_deep_snapshot_is_compared_shown_copied_and_pickled_as_any_other():
     for other in (nested("another"), nested(depth=DEEP - 1), nested(depth=DEEP + 1)):
         assert run != other
         assert other.root != run.root
+    changes = compare(run, nested("another")).changes
+    assert {(one.kind, one.old, one.new) for one in changes} == {
+        ("output", "end", "another")
+    }
+    assert [one.path for one in changes] == [
+        "/".join(["a"] * DEEP + [f"{name}.got"]) for name in "xyz"
+    ]
+    kinds = [change.kind for change in compare(run, nested(depth=DEEP - 1)).changes]
+    assert kinds == ["calls"] * 4
     assert "a run of 5004 nodes, too deep" in repr(run)
     assert compare(run, pickle.loads(pickle.dumps(run)), allow=()).passed
 

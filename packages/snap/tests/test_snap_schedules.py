@@ -154,7 +154,7 @@ def test_agents_that_ask_the_same_first_get_their_own_replies(tmp_path):
 
     for seed in range(5):
         simulate(record, seeds=[seed])
-        simulate(replay, seeds=range(60))
+        simulate(replay, seeds=range(30))
 
 
 def invented(rng, depth, place="t"):
