@@ -94,13 +94,13 @@ def test_a_thousand_pages_at_once_never_stall_the_loop(loopback, answers) -> Non
 
     before = ours()
     gc.collect()
-    gc.freeze()  # a collection of all that the tests hold is no turn of ours
+    gc.disable()  # a collection, of all that the program holds, is no turn of ours
     try:
         with asyncio.Runner(loop_factory=Watched) as runner:
             got = runner.run(main())
             turns = runner.get_loop().turns
     finally:
-        gc.unfreeze()
+        gc.enable()
     assert [answer.get("error") for answer in got] == [None] * 1000
     assert server.connections == 1001
     assert max(turns) < 0.05
