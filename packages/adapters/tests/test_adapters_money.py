@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from waybell_adapters import ModelUnavailable
+from waybell_adapters._held import Held
 
 
 class TooDear(Exception):
@@ -182,3 +183,14 @@ async def test_money_that_comes_when_nobody_wants_it_is_given_back(
     with pytest.raises(StopAsyncIteration):
         await task
     assert purse.holds == []
+
+
+def test_a_hold_that_was_given_up_is_not_taken_anew():
+    purse = Purse()
+    held = Held(purse, max_tokens=5)
+    held.take()
+    held.charge(usd=1)
+    held.release()
+    held.renew()
+    assert purse.holds == []
+    assert [amounts["usd"] for amounts in purse.charged] == [1, 0]

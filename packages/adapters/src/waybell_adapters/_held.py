@@ -62,7 +62,7 @@ class Held:
         """Give back what was not spent."""
         with self._lock:
             hold, self._hold = self._hold, None
-            self._over = over
+            self._over = self._over or over
         if hold is not None:
             self._leave(hold)
 
@@ -72,9 +72,9 @@ class Held:
 
     def _took(self, hold: Any) -> None:
         with self._lock:
-            over = self._over
+            over, self._charged = self._over, False
             if not over:
-                self._hold, self._charged = hold, False
+                self._hold = hold
         if over:  # it was given up meanwhile
             self._leave(hold)
 
