@@ -1,6 +1,7 @@
 """Which recorded call is given where two runs of a program are not the same."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -153,3 +154,27 @@ async def test_tasks_are_numbered_among_those_that_are_not_known_to_be_elsewhere
     live = await use(Recording, Numbering(), ends_early=False)
     again = await use(Replay, ScriptedAdapter([]), ends_early=True)
     assert (again, live) == ([["x2", "a4"], ["x3", "b5"]],) * 2
+
+
+@pytest.mark.parametrize("depth", [0, 40])
+async def test_calls_that_moved_to_another_task_are_still_known(tmp_path, depth):
+    async def use(begin, model, tasks):
+        async with begin(tmp_path / "run.json", **settings) as run:
+            model = run.adapter(model)
+
+            async def one(prompts):
+                return [str(await agenerate(model, prompt)) for prompt in prompts]
+
+            with contextlib.ExitStack() as around:
+                for _ in range(depth):
+                    around.enter_context(run.agent("a"))
+                return [
+                    await asyncio.create_task(one(prompts), name=name)
+                    for name, prompts in tasks.items()
+                ]
+
+    settings = {}
+    await use(Recording, Numbering(), {"one": "axx", "two": "b"})
+    settings = {"check": False}
+    said = await use(Replay, ScriptedAdapter([]), {"one": "a", "two": "bxx"})
+    assert said == [["a1"], ["b4", "x2", "x3"]]

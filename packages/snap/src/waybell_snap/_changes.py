@@ -14,8 +14,6 @@ Kind: TypeAlias = Literal[
     "error", "output", "input", "tool set", "tool order", "calls", "order", "cost",
     "tokens", "latency", "budget",
 ]  # fmt: skip
-
-
 TOKENS = "max_tokens is a number of tokens"
 
 

@@ -18,6 +18,7 @@ from waybell_snap._values import dumps, mark
 _PARTS: dict[str, Kind] = {"cost": "cost", "usage": "tokens"}  # of a reply
 _UNSEEN = ("message",)  # of a reply: what is sent back follows from the rest
 Tree: TypeAlias = Mapping[str, Any]
+_Pair: TypeAlias = tuple[Tree | None, Tree | None, str]
 
 
 def compare(
@@ -58,9 +59,6 @@ def _spent(run: Snapshot, max_usd: Any, max_tokens: int | None) -> Iterator[Chan
     top = limit_of(max_tokens, TOKENS)
     if top is not None and run.tokens > top:
         yield Change("budget", "run.tokens", f"at most {max_tokens}", run.tokens)
-
-
-_Pair: TypeAlias = tuple[Tree | None, Tree | None, str]
 
 
 class _Place(NamedTuple):

@@ -18,7 +18,7 @@ _LONG = 4_000
 def missing(
     node: Node, known: Sequence[Node], every: Iterable[Node], why: str
 ) -> RecordingMissing:
-    """An error: who asked what, and what is recorded instead, if all `known` are taken."""
+    """An error: who asked what, and what of `every` is nearest, if none is `known`."""
     near = None if known else _nearest(node, every)
     lines = [
         f"{node.kind} {node.where()} {_reason(node, known, why)}",

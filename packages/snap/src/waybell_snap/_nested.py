@@ -29,8 +29,7 @@ class Tree(dict[str, Any]):
         try:
             return super().__repr__()
         except RecursionError:
-            many = len([*_rows(self)])
-            return f"<a run of {many} nodes, too deep to be shown: print the snapshot>"
+            return f"<{len([*_rows(self)])} nodes, too deep to be shown: print the run>"
 
     def __reduce__(self) -> Any:
         return _whole, ([*_rows(self)],)

@@ -8,8 +8,6 @@ from typing import Any, Self
 
 
 _ASKING = {"socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname"}  # fmt: skip
-
-
 _lock = Lock()
 _open: "list[Offline]" = []  # the replays that go on
 

@@ -45,7 +45,11 @@ class Recording(Session):
         self.snapshot.save(self.path)
 
     def _finish(self) -> None:
-        """Put the run on file, if it is within its budget."""
+        """Put the run on file.
+
+        Raises:
+            SnapMismatch: It is not within its budget, and nothing is written.
+        """
         run = self.snapshot
         compare(run, run, **self._limits).check()
         self.save()
@@ -111,7 +115,11 @@ class Replay(Session):
             self.check()
 
     def _play(self, node: Node) -> Node | None:
-        """The recorded call that fits best, which nobody had yet, or RecordingMissing."""
+        """The recorded call that fits best, which nobody had yet.
+
+        Raises:
+            RecordingMissing: There is none.
+        """
         if node.kind == "tool" and self._tools == "live":
             return None
         with self._lock:

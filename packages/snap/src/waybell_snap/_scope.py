@@ -34,7 +34,7 @@ _thread: ContextVar[Any] = ContextVar("waybell_snap_thread", default=None)
 
 
 class Inside:
-    """What happens in this block of a run is inside of a node, and may fail it."""
+    """What happens in this block is inside of what `begin` gives; `fail` hears of errors."""
 
     __slots__ = ("_begin", "_fail", "_node", "_root", "_token")
 

@@ -122,7 +122,11 @@ class Session:
     def _begin(
         self, kind: str, name: str, op: str = "", given: Any = None, *, brief: bool = False
     ) -> Node:  # fmt: skip
-        """Note that something begins here and now, unless the run is over."""
+        """Note that something begins here and now.
+
+        Raises:
+            RuntimeError: The run is over.
+        """
         if self._closed:
             raise RuntimeError(
                 f"{name} was called after its run was over: await what you start inside "

@@ -14,12 +14,10 @@ from waybell_snap._values import dumps, mark
 
 UNFINISHED = "unfinished"
 CANCELLED = ("asyncio.exceptions.CancelledError", UNFINISHED)
-_ASKED = ("call", "tool")  # that answer
 _NAMED = ("agent", "tool")  # whose names calls are known by
 _PARTS = ("kind", "name", "op", "given", "got", "error", "latency", "pieces")
-
-
 _Told: TypeAlias = tuple[str, dict[str, Any]]  # a text to sort it by, and as JSON
+_ASKED = ("call", "tool")
 _KEPT = ("name", "given", "got")  # an empty answer is an answer
 
 
