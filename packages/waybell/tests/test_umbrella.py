@@ -1,5 +1,6 @@
 import importlib
 import importlib.util
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +23,17 @@ def test_every_public_name_of_every_package_is_reachable() -> None:
 def test_a_name_nobody_has_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'EventBuss'"):
         _ = waybell.EventBuss
+
+
+def test_a_typing_error_is_answered_with_the_name_that_was_meant() -> None:
+    with pytest.raises(AttributeError) as caught:
+        _ = waybell.Budgetpool
+    assert str(caught.value) == (
+        "module 'waybell' has no attribute 'Budgetpool'; did you mean BudgetPool?"
+    )
+    shown = "".join(traceback.format_exception_only(caught.value))
+    assert shown.lower().count("did you mean") == 1
+    assert not hasattr(waybell, "Zzyzx")
 
 
 def test_the_names_are_listed_without_being_loaded() -> None:

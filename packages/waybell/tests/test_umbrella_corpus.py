@@ -4,6 +4,10 @@ from pathlib import Path
 import pytest
 
 from waybell._desk._corpus import CorpusError, default_corpus, read_corpus
+from waybell_decisions import DecisionLog
+from waybell_report import report
+from waybell_scheduler import Task, run
+from waybell_trace import Tracer
 
 
 ROOT = Path(__file__).parents[3]
@@ -62,6 +66,15 @@ def test_a_fence_that_never_ends_is_cut_by_length(tmp_path: Path) -> None:
 def test_what_is_too_short_goes_with_what_follows(tmp_path: Path) -> None:
     text = f"# Title\n\nShort.\n\n## Next\n\n{WORDS}\n"
     assert cut(tmp_path, "a.md", text) == [(1, 7, "Title > Next")]
+
+
+def test_a_passage_is_called_by_the_heading_it_begins_under(tmp_path: Path) -> None:
+    text = f"# Dues\nPay by May.\n\n# Other\n{WORDS}\n"
+    assert cut(tmp_path, "a.md", text) == [(1, 5, "Dues")]
+    text = f"# Top\n\n## First\nShort.\n\n## Second\n{WORDS}\n"
+    assert cut(tmp_path, "a.md", text) == [(1, 7, "Top > First")]
+    text = f"Hello.\n\n# Due\nShort.\n\n# Dues\n{WORDS}\n"
+    assert cut(tmp_path, "a.md", text) == [(1, 7, "Due")]
 
 
 def test_a_long_list_is_cut_at_its_items(tmp_path: Path) -> None:
@@ -137,6 +150,28 @@ def test_folders_that_link_in_a_circle_are_walked_once(tmp_path: Path) -> None:
     (tmp_path / "a" / "x.txt").write_text("some text")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     assert read_corpus(tmp_path).files == 1
+
+
+def test_what_a_run_has_written_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text(WORDS)
+    (tmp_path / "data.jsonl").write_text(f'{{"text": "{WORDS}"}}\n')
+    (tmp_path / "site.html").write_text(f"<!doctype html><p>{WORDS}</p>")
+    out = tmp_path / "waybell-out"
+    with (
+        Tracer(tmp_path / "mine.jsonl") as tracer,
+        DecisionLog(tmp_path / "log.jsonl") as log,
+        tracer.span("a"),
+    ):
+        log.record(decision="route", to="b")
+    run([Task("a", run=lambda: WORDS)], journal=tmp_path / "run.jsonl")
+    report([tmp_path / "mine.jsonl", tmp_path / "log.jsonl"], tmp_path / "page.html")
+    out.mkdir()
+    (out / "results.md").write_text(WORDS)
+    corpus = read_corpus(tmp_path)
+    read = {each.path for each in corpus.passages}
+    assert read == {"notes.md", "data.jsonl", "site.html"}
+    names = {"mine.jsonl", "mine.starts.jsonl", "log.jsonl", "run.jsonl", "page.html"}
+    assert corpus.skipped == dict.fromkeys(names, "written by a run of Waybell")
 
 
 def test_hidden_and_built_folders_are_left_out(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -272,6 +274,86 @@ def test_without_a_journal_what_needs_approval_is_refused(say, here, notes):
     assert say(model=model)[0] == 0
     assert "keeps no --journal" in model.calls[1].prompt[-1]["content"]
     assert not (here / "notes/a.txt").exists()
+
+
+@pytest.fixture
+def vendor(monkeypatch):
+    """A server that answers as OpenAI's does; what it was asked."""
+    asked = []
+    reply = {
+        "id": "1", "model": "made-up-1-2026", "usage": {"prompt_tokens": 9, "completion_tokens": 2},
+        "choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": "Bronze."}}],
+    }  # fmt: skip
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(
+                json.loads(self.rfile.read(int(self.headers["content-length"])))
+            )
+            body = json.dumps(reply).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv(
+            "OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1"
+        )
+        yield asked
+        server.shutdown()
+        thread.join()
+
+
+def test_a_price_nobody_knows_is_refused_with_what_to_say(say, vendor):
+    code, out, _ = say("--model", "openai:made-up-1", "--budget", "0.5")
+    assert (code, vendor) == (1, [])
+    hint = "no price for 'made-up-1': state it with --rates FILE, or install waybell[prices]"
+    assert out.count(hint) == 2
+    assert hint in read()["tasks"]["one"]["error"]
+    assert "BudgetPool" not in out
+
+
+@pytest.mark.parametrize("where", ["option", "file"])
+def test_rates_say_what_a_model_costs(say, here, vendor, where):
+    (here / "other.toml").write_text('model = "other"\ninput = 1\noutput = 1\n')
+    (here / "rates.toml").write_text('model = "made-up-1"\ninput = 3\noutput = 15\n')
+    words = ["--rates", "other.toml", "--rates", "rates.toml", "--budget", "0.5"]
+    if where == "option":
+        words += ["--model", "openai:made-up-1"]
+    else:
+        more = 'model = "openai:made-up-1"'
+        (here / "tasks.toml").write_text(CHAIN.format(more=more))
+    code, out, err = say(*words)
+    assert (code, err, len(vendor)) == (0, "", 2), out
+    if where == "option":
+        assert read()["agents"]["a"]["usd"] == "0.000114"  # twice 9 * 3 + 2 * 15
+
+
+def test_rates_hold_for_the_limits_of_the_file(say, here, vendor):
+    text = "[limits]\nusd = 0.00001\n" + CHAIN.format(more="")
+    (here / "tasks.toml").write_text(text)
+    (here / "rates.toml").write_text('{"model": "made-up-1", "input": 3, "output": 15}')
+    code, out, _ = say("--model", "openai:made-up-1", "--rates", "rates.toml")
+    assert (code, vendor) == (1, [])
+    assert "BudgetExceeded" in out
+
+
+def test_what_goes_on_names_the_rates(say, here):
+    (here / "rates.toml").write_text('model = "m"\ninput = 3\noutput = 15\n')
+    words = ["--journal", "j", "--rates", "rates.toml"]
+    _, out, _ = say(*words, model=ScriptedAdapter([ValueError("no ink")]))
+    assert "--rates=rates.toml --retry-failed" in out
+    code, _, err = say("--rates", "gone.toml")
+    assert code == 2
+    assert "--rates: gone.toml: No such file" in err
 
 
 def test_an_agent_that_no_task_wants_needs_no_model(say, here):

@@ -163,7 +163,8 @@ def _decisions(options: argparse.Namespace) -> int:
     tty.warn("waybell decisions", inputs, log)
     if not found:
         tty.say(f"waybell decisions: 0 of {options.seen:,} records match")
-    return 0 if found else 1
+        return 1
+    return 0
 
 
 def _listed(records: Iterable[dict[str, Any]], options: argparse.Namespace) -> int:

@@ -23,7 +23,11 @@ def __getattr__(name: str) -> object:
     try:
         home = HOMES[name]
     except KeyError:
-        raise AttributeError(f"module 'waybell' has no attribute {name!r}") from None
+        from difflib import get_close_matches  # noqa: PLC0415 - only on this path
+
+        hint = [f"; did you mean {near}?" for near in get_close_matches(name, HOMES, 1)]
+        why = f"module 'waybell' has no attribute {name!r}{''.join(hint)}"
+        raise AttributeError(why, name=name, obj=None) from None  # Python adds no hint
     value = getattr(import_module(home), name)
     globals()[name] = value
     return value

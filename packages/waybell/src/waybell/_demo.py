@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--check", action="store_true",
         help="regression check: 30 questions the desk was developed on")
     add("--model", metavar="SPEC", default="offline", help="provider:model [offline]")
-    add("--rates", metavar="FILE", type=Path,
+    add("--rates", metavar="FILE", type=Path, nargs=1, default=[],
         help="price the tokens as if another model had run")
     add("--budget", metavar="USD", default="0.50", help="most to spend [0.50]")
     add("--deadline", metavar="SECONDS", type=seconds, default=60.0,

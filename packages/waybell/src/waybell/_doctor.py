@@ -116,9 +116,8 @@ def packages() -> Iterator[Finding]:
         except (PackageNotFoundError, ModuleNotFoundError) as error:
             yield Finding(name, "note", f"not there ({error}): pip install {name}")
         except Exception as error:
-            yield Finding(
-                name, "bad", f"does not import: {type(error).__name__}: {error}"
-            )
+            told = f"does not import: {type(error).__name__}: {error}"
+            yield Finding(name, "bad", told)
         else:
             good = found == wanted
             told = found if good else f"{found}: pip install {name}=={wanted}"
@@ -163,11 +162,8 @@ def _spec(spec: str) -> Finding:
 
 def disk(folder: Path) -> Iterator[Finding]:
     """Whether runs can be written, on a local disk with room."""
-    here = next(
-        path
-        for path in (folder.absolute(), *folder.absolute().parents)
-        if path.exists()
-    )
+    above = (folder.absolute(), *folder.absolute().parents)
+    here = next(path for path in above if path.exists())
     try:
         with tempfile.NamedTemporaryFile(dir=here, prefix=".waybell-doctor") as file:
             file.write(b"x")
@@ -195,9 +191,7 @@ def _filesystem(folder: Path) -> str:
     return max(on, default=(0, ""))[1]
 
 
-def sandbox(
-    find: Callable[[str], str | None] = shutil.which,
-) -> Iterator[Finding]:
+def sandbox(find: Callable[[str], str | None] = shutil.which) -> Iterator[Finding]:
     """Whether the shell tool can shut programs in."""
     program = find("bwrap")
     if program is None:

@@ -42,9 +42,8 @@ def files(out: Path, more: Iterable[str] = ()) -> Generator[tuple[Tracer, Decisi
             try:
                 out.mkdir(parents=True, exist_ok=True)
                 names = [*FILES, *more]
-                aside = _put_aside(
-                    [path for name in names if (path := out / name).exists()]
-                )
+                old = [path for name in names if (path := out / name).exists()]
+                aside = _put_aside(old)
                 tracer = stack.enter_context(Tracer(out / FILES[0]))
                 log = stack.enter_context(DecisionLog(out / FILES[2]))
             except OSError as error:
@@ -71,8 +70,7 @@ def _put_aside(old: list[Path]) -> Path | None:
 def _put_back(out: Path, aside: Path | None) -> None:
     """Undo `_put_aside`, unless something was written since then."""
     fresh = [path for name in FILES if (path := out / name).exists()]
-    # What a refused run may leave is the one span of the run itself.
-    if any(path.read_bytes().count(b"\n") > (path != out / FILES[2]) for path in fresh):
+    if any(path.stat().st_size for path in fresh):
         return
     for path in fresh:
         path.unlink()

@@ -17,6 +17,7 @@ _MORE = """\
 examples:
   waybell run tasks.toml --model offline
   waybell run tasks.toml --model anthropic:... --budget 0.50 --deadline 120
+  waybell run tasks.toml --model openai:... --rates rates.toml --budget 0.50
   waybell run tasks.toml --journal run.jsonl          the same again goes on after a crash
   waybell run tasks.toml --journal run.jsonl --decide "send=yes"
 
@@ -33,6 +34,9 @@ tasks.toml (or the same as JSON):
   description = "Summarise notes/bells.md."
   agent = "writer"                 # also depends_on, priority, retries, timeout, usd,
                                    # tokens, run_if, partial, safe_to_repeat
+
+Where dollars are limited, a call whose price nobody knows is refused before it is sent:
+say --rates (its file is that of waybell demo), or install waybell[prices].
 
 With --journal a tool that needs approval, and a tool call that a crash has left without
 a known outcome, suspend their task; the run ends, says what it waits for, and goes on
@@ -59,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
     add("file", metavar="FILE", type=Path, help="a team and its tasks, as TOML or JSON")
     add("--model", metavar="SPEC", help="provider:model of agents that name none")
     add("--budget", metavar="USD", help="most to spend [the file's limit]")
+    add("--rates", metavar="FILE", type=Path, action="append", default=[],
+        help="what a model costs; may be given again, for another")
     add("--deadline", metavar="SECONDS", type=seconds, help="most to wait [the file's limit]")
     add("--journal", metavar="FILE", type=Path,
         help="keep what is done there, so that the run can go on")

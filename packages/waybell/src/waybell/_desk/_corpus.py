@@ -14,8 +14,14 @@ _CHECKOUT = (
     "examples/**/*.py",
 )  # fmt: skip
 _INSTALLED = ("waybell/**/*.py", "waybell_*/**/*.py")
-_SKIPPED = frozenset(
-    {"__pycache__", "node_modules", "dist", "build", "_build", "venv", "site-packages"}
+_SKIPPED = frozenset({
+    "__pycache__", "node_modules", "dist", "build", "_build", "venv", "site-packages",
+    "waybell-out",
+})  # fmt: skip
+# How spans, decisions and journals of a run begin; and what the head of its page has.
+_OURS = re.compile(
+    r'\{"(?:resourceSpans|traceId|waybell_journal)":|\{"v":1, "id":'
+    r"|(?s:<!doctype html>.{0,900}trusted-types 'none')"
 )
 _MAX_BYTES = 1_000_000  # of a file
 _MAX_FILES = 5_000
@@ -73,9 +79,7 @@ class Corpus:
             self.skipped[name] = error.strerror or "cannot be read"
 
         for folder, folders, names in os.walk(self.root, onerror=unread):
-            folders[:] = sorted(
-                name for name in folders if name not in _SKIPPED and name[0] != "."
-            )
+            folders[:] = sorted(n for n in folders if n not in _SKIPPED and n[0] != ".")
             yield from (Path(folder, name) for name in sorted(names) if name[0] != ".")
 
     def match(self, globs: tuple[str, ...]) -> list[Path]:
@@ -152,6 +156,9 @@ def _text(path: Path) -> str:
     if b"\0" in data[:8192]:
         raise ValueError("binary")
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text") from None
+    if path.suffix in (".jsonl", ".html") and _OURS.match(text):
+        raise ValueError("written by a run of Waybell")
+    return text

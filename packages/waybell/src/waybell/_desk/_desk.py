@@ -87,12 +87,8 @@ class Desk:
         fault_rate: float = 0.25,
         priced_as: str | None = None,
     ) -> None:
-        self._passages = passages
-        self._model = model
-        self.pool = pool
-        self.tracer = tracer
-        self.log = log
-        self._priced_as = priced_as
+        self._passages, self._model, self._priced_as = passages, model, priced_as
+        self.pool, self.tracer, self.log = pool, tracer, log
         self.bus = bus = EventBus()
         self._setting: dict[str, Any] = {"bus": bus, "log": log, "tracer": tracer}
         bus.use(tracer.around)
@@ -133,9 +129,8 @@ class Desk:
 
     def _pipeline(self, intent: str) -> Pipeline:
         """Research, draft and review, each from a hold of its own."""
-        research = Stage(
-            "research", self._research, prompt=partial(prompts.sought, intent)
-        )
+        sought = partial(prompts.sought, intent)
+        research = Stage("research", self._research, prompt=sought)
         draft = Stage(
             "draft", "agent:writer", usd=self._share("draft"),
             prompt=partial(prompts.draft, intent),
@@ -173,6 +168,7 @@ class Desk:
     ) -> Answer:
         """Review the draft and have it revised until the rules are kept; no refusal."""
         found, first = results["research"], str(results["draft"])
+        text = found.text
         made = partial(Answer, strategies=found.answered, failures=found.failures)
         if first.strip() == prompts.REFUSAL:
             budget.charge(usd=0, line="free")  # nothing is left unreported
@@ -187,17 +183,14 @@ class Desk:
             improve,
             "agent:reviewer",
             rules=prompts.rules(intent),
-            revise=lambda asked, draft, problems: prompts.revise(
-                intent, asked, draft, problems, found.text
+            revise=lambda asked, was, bad: prompts.revise(
+                intent, asked, was, bad, text
             ),
-            review=lambda asked, draft, _: prompts.review(
-                intent, asked, draft, found.text
-            ),
+            review=lambda asked, draft, _: prompts.review(intent, asked, draft, text),
             **self._setting,
         )
-        done = await supervisor.run(
-            question, budget=budget, deadline=Deadline.current()
-        )
+        late = Deadline.current()
+        done = await supervisor.run(question, budget=budget, deadline=late)
         problems = done.reviews[-1].problems if done.reviews else ()
         sources = cited(str(done), found.passages)
         why = self._doubt(intent, question, sources)
@@ -225,9 +218,8 @@ class Desk:
         with self.tracer.agent(name):
             asked = getattr(self._model, "model", None) or type(self._model).__name__
             with self.tracer.llm(asked) as span:
-                reply = await agenerate(
-                    self._model, prompt, deadline=Deadline.current()
-                )
+                late = Deadline.current()
+                reply = await agenerate(self._model, prompt, deadline=late)
                 span.record_text(prompt=prompt, reply=reply)
                 usd, broke = self._charge(budget, reply)
                 span.record_usage(

@@ -54,13 +54,16 @@ def passages(path: str, text: str) -> Iterator[Passage]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     begins = _heading if path.endswith(_PROSE) else _scope
     cuts = [(0, ""), *_cuts(lines, begins), (len(lines), "")]
-    start: int | None = None
+    start, under = None, ""
     for (begin, title), (end, _) in pairwise(cuts):
-        start = begin if start is None else start
+        if start is None:
+            start, under = begin, title
+        elif not under or title.startswith(f"{under} > "):
+            under = title  # a part of what it begins under
         words = len(re.findall(r"\w+", " ".join(lines[start:end])))
         if words < _FEW and end < len(lines):
             continue  # too little to stand alone: it goes with what follows
-        yield from _cut(path, lines, start, end, title)
+        yield from _cut(path, lines, start, end, under)
         start = None
 
 

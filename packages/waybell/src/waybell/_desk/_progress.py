@@ -40,8 +40,7 @@ class Progress:
     __slots__ = ("_agents", "_bus", "_console", "_live")
 
     def __init__(self, console: Console, bus: EventBus) -> None:
-        self._console = console
-        self._bus = bus
+        self._console, self._bus = console, bus
         self._agents: dict[str, _Agent] = {}
         self._live: Live | None = None
 
@@ -62,9 +61,8 @@ class Progress:
             self._live.stop()
 
     def _sent(self, event: Event) -> None:
-        agent = self._agents.setdefault(
-            event.topic, _Agent(event.topic.removeprefix("agent:"))
-        )
+        fresh = _Agent(event.topic.removeprefix("agent:"))
+        agent = self._agents.setdefault(event.topic, fresh)
         agent.begun += 1
         agent.since = time.perf_counter()
         self._say("ask", agent.name)

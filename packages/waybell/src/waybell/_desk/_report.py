@@ -113,9 +113,8 @@ def _titled(console: Console, title: str, text: str) -> None:
 
 def _line(console: Console, title: str, text: str) -> None:
     first, *more = (_wrapped(console, part, 15) for part in plain(text).split("\n"))
-    console.print(
-        Text.assemble((f"{title:<15}", "bold"), first.lstrip()), soft_wrap=True
-    )
+    head = Text.assemble((f"{title:<15}", "bold"), first.lstrip())
+    console.print(head, soft_wrap=True)
     for line in more:
         console.print(line, soft_wrap=True)
 
@@ -228,6 +227,5 @@ def files(console: Console, traces: str, decisions: Path) -> None:
     _line(console, "Traces", traces)
     _line(console, "Decisions", str(decisions))
     folder = quote(str(decisions.parent))
-    _line(
-        console, "To see it", f"waybell show {folder}; waybell report {folder} --open"
-    )
+    see = f"waybell show {folder}; waybell report {folder} --open"
+    _line(console, "To see it", see)

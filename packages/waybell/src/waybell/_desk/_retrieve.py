@@ -32,9 +32,8 @@ _COMMON = frozenset(
 
 def words(text: str) -> list[str]:
     """Lower-case words without common ones and endings; identifiers in parts."""
-    return [
-        term for word in _WORD.findall(_CAMEL.sub(" ", text)) if (term := _term(word))
-    ]
+    found = _WORD.findall(_CAMEL.sub(" ", text))
+    return [term for word in found if (term := _term(word))]
 
 
 @lru_cache(100_000)
@@ -112,9 +111,7 @@ def _best(scores: Mapping[int, float], most: int) -> Ranked:
     return sorted(scores.items(), key=lambda each: (-each[1], each[0]))[:most]
 
 
-def strategies(
-    passages: Sequence[Passage],
-) -> Mapping[str, Callable[[str, int], Ranked]]:
+def strategies(passages: Sequence[Passage]) -> dict[str, Callable[[str, int], Ranked]]:
     """The three strategies by name, each `(question, most) -> ranked numbers`."""
     names = [words(f"{each.path} {each.title}") for each in passages]
     named = [name + words(p.text) for name, p in zip(names, passages, strict=True)]

@@ -36,7 +36,8 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
     """
     console = safe_console()
     model = _model(options.model, build or adapter)
-    name, prices = _rates(options.rates)
+    prices = dict(map(rates, options.rates))
+    name = next(iter(prices), None)
     pool = _pool(options, prices)
     refuse_unwritable(options.out)
     corpus = _corpus(options)
@@ -93,7 +94,7 @@ def _model(spec: str, build: Callable[[str], Any]) -> Any:
         raise Refused(f"--model: {error}") from None
 
 
-def _pool(options: Namespace, prices: dict[str, Price] | None) -> BudgetPool:
+def _pool(options: Namespace, prices: dict[str, Price]) -> BudgetPool:
     if options.check:  # 30 questions, priced but without an end
         return BudgetPool(prices=prices)
     try:
@@ -102,16 +103,18 @@ def _pool(options: Namespace, prices: dict[str, Price] | None) -> BudgetPool:
         raise Refused(f"--budget: {error}") from None
 
 
-def _rates(path: Path | None) -> tuple[str | None, dict[str, Price] | None]:
-    """The name of the other model, and its price."""
-    if path is None:
-        return None, None
+def rates(path: Path) -> tuple[str, Price]:
+    """The name of a model, and its price.
+
+    Raises:
+        Refused: The file is not there, or says something else.
+    """
     try:
         text = path.read_text("utf-8")
         data = json.loads(text) if text.lstrip()[:1] == "{" else tomllib.loads(text)
         name, *_ = [str(data[key]) for key in ("model", "input", "output")]
         del data["model"]
-        return name, {name: Price(**data)}
+        return name, Price(**data)
     except OSError as error:
         raise Refused(f"--rates: {path}: {error.strerror}") from None
     except (KeyError, TypeError, ValueError) as error:

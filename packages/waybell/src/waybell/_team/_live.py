@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from waybell._desk._report import plain, seconds
+from waybell._team._report import said
 
 
 _MARKS = {
@@ -93,9 +94,8 @@ class Progress:
 
     def _say(self, what: str, row: _Row) -> None:
         if self._live is None:
-            took = (
-                "" if what in ("started", "retrying", "skipped") else seconds(row.took)
-            )
+            timeless = what in ("started", "retrying", "skipped")
+            took = "" if timeless else seconds(row.took)
             pad = " " * (self._wide - cell_len(row.name))
             line = f"  {what:<9} {row.name}{pad} {took:>9}  {row.note}".rstrip()
             # If nobody reads it any more, the next word to the user will say so.
@@ -144,4 +144,5 @@ def _note(verb: str, fields: Mapping[str, Any]) -> str:
 def _reason(fields: Mapping[str, Any]) -> str:
     if "error" not in fields:
         return ""
-    return plain(str(fields.get("message") or fields["error"]).split("\n", 1)[0])
+    kind = str(fields["error"])
+    return plain(said(kind, str(fields.get("message") or kind)).split("\n", 1)[0])

@@ -13,10 +13,12 @@ from rich.table import Table
 
 from waybell._desk._report import dollars, plain
 from waybell_agents import Team
+from waybell_budget import UnknownPriceError
 from waybell_scheduler import RunResult, TaskResult
 
 
 _FAILED = ("failed", "cancelled")
+_PRICES = "state it with --rates FILE, or install waybell[prices], which knows many"
 FILES = ("results.json", "results.md")
 Spending = Mapping[str, Mapping[str, Any]]
 
@@ -121,7 +123,15 @@ def _failures(result: RunResult) -> list[str]:
 def _error(one: TaskResult) -> str:
     if one.stems_from is not None:
         return f"it needs {one.stems_from}"
-    return "" if one.error is None else f"{type(one.error).__name__}: {one.error}"
+    kind = type(one.error).__name__
+    return "" if one.error is None else f"{kind}: {said(kind, str(one.error))}"
+
+
+def said(kind: str, text: str) -> str:
+    """An error's text; of a price that nobody knows, what helps a user of the command."""
+    if kind == UnknownPriceError.__name__:
+        return f"{text.partition(': ')[0]}: {_PRICES}"
+    return text
 
 
 def _text(value: Any) -> str:

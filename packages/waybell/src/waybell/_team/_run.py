@@ -7,18 +7,21 @@ import shlex
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from waybell._console import SafeConsole, safe_console
 from waybell._desk._report import plain
+from waybell._desk._run import rates
 from waybell._guard import OUT, Refused
 from waybell._out import FILES, files, refuse_unwritable
 from waybell._team import _report as report
 from waybell._team._live import Progress
 from waybell_adapters import adapter
 from waybell_agents import AgentError, NoModelError, OpenMultiAgent, Team, TeamFileError
-from waybell_budget import BudgetPool
+from waybell_budget import BudgetPool, Price
 from waybell_bus import EventBus
 from waybell_decisions import DecisionLog
 from waybell_scheduler import Pending, RunResult, SchedulerError
@@ -36,20 +39,20 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
         KeyboardInterrupt: It was interrupted; the message says what is left.
     """
     console = safe_console()
-    team = _team(options, build or adapter)
-    terms = _terms(options, team)
+    prices = dict(map(rates, options.rates))
+    team = _team(options, build or partial(_priced, prices))
+    terms = _terms(options, team, prices)
     refuse_unwritable(options.out)
     with files(options.out, report.FILES) as (tracer, log):
         many = _many(tracer, log, asks=options.journal is not None)
         try:
-            result = asyncio.run(_run(console, many, team, terms, tracer))
+            result = asyncio.run(_run(console, many, team, terms))
         except (AgentError, SchedulerError) as error:
             raise Refused(str(error)) from None
         except OSError as error:
             if options.journal is None:
                 raise
-            why = error.strerror or error
-            raise Refused(f"--journal: {options.journal}: {why}") from None
+            raise Refused(f"--journal: {options.journal}: {error.strerror}") from None
         except KeyboardInterrupt:
             # A second interruption leaves tasks that asyncio would complain about.
             logging.getLogger("asyncio").addHandler(logging.NullHandler())
@@ -65,13 +68,9 @@ def run(options: Namespace, build: Callable[[str], Any] | None = None) -> int:
 
 
 async def _run(
-    console: SafeConsole,
-    many: OpenMultiAgent,
-    team: Team,
-    terms: Mapping[str, Any],
-    tracer: Tracer,
+    console: SafeConsole, many: OpenMultiAgent, team: Team, terms: Mapping[str, Any]
 ) -> RunResult:
-    """Run the team's tasks as one trace, which has failed where a task has."""
+    """Run the team's tasks, with the progress shown."""
 
     def spent() -> str:
         return report.spent(many.get_status()["agents"])
@@ -79,13 +78,16 @@ async def _run(
     done = _done(terms.get("journal"))
     tasks = {task.id: task.id in done for task in team.tasks}
     with Progress(console, tasks, spent) as progress:
-        async with tracer.workflow(team.name) as span:
-            result = await many.arun_tasks(team=team, on_event=progress, **terms)
-            for each in result.values():
-                if each.status == "failed" and each.error is not None:
-                    span.fail(each.error)
-                    break
-    return result
+        return await many.arun_tasks(team=team, on_event=progress, **terms)
+
+
+def _priced(prices: Mapping[str, Price], spec: str) -> Any:
+    """The model of a spec, which tells what it costs where that was stated."""
+    price = prices.get(spec.partition(":")[2])
+    if price is None:
+        return adapter(spec)
+    stated = {name: rate for name, rate in asdict(price).items() if rate is not None}
+    return adapter(spec, price=stated)
 
 
 def _team(options: Namespace, build: Callable[[str], Any]) -> Team:
@@ -115,13 +117,14 @@ def _check_models(team: Team) -> None:
             config.model(None)
 
 
-def _terms(options: Namespace, team: Team) -> dict[str, Any]:
+def _terms(options: Namespace, team: Team, prices: dict[str, Price]) -> dict[str, Any]:
     """The settings of the run."""
     terms: dict[str, Any] = {}
-    if options.budget is not None:
+    if options.budget is not None or prices:
+        usd, tokens = (team.limits.get(axis) for axis in ("usd", "tokens"))
+        usd = usd if options.budget is None else options.budget
         try:
-            tokens = team.limits.get("tokens")
-            terms["budget"] = BudgetPool(usd=options.budget, tokens=tokens)
+            terms["budget"] = BudgetPool(usd=usd, tokens=tokens, prices=prices)
         except (TypeError, ValueError) as error:
             raise Refused(f"--budget: {error}") from None
     if options.deadline is not None:
@@ -136,38 +139,28 @@ def _earlier(options: Namespace) -> dict[str, Any]:
             word = "--decide" if options.decide else "--retry-failed"
             raise Refused(f"{word} goes on with an earlier run: name its --journal")
         return {}
-    _keep_apart(options.journal, options.out)
+    names = map(options.out.joinpath, (*FILES, *report.FILES))
+    if options.journal.resolve() in map(Path.resolve, names):
+        raise Refused(f"--journal: {options.journal} is one of the files in --out")
     terms = {"journal": options.journal, "retry_failed": options.retry_failed}
     if options.decide:
         terms["decisions"] = {key: _value(value) for key, value in options.decide}
     return terms
 
 
-def _keep_apart(journal: Path, out: Path) -> None:
-    ours = {(out / name).resolve() for name in (*FILES, *report.FILES)}
-    if journal.resolve() in ours:
-        raise Refused(f"--journal: {journal} is one of the files in --out")
-
-
 def _done(journal: Path | None) -> set[str]:
-    """The tasks that a journal's runs have done."""
+    """The tasks that a journal's runs have done; what is off in it, the run itself says."""
     done: set[str] = set()
-    for record in _records(journal):
-        match record:
-            case {"task": str(task), "done": True}:
-                done.add(task)
-            case _:
-                continue
-    return done
-
-
-def _records(journal: Path | None) -> Iterator[Any]:
-    """What a journal holds; what is none of it, the run itself will complain about."""
-    if journal is None or not journal.is_file():
-        return
-    for line in journal.read_text("utf-8", errors="replace").splitlines():
+    there = journal is not None and journal.is_file()
+    text = journal.read_text("utf-8", errors="replace") if journal and there else ""
+    for line in text.splitlines():
         with suppress(ValueError):
-            yield json.loads(line)
+            match json.loads(line):
+                case {"task": str(task), "done": True}:
+                    done.add(task)
+                case _:
+                    continue
+    return done
 
 
 def _value(word: str) -> Any:
@@ -202,6 +195,7 @@ def _goes_on(options: Namespace, result: RunResult) -> Iterator[str]:
     for name in ("model", "budget", "deadline", "out"):
         said = getattr(options, name)
         words += [] if said in (None, OUT) else [f"--{name}", str(said)]
+    words += [f"--rates={path}" for path in options.rates]
     if result.status in ("failed", "stopped") and options.journal is not None:
         again = shlex.join([*words, "--retry-failed"])
         yield f"Again  {plain(again)}"
