@@ -23,7 +23,7 @@ LINES = {
     "patterns": 1850,  # seven patterns and a journal, not one noun
     "report": 2900,  # bounded reading, the page's data, five views of the terminal
     "scheduler": 4800,  # queue, fair pool, breaker, journal and steps, pictures
-    "snap": 3060,  # recording, replay, comparison, redaction, a pytest plugin
+    "snap": 3170,  # recording, replay, comparison, redaction, a pytest plugin
     "tools": 2660,  # every built-in is a wall against a hostile prompt
     "trace": 1510,  # the encoder and the reader
     "waybell": 2950,  # the research desk is an application of its own; run, doctor

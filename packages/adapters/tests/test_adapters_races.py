@@ -132,6 +132,9 @@ def test_a_stream_that_nobody_holds_is_charged_by_the_next_call_or_the_end(
     assert len(budget.charged) == 1
 
 
+# What such a loop has left is garbage in a circle: a socket may be finalised before the
+# call that would close it.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("waits", ["turn", "answer"])
 def test_a_loop_closed_with_calls_in_flight_keeps_no_other_waiting(
     serve, connect, wire, waits
