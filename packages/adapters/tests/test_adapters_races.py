@@ -43,8 +43,10 @@ def run(door):
 
 def reads(stream):
     """Return when a thread waits for a piece."""
+    ends = time.monotonic() + SOON
     while not stream._stepping.locked():
-        time.sleep(0.001)
+        assert time.monotonic() < ends
+        threading.Event().wait(0.001)
 
 
 class Unwatched(asyncio.SelectorEventLoop):
@@ -319,7 +321,7 @@ def test_a_reply_that_is_whole_before_its_answer_ends_keeps_or_closes_its_connec
         if leave:
             conn.recv(1)
             raise OSError("the client has left")
-        time.sleep(0.02)
+        threading.Event().wait(0.02)
         conn.sendall(b"0\r\n\r\n")
 
     server = serve(answer)
@@ -349,7 +351,7 @@ def test_no_thread_waits_for_a_socket_that_was_closed_meanwhile(serve, connect, 
         await model.agenerate("hi")
         threads.submit(gate.wait)
         task = asyncio.create_task(model.agenerate("hi"))
-        await asyncio.to_thread(lambda: [server.got.wait(SOON), time.sleep(0.05)])
+        await asyncio.to_thread(lambda: [server.got.wait(SOON), gate.wait(0.05)])
         task.cancel()
         await asyncio.wait({task})
         stranger.extend(socket.socketpair())  # which takes its number
