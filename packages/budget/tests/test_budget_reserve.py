@@ -116,6 +116,28 @@ async def test_a_wait_runs_out():
     await task
 
 
+def test_a_wait_that_begins_anew_for_less_is_no_longer():
+    async def main(rng):
+        loop = asyncio.get_running_loop()
+        pool = BudgetPool(usd="0.001", prices=PRICES)
+
+        async def holder():
+            async with pool.acquire(max_usd="0.001") as hold:
+                await asyncio.sleep(40)
+                hold.charge(usd="0.0005")
+                await asyncio.sleep(160)
+
+        task = asyncio.create_task(holder())
+        await asyncio.sleep(1)
+        with pytest.raises(BudgetTimeoutError):
+            async with pool.reserve(100, model="m", wait=True, timeout=60):
+                raise AssertionError("never reached")
+        assert loop.time() == pytest.approx(61, abs=1)
+        await task
+
+    simulate(main, seeds=20)
+
+
 @pytest.mark.soak
 def test_calls_that_wait_use_all_the_money_and_never_more():
     async def main(rng):

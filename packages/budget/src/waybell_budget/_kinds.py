@@ -90,38 +90,49 @@ class CallBudget(Budget):
         return self._cap is not None or self._tokens is not None
 
     def __enter__(self) -> Self:
-        self._size()
-        if self._seconds is None:
-            return super().__enter__()
-        with suppress(BudgetExceeded):
-            return super().__enter__()
-        ends = monotonic() + self._seconds
+        if self._at_once():
+            return self
+        ends = monotonic() + (self._seconds or 0.0)
         while True:
             size = self._size()
             try:
                 self._together(max(0.0, ends - monotonic())).__enter__()
-            except BudgetExceeded:
-                if size == self._size():  # nothing was spent meanwhile
-                    raise
+            except BudgetExceeded as error:
+                self._resize(size, error)
             else:
                 return self
 
     async def __aenter__(self) -> Self:
-        self._size()
-        if self._seconds is None:
-            return super().__enter__()
-        with suppress(BudgetExceeded):
-            return super().__enter__()
-        ends = monotonic() + self._seconds
+        if self._at_once():
+            return self
+        import asyncio  # noqa: PLC0415  # whoever gets here has it, others need not
+
+        now = asyncio.get_running_loop().time
+        ends = now() + (self._seconds or 0.0)
         while True:
             size = self._size()
             try:
-                await self._together(max(0.0, ends - monotonic())).__aenter__()
-            except BudgetExceeded:
-                if size == self._size():
-                    raise
+                await self._together(max(0.0, ends - now())).__aenter__()
+            except BudgetExceeded as error:
+                self._resize(size, error)
             else:
                 return self
+
+    def _at_once(self) -> bool:
+        """Open it if the money is there; False if that is worth waiting for."""
+        self._size()
+        try:
+            super().__enter__()
+        except BudgetExceeded:
+            if self._seconds is None:
+                raise
+            return False
+        return True
+
+    def _resize(self, size: object, error: BudgetExceeded) -> None:
+        """Want less, if something was spent while it waited; else there is no hope."""
+        if size == self._size():
+            raise error
 
     def _size(self) -> tuple[int | None, int | None]:
         """Set what to hold: the worst case, as far as what is not spent could pay it.
